@@ -1,0 +1,95 @@
+package dirty
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// Conn exchanges frames over a connection. It is a [Reader] and a [Writer],
+// with their rules, behind two locks: one goroutine may read while another
+// writes, and several that read, or several that write, take turns. Close and
+// the deadlines never wait for them.
+//
+// A Conn does not match answers with requests. gunicorn's arbiter answers a
+// connection in order, one request at a time, and answers a bad frame by
+// closing; an answer counts only if its id is that of the request.
+type Conn struct {
+	conn net.Conn
+
+	readLock sync.Mutex
+	reader   Reader
+
+	writeLock sync.Mutex
+	writer    Writer
+}
+
+// NewConn returns a Conn over c, which is closed by [Conn.Close]. Nothing is
+// read or written.
+func NewConn(c net.Conn, opts ...Option) *Conn {
+	o := newStreamOptions(opts)
+	return &Conn{conn: c, reader: newReader(c, o), writer: newWriter(c, o)}
+}
+
+// ReadFrame is [Reader.ReadFrame].
+func (c *Conn) ReadFrame() (Frame, error) { return c.ReadFrameInto(nil) }
+
+// ReadFrameInto is [Reader.ReadFrameInto].
+func (c *Conn) ReadFrameInto(buf []byte) (Frame, error) {
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	return c.reader.ReadFrameInto(buf)
+}
+
+// ReadMessage is [Reader.ReadMessage].
+func (c *Conn) ReadMessage() (Message, error) {
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	return c.reader.ReadMessage()
+}
+
+// WriteFrame is [Writer.WriteFrame].
+func (c *Conn) WriteFrame(f Frame) error {
+	c.writeLock.Lock()
+	defer c.writeLock.Unlock()
+	return c.writer.WriteFrame(f)
+}
+
+// WriteMessage is [Writer.WriteMessage].
+func (c *Conn) WriteMessage(m Message) error {
+	c.writeLock.Lock()
+	defer c.writeLock.Unlock()
+	return c.writer.WriteMessage(m)
+}
+
+// Buffered is [Reader.Buffered]. It waits for a reader.
+func (c *Conn) Buffered() int {
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	return c.reader.Buffered()
+}
+
+// ReadLimits returns the limits in force for what is read.
+func (c *Conn) ReadLimits() Limits { return c.reader.Limits() }
+
+// WriteLimits returns the limits in force for what is written.
+func (c *Conn) WriteLimits() Limits { return c.writer.Limits() }
+
+// NetConn returns the connection below. Who reads from it or writes to it
+// breaks the borders of the frames.
+func (c *Conn) NetConn() net.Conn { return c.conn }
+
+// Close closes the connection. Calls that wait return an error that matches
+// [net.ErrClosed].
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// SetDeadline sets both deadlines; see [net.Conn].
+func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+
+// SetReadDeadline sets when reading gives up with a timeout. A frame of which
+// some bytes have arrived is not lost: the next call goes on with it.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline sets when writing gives up with a timeout. If some bytes
+// of a frame were written by then, the connection is of no more use.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }

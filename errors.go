@@ -1,0 +1,183 @@
+package dirty
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// sentinel is an error known by its identity; the text goes into the errors
+// that wrap it, without a second prefix.
+type sentinel string
+
+func (s sentinel) Error() string { return "dirty: " + string(s) }
+
+// What can be wrong with bytes or values, for [errors.Is]. The errors that
+// are returned wrap one of them in a [*ProtocolError], [*MarshalError] or
+// [*UnmarshalTypeError] that says where. A frame that is cut short matches
+// [io.ErrUnexpectedEOF]; malformed payloads never match an EOF.
+const (
+	ErrBadMagic        = sentinel("bad magic")              // the header does not begin with "GD"
+	ErrBadVersion      = sentinel("unsupported version")    // a protocol version other than 1
+	ErrUnknownType     = sentinel("unknown message type")   // a type byte or a type name that is not in use
+	ErrTooLarge        = sentinel("too large")              // a length, a count or a decoded size over its limit
+	ErrTooDeep         = sentinel("nested too deep")        // over Limits.MaxDepth
+	ErrMalformed       = sentinel("malformed")              // cut short, unknown type codes, keys that are no strings, wrong payload fields
+	ErrTrailingData    = sentinel("trailing data")          // more bytes than one value or header
+	ErrInvalidUTF8     = sentinel("invalid UTF-8")          // in a string, on either side
+	ErrUnsupportedType = sentinel("unsupported type")       // a Go value that has no encoding
+	ErrOverflow        = sentinel("overflow")               // a number or a list that its destination cannot hold
+	ErrTypeMismatch    = sentinel("type mismatch")          // a value of another type than its Go destination
+	ErrUnknownField    = sentinel("unknown field")          // a key without a struct field, where that is refused
+	errClosedReader    = sentinel("use of a failed stream") // the error before this one was fatal
+)
+
+// ProtocolError is a fault of bytes that were read, or of a frame that was
+// to be written: which rule, where, what was found and what is allowed. It
+// never holds payload bytes or values.
+//
+// Faults have two severities. A framing fault (Fatal) means that the borders
+// of the frames are lost; the connection can only be closed. A payload fault
+// means that the frame was consumed whole and its Header is known; the
+// connection can be used on.
+type ProtocolError struct {
+	// Err is the sentinel: ErrBadMagic, ErrBadVersion, ErrUnknownType,
+	// ErrTooLarge, ErrTooDeep, ErrMalformed, ErrTrailingData, ErrInvalidUTF8,
+	// or io.ErrUnexpectedEOF for a header or a frame that is cut short.
+	Err error
+
+	// Rule names what was checked, such as "magic" or "list count".
+	Rule string
+
+	// Offset is where the fault is, in bytes from the start of the value
+	// that was given (Unmarshal, Valid, Decoder) or of the frame's header
+	// (ParseHeader, DecodeMessage, Reader).
+	Offset int64
+
+	// Path leads to the fault inside the payload, such as "kwargs.image[3]";
+	// empty at the top and for framing faults.
+	Path string
+
+	// Limit is what is allowed and Found what was found, in the unit of the
+	// rule. Both are 0 for rules without numbers, such as UTF-8.
+	Limit, Found int64
+
+	// Header is of the frame whose payload is at fault, or whose length is
+	// too large; else zero.
+	Header Header
+
+	// Fatal tells a framing fault from a payload fault.
+	Fatal bool
+
+	hint string
+}
+
+var _ error = (*ProtocolError)(nil)
+
+// Error returns a line for people; do not parse it.
+func (e *ProtocolError) Error() string {
+	var b strings.Builder
+	b.WriteString("dirty: " + sentinelText(e.Err) + ": " + e.Rule + " at offset " + strconv.FormatInt(e.Offset, 10))
+	if e.Path != "" {
+		b.WriteString(" (" + e.Path + ")")
+	}
+	switch e.Rule {
+	case "magic", "type", ruleKind:
+		fmt.Fprintf(&b, ": found 0x%02x", e.Found)
+		if e.Limit != 0 {
+			fmt.Fprintf(&b, ", want 0x%02x", e.Limit)
+		}
+	default:
+		if e.Limit != 0 || e.Found != 0 {
+			fmt.Fprintf(&b, ": found %d, want %d", e.Found, e.Limit)
+		}
+	}
+	if e.hint != "" {
+		b.WriteString("; " + e.hint)
+	}
+	return b.String()
+}
+
+// Unwrap returns the sentinel.
+func (e *ProtocolError) Unwrap() error { return e.Err }
+
+// framingError makes an error after which the connection cannot be used.
+func framingError(err error, rule string, offset, limit, found int64) *ProtocolError {
+	return &ProtocolError{Err: err, Rule: rule, Offset: offset, Limit: limit, Found: found, Fatal: true}
+}
+
+// MarshalError is a Go value that cannot be encoded. It names the place and
+// the type, never the value.
+type MarshalError struct {
+	Path   string       // to the value, such as "args[0].Image"; empty at the top
+	Type   reflect.Type // of the value; nil if there is none, as for a frame
+	Reason string       // which rule, with the limit and what was found
+	Err    error        // ErrUnsupportedType, ErrOverflow, ErrTooDeep, ErrTooLarge, ErrInvalidUTF8, or what a Marshaler returned
+
+	steps   []step  // of Path, innermost first
+	visited []visit // the containers around the value, innermost first
+}
+
+// Error returns a line for people; do not parse it.
+func (e *MarshalError) Error() string {
+	var b strings.Builder
+	b.WriteString("dirty: " + sentinelText(e.Err))
+	if e.Type != nil {
+		b.WriteString(": Go value of type " + e.Type.String())
+	}
+	if e.Path != "" {
+		b.WriteString(" at " + e.Path)
+	}
+	if e.Reason != "" {
+		b.WriteString(": " + e.Reason)
+	}
+	return b.String()
+}
+
+// Unwrap returns the sentinel or the Marshaler's error.
+func (e *MarshalError) Unwrap() error { return e.Err }
+
+// UnmarshalTypeError is a well-formed value that does not fit the Go
+// destination. What was decoded before it stays in the destination.
+type UnmarshalTypeError struct {
+	Path   string       // to the value, such as "result.scores[3]"; empty at the top
+	Offset int64        // of the value, in bytes from the start of what was given
+	Kind   Kind         // of the value
+	Type   reflect.Type // of the destination
+	Reason string       // more, where Kind and Type do not say it all
+	Err    error        // ErrTypeMismatch, ErrOverflow, ErrUnknownField, or what an Unmarshaler returned
+}
+
+// Error returns a line for people; do not parse it.
+func (e *UnmarshalTypeError) Error() string {
+	s := fmt.Sprintf("dirty: %s: cannot decode %s at offset %d", sentinelText(e.Err), e.Kind, e.Offset)
+	if e.Path != "" {
+		s += " (" + e.Path + ")"
+	}
+	if e.Type != nil {
+		s += " into Go value of type " + e.Type.String()
+	}
+	if e.Reason != "" {
+		s += ": " + e.Reason
+	}
+	return s
+}
+
+// Unwrap returns the sentinel or the Unmarshaler's error.
+func (e *UnmarshalTypeError) Unwrap() error { return e.Err }
+
+// sentinelText is err's text without the prefix, for use inside a line that
+// has it already.
+func sentinelText(err error) string {
+	var s sentinel
+	if errors.As(err, &s) && s == err {
+		return string(s)
+	}
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return strings.TrimPrefix(err.Error(), "dirty: ")
+}

@@ -1,0 +1,187 @@
+package dirty
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+)
+
+// The kinds of [RemoteError], for [errors.Is]. What an ERROR frame says is
+// one of them or none; see [RemoteError.Is]. On the answering side they
+// choose the type that [NewErrorReply] sends.
+const (
+	ErrTimeout       = sentinel("the dirty worker timed out")          // dirty_timeout passed; the action may still run
+	ErrConnection    = sentinel("the peer has no connection")          // DirtyConnectionError
+	ErrWorker        = sentinel("the dirty worker failed")             // it died, or could not be reached
+	ErrApp           = sentinel("the dirty app failed")                // the action raised, or its result has no encoding
+	ErrAppNotFound   = sentinel("there is no such dirty app")          // DirtyAppNotFoundError
+	ErrNoWorkers     = sentinel("no dirty worker has the app")         // an unknown app is told in this way
+	ErrProtocol      = sentinel("the peer met a protocol error")       // DirtyProtocolError
+	ErrKeyNotFound   = sentinel("the stash table has no such key")     // of a stash get
+	ErrTableNotFound = sentinel("the stash has no table of this name") // of a stash info
+)
+
+// The type names that gunicorn's DirtyError.from_dict and its StashClient
+// know (dirty/errors.py, dirty/stash.py).
+const (
+	typeError         = "DirtyError" // of no particular kind, and where none is given
+	typeApp           = "DirtyAppError"
+	typeKeyNotFound   = "StashKeyNotFoundError"
+	typeTableNotFound = "StashTableNotFoundError"
+
+	unknownError = "Unknown error" // the message where none is given
+)
+
+// remoteKinds pairs gunicorn's type names with the kinds, for both
+// directions. The more special kind comes first.
+var remoteKinds = [...]struct {
+	name string
+	kind error
+}{
+	{"DirtyTimeoutError", ErrTimeout},
+	{"DirtyConnectionError", ErrConnection},
+	{"DirtyWorkerError", ErrWorker},
+	{"DirtyAppNotFoundError", ErrAppNotFound},
+	{typeApp, ErrApp},
+	{"DirtyNoWorkersAvailableError", ErrNoWorkers},
+	{"DirtyProtocolError", ErrProtocol},
+	{typeKeyNotFound, ErrKeyNotFound},
+	{typeTableNotFound, ErrTableNotFound},
+}
+
+// RemoteError is what the peer's ERROR frame says. It is the peer's word,
+// not a fault of the connection, which can be used on.
+//
+// Type is the name of a Python class; names that gunicorn does not define
+// are kept. Details are as the peer sent them: gunicorn fills in timeout,
+// socket_path, worker_id, app_path, action and traceback, each of which has
+// a method here.
+type RemoteError struct {
+	Type    string         // "DirtyAppError"; "" is sent as "DirtyError"
+	Message string         // for people; of an app's exception, its text
+	Details map[string]any // may be nil
+}
+
+// Error returns the type and the message. The traceback is not part of it.
+func (e *RemoteError) Error() string {
+	typ := e.Type
+	if typ == "" {
+		typ = typeError
+	}
+	return "dirty: " + typ + ": " + e.Message
+}
+
+// Is reports whether target is the error's kind. The kinds follow the type,
+// with these corrections for what gunicorn 25.1 to 26.1 sends:
+//   - a timeout that the worker noticed comes as a DirtyAppError; it is
+//     [ErrTimeout] and not [ErrApp];
+//   - a DirtyAppNotFoundError is [ErrApp] too, as in Python, and so is a
+//     DirtyAppError that says "Dirty app not found" [ErrAppNotFound];
+//   - a stash miss comes as a DirtyError with a message; it is
+//     [ErrKeyNotFound] or [ErrTableNotFound].
+func (e *RemoteError) Is(target error) bool {
+	switch target {
+	case ErrTimeout:
+		return e.Type == "DirtyTimeoutError" || e.isWorkerTimeout()
+	case ErrApp:
+		return (e.Type == typeApp || e.Type == "DirtyAppNotFoundError") && !e.isWorkerTimeout()
+	case ErrAppNotFound:
+		return e.Type == "DirtyAppNotFoundError" || e.wraps("DirtyAppNotFoundError")
+	case ErrKeyNotFound:
+		return e.Type == typeKeyNotFound || e.Type == typeError && strings.HasPrefix(e.Message, "Key not found: ")
+	case ErrTableNotFound:
+		return e.Type == typeTableNotFound || e.Type == typeError && strings.HasPrefix(e.Message, "Table not found: ")
+	}
+	for _, k := range remoteKinds {
+		if k.kind == target {
+			return k.name == e.Type
+		}
+	}
+	return false
+}
+
+// isWorkerTimeout recognises dirty_timeout in the form in which the worker
+// reports it; without a traceback the text has to do.
+func (e *RemoteError) isWorkerTimeout() bool {
+	return e.wraps("DirtyTimeoutError") ||
+		e.Type == typeApp && e.Traceback() == "" &&
+			strings.HasPrefix(e.Message, "Execution of ") && strings.Contains(e.Message, " timed out: ")
+}
+
+// wraps reports whether the error is gunicorn's own class inside the app
+// error into which a worker puts every exception: then the last line of the
+// traceback names that class.
+func (e *RemoteError) wraps(class string) bool {
+	trace := strings.TrimRight(e.Traceback(), "\n")
+	last := trace[strings.LastIndexByte(trace, '\n')+1:]
+	return e.Type == typeApp && strings.HasPrefix(last, "gunicorn.dirty.errors."+class+": ")
+}
+
+// Timeout reports whether the error is an [ErrTimeout], as [net.Error] does.
+func (e *RemoteError) Timeout() bool { return e.Is(ErrTimeout) }
+
+// DirtyTimeout returns gunicorn's dirty_timeout setting, which the arbiter
+// tells with a timeout. ok is false if it did not: it leaves out a setting
+// of 0.
+func (e *RemoteError) DirtyTimeout() (d time.Duration, ok bool) {
+	switch seconds := e.Details["timeout"].(type) {
+	case int64:
+		return time.Duration(seconds) * time.Second, true
+	case float64:
+		return time.Duration(seconds * float64(time.Second)), true
+	}
+	return 0, false
+}
+
+// SocketPath returns the socket that the peer could not reach, or "".
+func (e *RemoteError) SocketPath() string { return e.text("socket_path") }
+
+// AppPath returns the app that was asked for, or "".
+func (e *RemoteError) AppPath() string { return e.text("app_path") }
+
+// Action returns the action that was asked for, or "".
+func (e *RemoteError) Action() string { return e.text("action") }
+
+// Traceback returns Python's traceback, several lines, or "". It can hold
+// anything that the app had in a message; think before you log it.
+func (e *RemoteError) Traceback() string { return e.text("traceback") }
+
+// WorkerID returns the process id of the worker that failed, if the peer
+// tells it.
+func (e *RemoteError) WorkerID() (pid int64, ok bool) {
+	pid, ok = e.Details["worker_id"].(int64)
+	return pid, ok
+}
+
+// text is a detail that should be text; the peer may have put anything
+// there.
+func (e *RemoteError) text(key string) string {
+	s, _ := e.Details[key].(string)
+	return s
+}
+
+// asRemoteError says err in gunicorn's terms, for an ERROR frame.
+func asRemoteError(err error) *RemoteError {
+	var remote *RemoteError
+	if err == nil || errors.As(err, &remote) && remote == nil {
+		return &RemoteError{Type: typeError, Message: unknownError}
+	}
+	if remote != nil {
+		return remote
+	}
+	for _, k := range remoteKinds {
+		if errors.Is(err, k.kind) {
+			return &RemoteError{Type: k.name, Message: err.Error()}
+		}
+	}
+	var protocol *ProtocolError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return &RemoteError{Type: "DirtyTimeoutError", Message: err.Error()}
+	case errors.As(err, &protocol):
+		return &RemoteError{Type: "DirtyProtocolError", Message: err.Error()}
+	}
+	return &RemoteError{Type: typeApp, Message: err.Error()}
+}

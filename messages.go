@@ -1,0 +1,176 @@
+package dirty
+
+import "hash/fnv"
+
+// Message is a typed message: one of [*Request], [*Response], [*ErrorReply],
+// [*Chunk], [*End], [*Stash], [*Status] and [*Manage], and nothing else.
+//
+// Messages are plain structs; decoded ones own their memory. They may be
+// read concurrently.
+type Message interface {
+	Type() MessageType
+	RequestID() uint64
+
+	// appendPayload appends what follows the header.
+	appendPayload(e *encoder, b []byte) ([]byte, *MarshalError)
+}
+
+// Request asks for the result of an action of an app. It is answered by a
+// [*Response], by [*Chunk] messages and an [*End] if the action streams, or by an
+// [*ErrorReply].
+type Request struct {
+	ID      uint64
+	AppPath string // "module:Class", as in gunicorn's dirty_apps
+	Action  string
+	Args    []any
+	Kwargs  map[string]any // sent with sorted keys
+
+	// OrderedKwargs, if it is not nil, is sent in place of Kwargs: Python
+	// functions that take **kwargs see their order. Decoding fills it in place
+	// of Kwargs if DecodeOptions.UseDict is set.
+	OrderedKwargs Dict
+}
+
+// Response is the result of a request, a stash operation, a status query or
+// a manage operation.
+type Response struct {
+	ID     uint64
+	Result any
+}
+
+// ErrorReply says that a call failed. It also ends a stream.
+type ErrorReply struct {
+	ID  uint64
+	Err *RemoteError // never nil after decoding
+}
+
+// Chunk is one value of a stream.
+type Chunk struct {
+	ID   uint64
+	Data any
+}
+
+// End says that a stream is complete.
+type End struct{ ID uint64 }
+
+// Stash is an operation on a table of the arbiter; [StashOp] says which
+// fields each one reads. The arbiter takes None for fields that are left out.
+type Stash struct {
+	ID      uint64
+	Op      StashOp
+	Table   string
+	Key     any    // left out if it is nil; a scalar
+	Value   any    // left out if it is nil
+	Pattern string // of keys, as Python's fnmatch; left out if it is empty
+}
+
+// Status asks for the state of the arbiter and its workers.
+type Status struct{ ID uint64 }
+
+// Manage adds or removes workers.
+type Manage struct {
+	ID    uint64
+	Op    ManageOp
+	Count int // the arbiter takes less than 1 as 1
+}
+
+// NewRequest returns a request (encode_request). Nil args and kwargs are
+// sent as an empty list and an empty dict.
+func NewRequest(id uint64, appPath, action string, args []any, kwargs map[string]any) *Request {
+	return &Request{ID: id, AppPath: appPath, Action: action, Args: args, Kwargs: kwargs}
+}
+
+// NewResponse returns a response (encode_response).
+func NewResponse(id uint64, result any) *Response { return &Response{ID: id, Result: result} }
+
+// NewErrorReply returns an error reply that says err in gunicorn's terms
+// (encode_error):
+//   - a [*RemoteError] in err's chain is sent as it is;
+//   - a kind such as [ErrNoWorkers] in err's chain becomes gunicorn's type of
+//     that kind;
+//   - [context.DeadlineExceeded] and [os.ErrDeadlineExceeded] become a
+//     DirtyTimeoutError, a [*ProtocolError] a DirtyProtocolError;
+//   - any other error becomes a DirtyAppError, nil a DirtyError.
+//
+// The message is err's text, with U+FFFD in place of what is no UTF-8.
+func NewErrorReply(id uint64, err error) *ErrorReply {
+	return &ErrorReply{ID: id, Err: asRemoteError(err)}
+}
+
+// NewChunk returns a chunk (encode_chunk).
+func NewChunk(id uint64, data any) *Chunk { return &Chunk{ID: id, Data: data} }
+
+// NewEnd returns an end (encode_end).
+func NewEnd(id uint64) *End { return &End{ID: id} }
+
+// NewStash returns a stash operation (encode_stash). A nil key, a nil value
+// and an empty pattern are left out.
+func NewStash(id uint64, op StashOp, table string, key, value any, pattern string) *Stash {
+	return &Stash{ID: id, Op: op, Table: table, Key: key, Value: value, Pattern: pattern}
+}
+
+// NewStatus returns a status query (encode_status).
+func NewStatus(id uint64) *Status { return &Status{ID: id} }
+
+// NewManage returns a manage operation (encode_manage).
+func NewManage(id uint64, op ManageOp, count int) *Manage {
+	return &Manage{ID: id, Op: op, Count: count}
+}
+
+// HashRequestID returns a request id for a textual one, such as a UUID: the
+// 64-bit FNV-1a hash of s. It is the same in every process and release.
+// (gunicorn hashes textual ids with Python's hash, which differs from process
+// to process; ids only need to come back, so this makes no difference to it.)
+func HashRequestID(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s)) // cannot fail
+	return h.Sum64()
+}
+
+// Type returns TypeRequest.
+func (*Request) Type() MessageType { return TypeRequest }
+
+// Type returns TypeResponse.
+func (*Response) Type() MessageType { return TypeResponse }
+
+// Type returns TypeError.
+func (*ErrorReply) Type() MessageType { return TypeError }
+
+// Type returns TypeChunk.
+func (*Chunk) Type() MessageType { return TypeChunk }
+
+// Type returns TypeEnd.
+func (*End) Type() MessageType { return TypeEnd }
+
+// Type returns TypeStash.
+func (*Stash) Type() MessageType { return TypeStash }
+
+// Type returns TypeStatus.
+func (*Status) Type() MessageType { return TypeStatus }
+
+// Type returns TypeManage.
+func (*Manage) Type() MessageType { return TypeManage }
+
+// RequestID returns ID.
+func (m *Request) RequestID() uint64 { return m.ID }
+
+// RequestID returns ID.
+func (m *Response) RequestID() uint64 { return m.ID }
+
+// RequestID returns ID.
+func (m *ErrorReply) RequestID() uint64 { return m.ID }
+
+// RequestID returns ID.
+func (m *Chunk) RequestID() uint64 { return m.ID }
+
+// RequestID returns ID.
+func (m *End) RequestID() uint64 { return m.ID }
+
+// RequestID returns ID.
+func (m *Stash) RequestID() uint64 { return m.ID }
+
+// RequestID returns ID.
+func (m *Status) RequestID() uint64 { return m.ID }
+
+// RequestID returns ID.
+func (m *Manage) RequestID() uint64 { return m.ID }

@@ -1,0 +1,278 @@
+package dirty
+
+import (
+	"io"
+	"reflect"
+)
+
+// DecodeMessage decodes the frame at the start of data and returns the
+// message and the number of bytes it took; what follows is the caller's. The
+// message owns its memory.
+//
+// A fault of the frame itself is a Fatal [*ProtocolError] and n is 0: around
+// [io.ErrUnexpectedEOF] if there is less than a frame, in which case more
+// data may help, or what [ParseHeader] returns. A fault of the payload is one
+// that is not Fatal; its Header tells the request, and n is the size of the
+// frame, so that the caller can go on behind it.
+//
+// What a payload leaves out has gunicorn's default, unknown keys are
+// skipped, and keys that are named like header fields are data: the header
+// decides.
+func DecodeMessage(data []byte) (m Message, n int, err error) {
+	return DecodeOptions{}.DecodeMessage(data)
+}
+
+// DecodeMessage is [DecodeMessage] with options.
+func (o DecodeOptions) DecodeMessage(data []byte) (m Message, n int, err error) {
+	if err := o.Limits.Validate(); err != nil {
+		return nil, 0, err
+	}
+	h, err := ParseHeader(data)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := h.check(o.Limits.forDecode().MaxPayload); err != nil {
+		return nil, 0, err
+	}
+	size := HeaderSize + int(h.Length)
+	if len(data) < size {
+		return nil, 0, shortFrame(h, len(data)-HeaderSize)
+	}
+	m, err = o.Message(Frame{h, data[HeaderSize:size:size]})
+	return m, size, err
+}
+
+// shortFrame is the error for a frame of which only some payload bytes are
+// there.
+func shortFrame(h Header, got int) *ProtocolError {
+	err := framingError(io.ErrUnexpectedEOF, "payload length", HeaderSize, int64(h.Length), int64(got))
+	err.Header = h
+	return err
+}
+
+// Message decodes the frame with the default options, as [DecodeMessage]
+// does.
+func (f Frame) Message() (Message, error) { return DecodeOptions{}.Message(f) }
+
+// Message decodes a frame. The payload counts, not the header's length. With
+// AliasBytes the message may refer to the payload.
+func (o DecodeOptions) Message(f Frame) (Message, error) {
+	m, _, err := o.message(f)
+	return m, err
+}
+
+// message is Message; aliased reports whether m refers to the payload.
+func (o DecodeOptions) message(f Frame) (m Message, aliased bool, err error) {
+	if !f.Type.valid() {
+		return nil, false, f.check(MaxPayloadSize)
+	}
+	var s scanner
+	if len(f.Payload) > 0 {
+		if s, err = o.scan(f.Payload, true); err != nil {
+			return nil, false, inFrame(err, f.Header)
+		}
+	}
+	d := newDecoder(f.Payload, &s, o)
+	defer d.release()
+	m, err = d.message(f.Header)
+	if err != nil {
+		return nil, false, inFrame(d.locate(err), f.Header)
+	}
+	return m, d.aliased, nil
+}
+
+// inFrame makes an error in a payload one in its frame.
+func inFrame(err error, h Header) error {
+	switch e := err.(type) {
+	case *ProtocolError:
+		e.Offset += HeaderSize
+		e.Header = h
+	case *UnmarshalTypeError:
+		return &ProtocolError{Err: ErrMalformed, Rule: "type of a payload field", Path: e.Path,
+			Offset: HeaderSize + e.Offset, Header: h, hint: "found " + e.Kind.String() + ", want " + e.Reason}
+	}
+	return err
+}
+
+// message builds a message from a payload that is well-formed or empty.
+func (d *decoder) message(h Header) (Message, error) {
+	switch h.Type {
+	case TypeRequest:
+		m := &Request{ID: h.RequestID}
+		return m, d.fields(func(key string) error {
+			switch key {
+			case "app_path":
+				return d.field(&m.AppPath)
+			case "action":
+				return d.field(&m.Action)
+			case "args":
+				return d.args(m)
+			case "kwargs":
+				return d.kwargs(m)
+			}
+			d.skip()
+			return nil
+		})
+	case TypeResponse:
+		m := &Response{ID: h.RequestID}
+		return m, d.anyField("result", &m.Result)
+	case TypeError:
+		m := &ErrorReply{ID: h.RequestID, Err: &RemoteError{Type: typeError, Message: unknownError}}
+		return m, d.fields(func(key string) error {
+			if key == "error" {
+				return d.remoteError(m.Err)
+			}
+			d.skip()
+			return nil
+		})
+	case TypeChunk:
+		m := &Chunk{ID: h.RequestID}
+		return m, d.anyField("data", &m.Data)
+	case TypeEnd:
+		return &End{ID: h.RequestID}, d.anyField("", nil)
+	case TypeStash:
+		m := &Stash{ID: h.RequestID}
+		return m, d.fields(func(key string) error {
+			switch key {
+			case "op":
+				return d.field(&m.Op)
+			case "table":
+				return d.field(&m.Table)
+			case "key":
+				m.Key = d.any()
+			case "value":
+				m.Value = d.any()
+			case "pattern":
+				return d.field(&m.Pattern)
+			default:
+				d.skip()
+			}
+			return nil
+		})
+	case TypeStatus:
+		return &Status{ID: h.RequestID}, d.anyField("", nil)
+	default: // TypeManage: other types have no header
+		m := &Manage{ID: h.RequestID, Count: 1}
+		return m, d.fields(func(key string) error {
+			switch key {
+			case "op":
+				return d.field(&m.Op)
+			case "count":
+				return d.field(&m.Count)
+			}
+			d.skip()
+			return nil
+		})
+	}
+}
+
+// fields calls read for each key of the payload, before its value. An empty
+// payload has none.
+func (d *decoder) fields(read func(key string) error) error {
+	if len(d.data) == 0 {
+		return nil
+	}
+	return d.entries(read)
+}
+
+// entries is fields for the next value, which must be a dict.
+func (d *decoder) entries(read func(key string) error) error {
+	if d.kind() != KindDict {
+		return d.want("dict")
+	}
+	for range d.count() {
+		if err := read(d.name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// anyField reads the one field of a payload that counts; "" is none.
+func (d *decoder) anyField(name string, v *any) error {
+	return d.fields(func(key string) error {
+		if key == name && v != nil {
+			*v = d.any()
+		} else {
+			d.skip()
+		}
+		return nil
+	})
+}
+
+// want is the error for the next value, which has the wrong kind.
+func (d *decoder) want(what string) error { return d.errorAt(d.off, ErrMalformed, nil, what) }
+
+// field reads a field of a payload into what v points to. None leaves the
+// default there.
+func (d *decoder) field(v any) error {
+	rv := reflect.ValueOf(v).Elem()
+	at := d.off
+	if planOf(rv.Type()).decode(d, rv) != nil {
+		d.off = at
+		return d.want(rv.Kind().String())
+	}
+	return nil
+}
+
+func (d *decoder) args(m *Request) error {
+	switch d.kind() {
+	case KindNone:
+		d.off++
+		m.Args = nil
+	case KindList:
+		m.Args = d.list()
+	default:
+		return d.want("list")
+	}
+	return nil
+}
+
+func (d *decoder) kwargs(m *Request) error {
+	m.Kwargs, m.OrderedKwargs = nil, nil
+	switch {
+	case d.kind() == KindNone:
+		d.off++
+	case d.kind() != KindDict:
+		return d.want("dict")
+	case d.opts.UseDict:
+		m.OrderedKwargs = d.dict()
+	default:
+		m.Kwargs = d.mapAny()
+	}
+	return nil
+}
+
+// remoteError reads the dict of an ERROR frame as gunicorn's from_dict does:
+// an unknown type name is kept, one that is no string is a DirtyError.
+func (d *decoder) remoteError(r *RemoteError) error {
+	return d.entries(func(key string) error {
+		switch key {
+		case "error_type":
+			r.Type = typeError
+			if d.kind() == KindString {
+				r.Type = d.string()
+				return nil
+			}
+			d.skip()
+		case "message":
+			if d.kind() == KindString {
+				r.Message = d.string()
+				return nil
+			}
+			r.Message = Diagnose(d.value())
+		case "details":
+			if d.none() {
+				r.Details = nil
+				return nil
+			}
+			if d.kind() != KindDict {
+				return d.want("dict")
+			}
+			r.Details = d.mapAny()
+		default:
+			d.skip()
+		}
+		return nil
+	})
+}

@@ -1,0 +1,190 @@
+package dirty
+
+import "strconv"
+
+// Kind is the type code of a value: its first byte (TYPE_* in dirty/tlv.py).
+type Kind byte
+
+// The kinds. Lengths and counts are 4 bytes, numbers 8, all big-endian.
+const (
+	KindNone    Kind = 0x00 // nothing follows
+	KindBool    Kind = 0x01 // a byte; any but 0 is true
+	KindInt64   Kind = 0x05 // 8 bytes, two's complement
+	KindFloat64 Kind = 0x06 // 8 bytes, IEEE 754
+	KindBytes   Kind = 0x10 // length, bytes
+	KindString  Kind = 0x11 // length, UTF-8
+	KindList    Kind = 0x20 // count, values
+	KindDict    Kind = 0x21 // count, entries: a string and a value
+)
+
+// String returns the name of the kind, such as "int64", or "Kind(0x7f)" if
+// there is no such kind.
+func (k Kind) String() string {
+	switch k {
+	case KindNone:
+		return "None"
+	case KindBool:
+		return "bool"
+	case KindInt64:
+		return "int64"
+	case KindFloat64:
+		return "float64"
+	case KindBytes:
+		return "bytes"
+	case KindString:
+		return "string"
+	case KindList:
+		return "list"
+	case KindDict:
+		return "dict"
+	}
+	return "Kind(0x" + strconv.FormatUint(uint64(k), 16) + ")"
+}
+
+// The sizes of encoded values, in bytes.
+const (
+	numberSize   = 9  // int64, float64
+	prefixSize   = 5  // kind and length, or kind and count
+	minEntrySize = 6  // a dict entry: an empty key and None
+	shapeShort   = 64 // longest key that is worth remembering
+)
+
+// RawValue is the encoding of one value, kept as it is, as json.RawMessage
+// is for JSON. Encoding checks that it is one well-formed value; a nil
+// RawValue is None. Decoding into a RawValue copies.
+type RawValue []byte
+
+// Dict is a dict whose order matters: Python dicts are ordered, Go maps are
+// not. It encodes in its order, and can be decoded into, or be asked for in
+// place of map[string]any by [DecodeOptions]. Decoding keeps one entry a key:
+// the first position and the last value, as Python does.
+type Dict []Entry
+
+// Entry is a key of a [Dict] and its value.
+type Entry struct {
+	Key   string
+	Value any
+}
+
+// Get returns the value of the last entry with the key, and whether there is
+// one. It looks at every entry.
+func (d Dict) Get(key string) (v any, ok bool) {
+	for i := len(d) - 1; i >= 0; i-- {
+		if d[i].Key == key {
+			return d[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Marshaler is a type that encodes itself. AppendTLV appends one encoded
+// value to b and returns the extended slice; it must not keep b nor change
+// b[:len(b)]. What it appends is checked.
+type Marshaler interface {
+	AppendTLV(b []byte) ([]byte, error)
+}
+
+// Unmarshaler is a type that decodes itself. The data is one well-formed
+// value, within the limits; UnmarshalTLV must copy what it keeps. It is not
+// called for None where the destination is a pointer, which is set to nil.
+type Unmarshaler interface {
+	UnmarshalTLV(data []byte) error
+}
+
+// EncodeOptions are the options of encoding; the zero value is what the
+// functions [Marshal], [Append] and [AppendMessage] use. It may be used
+// concurrently.
+type EncodeOptions struct {
+	Limits Limits // MaxDepth is DefaultEncodeDepth by default
+}
+
+// DecodeOptions are the options of decoding; the zero value is what the
+// functions [Unmarshal], [UnmarshalFirst], [Valid] and [DecodeMessage] use.
+// It may be used concurrently.
+type DecodeOptions struct {
+	Limits Limits
+
+	// UseDict makes every dict that goes into an any a Dict instead of a
+	// map[string]any. It is faster, and keeps the order.
+	UseDict bool
+
+	// AliasBytes lets byte slices refer to the data instead of copying it, if
+	// they have 64 KiB or more and are at least an eighth of the data. The
+	// data must not be changed or used for anything else afterwards.
+	AliasBytes bool
+
+	// DisallowUnknownFields makes a key that has no struct field an
+	// ErrUnknownField; by default it is skipped.
+	DisallowUnknownFields bool
+}
+
+// Marshal returns the encoding of v. It is deterministic: the keys of maps
+// are sorted.
+//
+// Go values are encoded so, in the manner of [encoding/json]:
+//
+//   - nil, nil pointers, nil interfaces, nil slices and nil maps as None;
+//   - booleans and floats as such, every integer kind as int64; a uint64
+//     above [math.MaxInt64] is an [ErrOverflow];
+//   - strings as strings, which must be UTF-8;
+//   - slices and arrays of bytes as bytes, other slices and arrays as lists;
+//   - maps as dicts, by sorted key. Keys are strings, integers (decimal), bools
+//     (True, False), [encoding.TextMarshaler], or interfaces that hold one of
+//     these or nil (None), as Python's str spells them. Keys that become equal
+//     are refused;
+//   - [Dict] as a dict in its order, [RawValue] as it is;
+//   - structs as dicts of their exported fields in order of declaration. The
+//     tag `dirty:"name,omitempty,omitzero"` renames a field or leaves it out,
+//     "-" always leaves it out; a field without this tag has its json tag, so
+//     read. Embedded structs and conflicts are as in encoding/json;
+//   - a [Marshaler] as it says, an [encoding.TextMarshaler] as a string;
+//   - channels, functions and complex numbers, and values that contain
+//     themselves, are an [ErrUnsupportedType].
+//
+// The error is a [*MarshalError] with the path to the value.
+func Marshal(v any) ([]byte, error) { return EncodeOptions{}.Marshal(v) }
+
+// Append appends the encoding of v to b, as [Marshal] says, and returns the
+// extended slice. On an error it returns b as it was. Apart from growing b it
+// allocates nothing, but for what Marshalers, TextMarshalers and map keys that
+// are no strings need.
+func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, v) }
+
+// Unmarshal decodes the one value that data is, into what v points to. What
+// follows the value is an [ErrTrailingData]. The result owns its memory; it
+// does not refer to data.
+//
+// The whole of data is checked first, so on a [*ProtocolError] nothing was
+// stored. An any receives nil, bool, int64, float64, string, []byte, []any
+// or map[string]any. Otherwise the destination decides, in the manner of
+// [encoding/json]:
+//
+//   - None sets pointers, interfaces, slices and maps to nil and leaves
+//     others as they are;
+//   - integers go into every integer and float kind that holds them exactly,
+//     floats into integers only if they are whole, into float32 rounded;
+//     else it is an [ErrOverflow];
+//   - strings go into string kinds and into an [encoding.TextUnmarshaler];
+//     bytes into slices and arrays of bytes; never one into the other;
+//   - lists go into slices, and into arrays that are long enough, whose rest
+//     is zeroed;
+//   - dicts go into maps, to which the entries are added, into structs, and
+//     into Dict. Keys that no field has are skipped; if no field has just this
+//     name, one that differs in case is taken. Inside a Dict all dicts are Dicts;
+//   - the last of equal keys wins;
+//   - an [Unmarshaler] decodes itself, a [RawValue] takes a copy.
+//
+// A value that does not fit is an [*UnmarshalTypeError] with path and
+// offset; what came before it is stored.
+func Unmarshal(data []byte, v any) error { return DecodeOptions{}.Unmarshal(data, v) }
+
+// UnmarshalFirst decodes the first value of data and returns what follows
+// it, which aliases data. On an error rest is data.
+func UnmarshalFirst(data []byte, v any) (rest []byte, err error) {
+	return DecodeOptions{}.UnmarshalFirst(data, v)
+}
+
+// Valid reports whether data is one well-formed value within the limits,
+// that is, whether [Unmarshal] into an any succeeds. It builds nothing. The
+// error is a [*ProtocolError].
+func Valid(data []byte) error { return DecodeOptions{}.Valid(data) }

@@ -1,0 +1,100 @@
+package dirty
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// cursor reads encoded values; every access to their bytes goes through it.
+// It does not check: its methods are for bytes that scanner.value has found
+// well-formed, or after left has told that there are enough. (A mistake
+// would be a panic of Go's own bounds checks, never a wrong read.)
+type cursor struct {
+	data []byte
+	off  int // of the next value
+}
+
+// left returns the number of bytes that are left.
+func (c *cursor) left() int { return len(c.data) - c.off }
+
+// kind returns the kind of the next value and stays before it.
+func (c *cursor) kind() Kind { return Kind(c.data[c.off]) }
+
+// prefix returns the length or count of the next value and stays before it.
+func (c *cursor) prefix() uint32 { return binary.BigEndian.Uint32(c.data[c.off+1:]) }
+
+// size returns the encoded size of the next value, of a list or a dict
+// without what is in it.
+func (c *cursor) size() int {
+	switch c.kind() {
+	case KindNone:
+		return 1
+	case KindBool:
+		return 2
+	case KindInt64, KindFloat64:
+		return numberSize
+	case KindBytes, KindString:
+		return prefixSize + int(c.prefix())
+	}
+	return prefixSize
+}
+
+// The methods below read the next value, which must be of that kind, and
+// move behind it.
+
+func (c *cursor) bool() bool {
+	v := c.data[c.off+1] != 0
+	c.off += 2
+	return v
+}
+
+func (c *cursor) number() uint64 {
+	u := binary.BigEndian.Uint64(c.data[c.off+1:])
+	c.off += numberSize
+	return u
+}
+
+func (c *cursor) int64() int64 { return int64(c.number()) }
+
+func (c *cursor) float64() float64 { return math.Float64frombits(c.number()) }
+
+// text reads bytes or a string. The result aliases the data; its capacity is
+// its length.
+func (c *cursor) body() []byte {
+	begin := c.off + prefixSize
+	c.off = begin + int(c.prefix())
+	return c.data[begin:c.off:c.off]
+}
+
+// count reads the header of a list or a dict.
+func (c *cursor) count() int {
+	n := int(c.prefix())
+	c.off += prefixSize
+	return n
+}
+
+// skip moves behind the next value and all that is in it. It recurses no
+// deeper than the scan has allowed.
+func (c *cursor) skip() {
+	switch c.kind() {
+	case KindList:
+		for range c.count() {
+			c.skip()
+		}
+	case KindDict:
+		for range c.count() {
+			c.body()
+			c.skip()
+		}
+	default:
+		c.off += c.size()
+	}
+}
+
+// value returns the bytes of the next value and moves behind it. The result
+// aliases the data; its capacity is its length.
+func (c *cursor) value() RawValue {
+	begin := c.off
+	c.skip()
+	return c.data[begin:c.off:c.off]
+}

@@ -1,0 +1,246 @@
+package dirty
+
+import (
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// decoder builds Go values from bytes that the scanner has found well-formed.
+// The scanner's counts tell it how much to allocate at once.
+type decoder struct {
+	cursor
+	opts DecodeOptions
+
+	// aliased is set once a value refers to the data (DecodeOptions.AliasBytes).
+	aliased bool
+
+	slots int             // elements of lists that are still to come
+	slab  []any           // memory for small lists
+	text  int             // bytes of short strings that are still to come
+	chunk strings.Builder // memory for short strings
+
+	// names remembers dict keys, which repeat from row to row and from message
+	// to message.
+	names [256]string
+}
+
+// The sizes up to which values share memory, and how much they share: a part
+// of a message that is kept keeps at most that much more alive.
+const (
+	sharedList = 64      // elements
+	slabSize   = 256     // elements: 4 KiB
+	sharedText = 128     // bytes
+	chunkSize  = 4 << 10 // bytes
+
+	// Byte slices that alias the data, see DecodeOptions.AliasBytes.
+	aliasedSize = 64 << 10
+	aliasedPart = 8 // at least this part of the data, which they keep alive
+)
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// newDecoder takes a decoder for scanned data from the pool.
+func newDecoder(data []byte, s *scanner, opts DecodeOptions) *decoder {
+	d := decoders.Get().(*decoder)
+	d.cursor = cursor{data: data}
+	d.opts = opts
+	d.slots, d.text = s.slots, s.text
+	return d
+}
+
+// release gives the decoder back to the pool, without what it refers to but
+// for the names.
+func (d *decoder) release() {
+	d.cursor, d.aliased, d.slab = cursor{}, false, nil
+	d.chunk.Reset()
+	decoders.Put(d)
+}
+
+// Unmarshal is [Unmarshal] with options.
+func (o DecodeOptions) Unmarshal(data []byte, v any) error {
+	_, err := o.unmarshal(data, v, true)
+	return err
+}
+
+// UnmarshalFirst is [UnmarshalFirst] with options.
+func (o DecodeOptions) UnmarshalFirst(data []byte, v any) (rest []byte, err error) {
+	n, err := o.unmarshal(data, v, false)
+	return data[n:], err
+}
+
+// unmarshal decodes the first value of data into v and returns its size.
+func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, err error) {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() {
+		return 0, &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer that is not nil"}
+	}
+	s, err := o.scan(data, whole)
+	if err != nil {
+		return 0, err
+	}
+	d := newDecoder(data, &s, o)
+	defer d.release()
+	if err := d.into(rv); err != nil {
+		return 0, d.locate(err)
+	}
+	return d.off, nil
+}
+
+// into decodes the next value into what the pointer points to.
+func (d *decoder) into(pointer reflect.Value) error {
+	if p, ok := pointer.Interface().(*any); ok && *p == nil {
+		*p = d.any()
+		return nil
+	}
+	return planOf(pointer.Type().Elem()).decode(d, pointer.Elem())
+}
+
+// any builds the next value.
+func (d *decoder) any() any {
+	switch d.kind() {
+	case KindBool:
+		return d.bool()
+	case KindInt64:
+		return d.int64()
+	case KindFloat64:
+		return d.float64()
+	case KindBytes:
+		return d.bytes()
+	case KindString:
+		return d.string()
+	case KindList:
+		return d.list()
+	case KindDict:
+		if d.opts.UseDict {
+			return d.dict()
+		}
+		return d.mapAny()
+	}
+	d.off++
+	return nil
+}
+
+// bytes copies bytes, unless they may alias the data.
+func (d *decoder) bytes() []byte {
+	b := d.body()
+	if d.opts.AliasBytes && len(b) >= aliasedSize && len(b) >= len(d.data)/aliasedPart {
+		d.aliased = true
+		return b
+	}
+	return append(make([]byte, 0, len(b)), b...)
+}
+
+// string copies a string. Short ones share memory, of just the size that is
+// needed or chunkSize.
+func (d *decoder) string() string {
+	b := d.body()
+	if len(b) <= 1 || len(b) > sharedText {
+		return string(b)
+	}
+	begin := d.chunk.Len()
+	if d.chunk.Cap()-begin < len(b) {
+		d.chunk.Reset()
+		d.chunk.Grow(max(len(b), min(d.text, chunkSize)))
+		begin = 0
+	}
+	d.text -= len(b)
+	d.chunk.Write(b)
+	return d.chunk.String()[begin:]
+}
+
+// name reads a dict key.
+func (d *decoder) name() string {
+	b := d.body()
+	if len(b) == 0 || len(b) > shapeShort {
+		return string(b)
+	}
+	slot := &d.names[byte(len(b)*7)^b[0]^b[len(b)-1]<<3^b[len(b)/2]<<1]
+	if *slot != string(b) {
+		*slot = string(b)
+	}
+	return *slot
+}
+
+func (d *decoder) list() []any {
+	n := d.count()
+	list := d.elements(n)
+	for i := range list {
+		list[i] = d.any()
+	}
+	return list
+}
+
+// elements allocates a list. Small ones share memory, of just the size that
+// is needed or slabSize.
+func (d *decoder) elements(n int) []any {
+	d.slots -= n
+	if n == 0 || n > sharedList {
+		return make([]any, n)
+	}
+	if len(d.slab) < n {
+		d.slab = make([]any, max(n, min(d.slots+n, slabSize)))
+	}
+	list := d.slab[:n:n]
+	d.slab = d.slab[n:]
+	return list
+}
+
+func (d *decoder) mapAny() map[string]any {
+	n := d.count()
+	m := make(map[string]any, n)
+	for range n {
+		m[d.name()] = d.any()
+	}
+	return m
+}
+
+// dict builds a Dict. A key that comes again replaces the value.
+func (d *decoder) dict() Dict {
+	n := d.count()
+	dict := make(Dict, 0, n)
+	var seen map[string]int // the positions, of a large dict
+	if n > 2*mapGroup {
+		seen = make(map[string]int, n)
+	}
+	for range n {
+		key := d.name()
+		at := len(dict)
+		if seen == nil {
+			for i := range dict {
+				if dict[i].Key == key {
+					at = i
+					break
+				}
+			}
+		} else if i, ok := seen[key]; ok {
+			at = i
+		} else {
+			seen[key] = at
+		}
+		if at == len(dict) {
+			dict = append(dict, Entry{Key: key})
+		}
+		dict[at].Value = d.any()
+	}
+	return dict
+}
+
+// locate adds the path to an error of the destination.
+func (d *decoder) locate(err error) error {
+	if e, ok := err.(*UnmarshalTypeError); ok && e.Path == "" {
+		e.Path = pathAt(d.data, int(e.Offset))
+	}
+	return err
+}
+
+// errorAt makes an error for the value at an offset, or for a key there.
+func (d *decoder) errorAt(offset int, err error, typ reflect.Type, reason string) error {
+	c := cursor{d.data, offset}
+	return &UnmarshalTypeError{Offset: int64(offset), Kind: c.kind(), Type: typ, Reason: reason, Err: err}
+}
+
+// mismatch is the error for the next value, which is of the wrong kind.
+func (d *decoder) mismatch(v reflect.Value) error {
+	return d.errorAt(d.off, ErrTypeMismatch, v.Type(), "")
+}

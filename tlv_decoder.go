@@ -1,0 +1,190 @@
+package dirty
+
+// Decoder walks over encoded values, one at a time and without boxing: for
+// sniffers, proxies and other code that does not want a tree of values.
+// After ListHeader and DictHeader the caller reads as many elements as they
+// say; for a dict in turn [Decoder.Key] and the value.
+//
+// A fault of the data is a [*ProtocolError], and every later call returns it
+// again. A method that is called for another kind of value returns an
+// [*UnmarshalTypeError], and the value can be read by another method.
+//
+// The limits hold as for [Unmarshal], but for MaxValues, because nothing is
+// built, and for MaxDepth, which only Skip and Raw check: the caller knows
+// how deep it is. A Decoder must not be used concurrently.
+type Decoder struct {
+	s   scanner
+	err error // sticky
+}
+
+// NewDecoder returns a Decoder that begins at the start of data, with the
+// default limits. What the Decoder returns may alias data, which must not
+// change meanwhile.
+func NewDecoder(data []byte) *Decoder { return DecodeOptions{}.NewDecoder(data) }
+
+// NewDecoder is [NewDecoder] with options. Limits out of range are reported
+// by the first call.
+func (o DecodeOptions) NewDecoder(data []byte) *Decoder {
+	err := o.Limits.Validate()
+	lim := o.Limits.forDecode()
+	lim.MaxValues = maxValues
+	return &Decoder{s: newScanner(data, lim), err: err}
+}
+
+// Offset returns the offset of the next value in the data.
+func (d *Decoder) Offset() int { return d.s.off }
+
+// Finish returns an [ErrTrailingData] if there is data left.
+func (d *Decoder) Finish() error {
+	if d.err == nil && d.s.left() > 0 {
+		return d.s.fail(ErrTrailingData, "bytes after the value", 0, int64(d.s.left()))
+	}
+	return d.err
+}
+
+// Kind returns the kind of the next value and stays before it. At the end of
+// the data it is an [ErrMalformed].
+func (d *Decoder) Kind() (Kind, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	if d.s.left() == 0 {
+		return 0, d.fail(d.s.fail(ErrMalformed, ruleMissing, 1, 0))
+	}
+	switch k := d.s.kind(); k {
+	case KindNone, KindBool, KindInt64, KindFloat64, KindBytes, KindString, KindList, KindDict:
+		return k, nil
+	}
+	return 0, d.fail(d.s.fail(ErrMalformed, ruleKind, 0, int64(d.s.kind())))
+}
+
+func (d *Decoder) fail(err *ProtocolError) error {
+	d.err = err
+	return err
+}
+
+// expect checks that the next value is of a kind.
+func (d *Decoder) expect(k Kind) error {
+	got, err := d.Kind()
+	if err == nil && got != k {
+		return &UnmarshalTypeError{Err: ErrTypeMismatch, Offset: int64(d.s.off), Kind: got, Reason: "it is not " + k.String()}
+	}
+	return err
+}
+
+// scalar checks the next value, of a kind that holds no others, moves behind
+// it and returns a cursor before it.
+func (d *Decoder) scalar(k Kind) (cursor, error) {
+	if err := d.expect(k); err != nil {
+		return cursor{}, err
+	}
+	c := d.s.cursor
+	if err := d.s.value(); err != nil {
+		return cursor{}, d.fail(err)
+	}
+	return c, nil
+}
+
+// Nil reads None.
+func (d *Decoder) Nil() error {
+	_, err := d.scalar(KindNone)
+	return err
+}
+
+// Bool reads a bool; any byte but 0 is true.
+func (d *Decoder) Bool() (bool, error) {
+	c, err := d.scalar(KindBool)
+	if err != nil {
+		return false, err
+	}
+	return c.bool(), nil
+}
+
+// Int64 reads an int64.
+func (d *Decoder) Int64() (int64, error) {
+	c, err := d.scalar(KindInt64)
+	if err != nil {
+		return 0, err
+	}
+	return c.int64(), nil
+}
+
+// Float64 reads a float64; every bit of a NaN is kept.
+func (d *Decoder) Float64() (float64, error) {
+	c, err := d.scalar(KindFloat64)
+	if err != nil {
+		return 0, err
+	}
+	return c.float64(), nil
+}
+
+// Bytes reads bytes. The result aliases the data; its capacity is its
+// length.
+func (d *Decoder) Bytes() ([]byte, error) {
+	c, err := d.scalar(KindBytes)
+	if err != nil {
+		return nil, err
+	}
+	return c.body(), nil
+}
+
+// Text reads a string, which is valid UTF-8.
+func (d *Decoder) Text() (string, error) {
+	c, err := d.scalar(KindString)
+	if err != nil {
+		return "", err
+	}
+	return string(c.body()), nil
+}
+
+// Key reads the key of a dict entry: a string. Another kind is an
+// [ErrMalformed].
+func (d *Decoder) Key() (string, error) {
+	k, err := d.Kind()
+	if err != nil {
+		return "", err
+	}
+	if k != KindString {
+		return "", d.fail(d.s.fail(ErrMalformed, ruleKey, int64(KindString), int64(k)))
+	}
+	return d.Text()
+}
+
+// ListHeader reads the header of a list and returns the number of elements
+// that follow. They fit into the data that is left.
+func (d *Decoder) ListHeader() (int, error) { return d.header(KindList) }
+
+// DictHeader reads the header of a dict and returns the number of entries
+// that follow. They fit into the data that is left.
+func (d *Decoder) DictHeader() (int, error) { return d.header(KindDict) }
+
+func (d *Decoder) header(k Kind) (int, error) {
+	if err := d.expect(k); err != nil {
+		return 0, err
+	}
+	n, err := d.s.count(k)
+	if err != nil {
+		return 0, d.fail(err)
+	}
+	d.s.off += prefixSize
+	return n, nil
+}
+
+// Skip moves behind the next value and all that is in it.
+func (d *Decoder) Skip() error {
+	_, err := d.Raw()
+	return err
+}
+
+// Raw returns the bytes of the next value, which aliases the data, and moves
+// behind it and all that is in it.
+func (d *Decoder) Raw() (RawValue, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	begin := d.s.off
+	if err := d.s.value(); err != nil {
+		return nil, d.fail(err)
+	}
+	return RawValue(d.s.data[begin:d.s.off:d.s.off]), nil
+}

@@ -1,0 +1,320 @@
+package dirty
+
+import (
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+	"unicode/utf8"
+)
+
+// encoder holds what the encoding of one value needs besides the output.
+// The output is handed from function to function, which keeps it in
+// registers.
+type encoder struct {
+	lim   Limits // filled in
+	start int    // where the payload begins in the output
+
+	// keys is a stack of the keys of the maps that are being encoded.
+	keys []string
+
+	// pointers counts the pointers on the way to the current value: the depth
+	// limit does not see a pointer that points to itself.
+	pointers int
+
+	// vectored makes large byte slices stay where they are: the output has
+	// a gap there, noted in parts.
+	vectored bool
+	parts    []part
+	apart    int // bytes in parts
+}
+
+// part is a byte slice that belongs into the output at an offset.
+type part struct {
+	at   int
+	data []byte
+}
+
+const (
+	// vectorSize is from where on writing a byte slice apart is quicker than
+	// copying it.
+	vectorSize = 32 << 10
+
+	// keptKeys is how many keys an idle encoder keeps memory for.
+	keptKeys = 1024
+)
+
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
+
+// newEncoder takes an encoder from the pool. lim must be valid.
+func newEncoder(lim Limits, start int) *encoder {
+	e := encoders.Get().(*encoder)
+	e.lim, e.start = lim.forEncode(), start
+	return e
+}
+
+// release gives the encoder back to the pool.
+func (e *encoder) release() {
+	clear(e.keys[:cap(e.keys)])
+	clear(e.parts)
+	if cap(e.keys) > keptKeys {
+		e.keys = nil
+	}
+	*e = encoder{keys: e.keys[:0], parts: e.parts[:0]}
+	encoders.Put(e)
+}
+
+// Marshal is [Marshal] with options.
+func (o EncodeOptions) Marshal(v any) ([]byte, error) {
+	b, err := o.Append(nil, v)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Append is [Append] with options.
+func (o EncodeOptions) Append(b []byte, v any) ([]byte, error) {
+	if err := o.Limits.Validate(); err != nil {
+		return b, err
+	}
+	e := newEncoder(o.Limits, len(b))
+	defer e.release()
+	out, err := e.any(b, v, 0)
+	if err == nil {
+		err = e.checkSize(out)
+	}
+	if err != nil {
+		return b, err.locate()
+	}
+	return out, nil
+}
+
+// checkSize checks that what is encoded so far fits a frame.
+func (e *encoder) checkSize(b []byte) *MarshalError {
+	if n := len(b) - e.start + e.apart; n > e.lim.MaxPayload {
+		return tooLarge(nil, "payload", "bytes", n, e.lim.MaxPayload)
+	}
+	return nil
+}
+
+// any appends v. depth is the number of lists and dicts around it.
+func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
+	switch v := v.(type) {
+	case nil:
+		return AppendNil(b), nil
+	case bool:
+		return AppendBool(b, v), nil
+	case string:
+		return e.string(b, v)
+	case int:
+		return AppendInt64(b, int64(v)), nil
+	case int64:
+		return AppendInt64(b, v), nil
+	case float64:
+		return AppendFloat64(b, v), nil
+	case []byte:
+		return e.bytes(b, v)
+	case []any:
+		return e.list(b, v, depth)
+	case map[string]any:
+		return e.dict(b, v, depth)
+	case Dict:
+		return e.ordered(b, v, depth)
+	case RawValue:
+		return e.raw(b, v, depth, nil)
+	}
+	rv := reflect.ValueOf(v)
+	return planOf(rv.Type()).encode(e, b, rv, depth)
+}
+
+func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
+	if len(s) > e.lim.MaxPayload {
+		return b, tooLarge(reflect.TypeFor[string](), "string", "bytes", len(s), e.lim.MaxPayload)
+	}
+	if !utf8.ValidString(s) {
+		return b, &MarshalError{Err: ErrInvalidUTF8, Type: reflect.TypeFor[string](),
+			Reason: "at byte " + strconv.Itoa(validPrefix([]byte(s)))}
+	}
+	return AppendString(b, s), nil
+}
+
+func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
+	switch {
+	case v == nil:
+		return AppendNil(b), nil
+	case len(v) > e.lim.MaxPayload:
+		return b, tooLarge(reflect.TypeFor[[]byte](), "bytes", "bytes", len(v), e.lim.MaxPayload)
+	case e.vectored && len(v) >= vectorSize:
+		b = appendPrefix(b, KindBytes, len(v))
+		e.parts = append(e.parts, part{len(b), v})
+		e.apart += len(v)
+		return b, nil
+	}
+	return AppendBytes(b, v), nil
+}
+
+func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
+	if v == nil {
+		return AppendNil(b), nil
+	}
+	if err := e.enter(b, KindList, len(v), depth); err != nil {
+		return b, err
+	}
+	b = AppendListHeader(b, len(v))
+	var err *MarshalError
+	for i, x := range v {
+		if f, ok := x.(float64); ok {
+			b = AppendFloat64(b, f)
+			continue
+		}
+		if b, err = e.any(b, x, depth+1); err != nil {
+			return b, err.inList(i).visit(reflect.ValueOf(v))
+		}
+	}
+	return b, nil
+}
+
+func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalError) {
+	if m == nil {
+		return AppendNil(b), nil
+	}
+	if err := e.enter(b, KindDict, len(m), depth); err != nil {
+		return b, err
+	}
+	b = AppendDictHeader(b, len(m))
+	base := len(e.keys)
+	for k := range m {
+		e.keys = append(e.keys, k)
+	}
+	keys := e.keys[base:]
+	slices.Sort(keys)
+	var err *MarshalError
+	for _, k := range keys {
+		if b, err = e.string(b, k); err == nil {
+			b, err = e.any(b, m[k], depth+1)
+		}
+		if err != nil {
+			return b, err.inDict(k).visit(reflect.ValueOf(m))
+		}
+	}
+	e.keys = e.keys[:base]
+	return b, nil
+}
+
+func (e *encoder) ordered(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
+	if d == nil {
+		return AppendNil(b), nil
+	}
+	if err := e.enter(b, KindDict, len(d), depth); err != nil {
+		return b, err
+	}
+	b = AppendDictHeader(b, len(d))
+	var err *MarshalError
+	for i := range d {
+		if b, err = e.string(b, d[i].Key); err == nil {
+			b, err = e.any(b, d[i].Value, depth+1)
+		}
+		if err != nil {
+			return b, err.inDict(d[i].Key).visit(reflect.ValueOf(d))
+		}
+	}
+	return b, nil
+}
+
+// raw appends an encoded value; typ is of what made it.
+func (e *encoder) raw(b []byte, v RawValue, depth int, typ reflect.Type) ([]byte, *MarshalError) {
+	if v == nil {
+		return AppendNil(b), nil
+	}
+	lim := e.lim
+	lim.MaxDepth -= depth
+	lim.MaxValues = maxValues // is no limit of encoding
+	s := newScanner(v, lim)
+	err := s.value()
+	if err == nil && s.left() > 0 {
+		err = s.fail(ErrTrailingData, "bytes after the value", 0, int64(s.left()))
+	}
+	if err != nil {
+		if typ == nil {
+			typ = reflect.TypeFor[RawValue]()
+		}
+		return b, &MarshalError{Err: err, Type: typ, Reason: "it is not one encoded value"}
+	}
+	return append(b, v...), nil
+}
+
+// enter checks a list or a dict before its header is written.
+func (e *encoder) enter(b []byte, k Kind, n, depth int) *MarshalError {
+	if depth >= e.lim.MaxDepth {
+		return &MarshalError{Err: ErrTooDeep, Reason: "more than " + strconv.Itoa(e.lim.MaxDepth) +
+			" lists and dicts inside each other (Limits.MaxDepth)"}
+	}
+	if n > e.lim.MaxElements {
+		return tooLarge(nil, k.String(), "elements", n, e.lim.MaxElements)
+	}
+	return e.checkSize(b)
+}
+
+// uint64 appends an unsigned integer, if the protocol has it.
+func (e *encoder) uint64(b []byte, u uint64, typ reflect.Type) ([]byte, *MarshalError) {
+	if u > math.MaxInt64 {
+		return b, &MarshalError{Err: ErrOverflow, Type: typ, Reason: "it is above the largest int64, " +
+			strconv.Itoa(math.MaxInt64)}
+	}
+	return AppendInt64(b, int64(u)), nil
+}
+
+func tooLarge(typ reflect.Type, what, unit string, n, limit int) *MarshalError {
+	return &MarshalError{Err: ErrTooLarge, Type: typ,
+		Reason: what + " of " + strconv.Itoa(n) + " " + unit + ", allowed " + strconv.Itoa(limit)}
+}
+
+// visit identifies a container that an error has passed on its way up.
+type visit struct {
+	at  uintptr
+	len int
+}
+
+// inList notes that the value at fault is at index i.
+func (e *MarshalError) inList(i int) *MarshalError {
+	e.steps = append(e.steps, step{index: i})
+	return e
+}
+
+// inDict notes that the value at fault is under the key.
+func (e *MarshalError) inDict(key string) *MarshalError {
+	e.steps = append(e.steps, step{key: key, isKey: true})
+	return e
+}
+
+// visit notes the map, slice or pointer that the value at fault is in; only
+// where it can tell a cycle from mere depth.
+func (e *MarshalError) visit(v reflect.Value) *MarshalError {
+	if e.Err == ErrTooDeep {
+		at := visit{at: v.Pointer()}
+		if v.Kind() == reflect.Slice {
+			at.len = v.Len()
+		}
+		e.visited = append(e.visited, at)
+	}
+	return e
+}
+
+// locate finishes an error that has come all the way up. Too deep a value
+// that has passed the same container twice is a cycle.
+func (e *MarshalError) locate() *MarshalError {
+	slices.Reverse(e.steps)
+	e.Path = pathString(e.steps)
+	seen := make(map[visit]bool, len(e.visited))
+	for _, v := range e.visited {
+		if seen[v] {
+			e.Err, e.Reason = ErrUnsupportedType, "it contains itself"
+			break
+		}
+		seen[v] = true
+	}
+	e.steps, e.visited = nil, nil
+	return e
+}

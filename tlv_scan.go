@@ -1,0 +1,262 @@
+package dirty
+
+import "unicode/utf8"
+
+// scanner checks encoded values: all rules and limits, in one pass that
+// builds nothing. Whatever reads values after it needs no checks, cannot be
+// made to allocate more than the scan has allowed, and knows how much of
+// what to allocate.
+type scanner struct {
+	cursor
+	lim Limits // filled in
+
+	// claims is the number of bytes that no list or dict has laid claim to
+	// yet. Each element is at least a byte and in one container, so honest
+	// counts never exceed it; without it nested headers could each announce
+	// what is left.
+	claims int
+
+	slots int   // elements of lists
+	text  int   // bytes of strings that go into shared memory, see decoder.string
+	bytes int64 // estimated memory of the decoded value
+}
+
+// The memory of decoded values on a 64-bit machine, in bytes, for
+// Limits.MaxValues. TestMaxValuesCoversMemory measures them.
+const (
+	numberBox = 8
+	stringBox = 16
+	sliceBox  = 24
+	mapBox    = 48           // a map's header
+	smallMap  = 288          // the one group of a map of 1 to 8 entries
+	mapEntry  = 80           // an entry of a larger map, at its least load
+	mapGroup  = 8            // entries
+	entrySize = 2 * slotSize // of a Dict, which is always smaller than the map
+)
+
+// Rules, for ProtocolError.Rule.
+const (
+	ruleKind    = "type code"
+	ruleMissing = "bytes left for a value"
+	ruleNumber  = "bytes left for a number"
+	ruleLength  = "bytes left for a length"
+	ruleDepth   = "nesting depth"
+	ruleMemory  = "decoded size in slots (Limits.MaxValues)"
+	ruleKey     = "type code of a dict key"
+	ruleUTF8    = "UTF-8"
+)
+
+func newScanner(data []byte, lim Limits) scanner {
+	return scanner{cursor: cursor{data: data}, lim: lim, claims: len(data)}
+}
+
+// value checks the next value and moves behind it. On an error the cursor is
+// before the fault.
+func (s *scanner) value() *ProtocolError {
+	type level struct {
+		left   int // elements to come; of a dict keys and values
+		isDict bool
+	}
+	var (
+		few   [16]level
+		outer = few[:0] // the containers around the current one, and the root
+		cur   = level{left: 1}
+	)
+	for {
+		for cur.left == 0 {
+			if len(outer) == 0 {
+				return nil
+			}
+			cur, outer = outer[len(outer)-1], outer[:len(outer)-1]
+		}
+		cur.left--
+		if s.left() == 0 {
+			return s.fail(ErrMalformed, ruleMissing, 1, 0)
+		}
+		k := s.kind()
+		if cur.isDict && cur.left%2 == 1 {
+			if k != KindString {
+				return s.fail(ErrMalformed, ruleKey, int64(KindString), int64(k))
+			}
+			n, err := s.length(k)
+			if err != nil {
+				return err
+			}
+			s.bytes += roundUp(n)
+			s.off += prefixSize + n
+			continue
+		}
+		switch k {
+		case KindNone:
+			s.off++
+		case KindBool:
+			if s.left() < 2 {
+				return s.fail(ErrMalformed, "bytes left for a bool", 2, int64(s.left()))
+			}
+			s.off += 2
+		case KindInt64, KindFloat64:
+			if s.left() < numberSize {
+				return s.fail(ErrMalformed, ruleNumber, numberSize, int64(s.left()))
+			}
+			s.off += numberSize
+			s.bytes += numberBox
+			if !cur.isDict {
+				n := s.numbers(k, cur.left)
+				cur.left -= n
+				s.bytes += numberBox * int64(n)
+			}
+		case KindBytes:
+			n, err := s.length(k)
+			if err != nil {
+				return err
+			}
+			s.bytes += sliceBox + roundUp(n)
+			s.off += prefixSize + n
+		case KindString:
+			n, err := s.length(k)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				s.bytes += stringBox + roundUp(n)
+				if n <= sharedText {
+					s.text += n
+				}
+			}
+			s.off += prefixSize + n
+		case KindList, KindDict:
+			depth := len(outer) + 1
+			if depth > s.lim.MaxDepth {
+				return s.fail(ErrTooDeep, ruleDepth, int64(s.lim.MaxDepth), int64(depth))
+			}
+			n, err := s.count(k)
+			if err != nil {
+				return err
+			}
+			s.off += prefixSize
+			outer = append(outer, cur)
+			cur = level{left: n, isDict: k == KindDict}
+			switch {
+			case !cur.isDict:
+				s.slots += n
+				s.bytes += sliceBox + slotSize*int64(n)
+			case n == 0:
+				s.bytes += mapBox
+			case n <= mapGroup:
+				cur.left *= 2
+				s.bytes += mapBox + smallMap
+			default:
+				cur.left *= 2
+				s.bytes += mapBox + mapEntry*int64(n)
+			}
+		default:
+			return s.fail(ErrMalformed, ruleKind, 0, int64(k))
+		}
+		if s.bytes > int64(s.lim.MaxValues)*slotSize {
+			return s.fail(ErrTooLarge, ruleMemory, int64(s.lim.MaxValues), (s.bytes+slotSize-1)/slotSize)
+		}
+	}
+}
+
+// numbers moves over at most n more numbers of the kind and returns how
+// many there were. Long lists of numbers are common, and quick in a loop of
+// their own.
+func (s *scanner) numbers(k Kind, n int) int {
+	i := 0
+	for i < n && s.left() >= numberSize && s.kind() == k {
+		s.off += numberSize
+		i++
+	}
+	return i
+}
+
+// length checks the next value, bytes or a string, and returns its length.
+// gunicorn checks in this order: limit, truncation, UTF-8.
+func (s *scanner) length(k Kind) (int, *ProtocolError) {
+	if s.left() < prefixSize {
+		return 0, s.fail(ErrMalformed, ruleLength, prefixSize, int64(s.left()))
+	}
+	n := s.prefix()
+	if int64(n) > int64(s.lim.MaxPayload) {
+		return 0, s.fail(ErrTooLarge, k.String()+" length", int64(s.lim.MaxPayload), int64(n))
+	}
+	if left := s.left() - prefixSize; int(n) > left {
+		return 0, s.fail(ErrMalformed, "bytes left for "+k.String()+" of this length", int64(n), int64(left))
+	}
+	if k == KindString {
+		text := cursor{s.data, s.off}
+		if b := text.body(); !utf8.Valid(b) {
+			err := s.fail(ErrInvalidUTF8, ruleUTF8, 0, 0)
+			err.Offset += prefixSize + int64(validPrefix(b))
+			return 0, err
+		}
+	}
+	return int(n), nil
+}
+
+// count checks the header of the next value, a list or a dict, and returns
+// the number of elements or entries.
+func (s *scanner) count(k Kind) (int, *ProtocolError) {
+	if s.left() < prefixSize {
+		return 0, s.fail(ErrMalformed, ruleLength, prefixSize, int64(s.left()))
+	}
+	n := s.prefix()
+	if int64(n) > int64(s.lim.MaxElements) {
+		return 0, s.fail(ErrTooLarge, k.String()+" count", int64(s.lim.MaxElements), int64(n))
+	}
+	size := 1
+	if k == KindDict {
+		size = minEntrySize
+	}
+	if left := min(s.claims, s.left()-prefixSize); int(n) > left/size {
+		return 0, s.fail(ErrMalformed, "bytes left for a "+k.String()+" of this count", int64(n)*int64(size), int64(left))
+	}
+	s.claims -= int(n) * size
+	return int(n), nil
+}
+
+// fail makes the error for the next value. limit is what the rule wants.
+func (s *scanner) fail(err error, rule string, limit, found int64) *ProtocolError {
+	return &ProtocolError{Err: err, Rule: rule, Offset: int64(s.off), Limit: limit, Found: found}
+}
+
+// roundUp is n in whole words, as memory is allocated.
+func roundUp(n int) int64 { return (int64(n) + 7) &^ 7 }
+
+// validPrefix returns how many bytes of b are valid UTF-8.
+func validPrefix(b []byte) int {
+	n := 0
+	for n < len(b) {
+		r, size := utf8.DecodeRune(b[n:])
+		if r == utf8.RuneError && size <= 1 {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+// Valid is [Valid] with options.
+func (o DecodeOptions) Valid(data []byte) error {
+	_, err := o.scan(data, true)
+	return err
+}
+
+// scan checks the first value of data, and if whole is set that nothing
+// follows.
+func (o DecodeOptions) scan(data []byte, whole bool) (scanner, error) {
+	if err := o.Limits.Validate(); err != nil {
+		return scanner{}, err
+	}
+	s := newScanner(data, o.Limits.forDecode())
+	err := s.value()
+	if err == nil && whole && s.left() > 0 {
+		err = s.fail(ErrTrailingData, "bytes after the value", 0, int64(s.left()))
+	} else if err != nil {
+		err.Path = pathAt(data, int(err.Offset))
+	}
+	if err != nil {
+		return s, err
+	}
+	return s, nil
+}

@@ -1,0 +1,280 @@
+package dirty
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// structPlan is how structs of one type are encoded and decoded.
+type structPlan struct {
+	fields []structField  // in order of declaration
+	byName map[string]int // exact names
+	byFold map[string]int // names in one case
+}
+
+// structField is an exported field, maybe of an embedded struct.
+type structField struct {
+	name      string
+	key       []byte // the name, encoded
+	index     []int  // path through embedded structs
+	tagged    bool   // the name comes from a tag
+	omitEmpty bool
+	omitZero  bool
+	isZero    func(reflect.Value) bool // the type's IsZero method, or nil
+	typ       reflect.Type
+	*plan
+}
+
+func (m planMaker) structPlan(t reflect.Type) *structPlan {
+	s := &structPlan{fields: visibleFields(t), byName: map[string]int{}, byFold: map[string]int{}}
+	for i := range s.fields {
+		f := &s.fields[i]
+		f.key = AppendString(nil, f.name)
+		f.plan = m.plan(f.typ)
+		f.isZero = zeroMethod(f.typ)
+		s.byName[f.name] = i
+		if fold := strings.ToLower(f.name); fold != "" {
+			if _, taken := s.byFold[fold]; !taken {
+				s.byFold[fold] = i
+			}
+		}
+	}
+	return s
+}
+
+// visibleFields lists the fields of a struct type and its embedded structs
+// as encoding/json sees them: of fields with one name the least deep one
+// counts, then the one with a tag; if that leaves several, none.
+func visibleFields(t reflect.Type) []structField {
+	type embedded struct {
+		typ   reflect.Type
+		index []int
+	}
+	var (
+		all     []structField
+		level   []embedded
+		next    = []embedded{{typ: t}}
+		visited = map[reflect.Type]bool{}
+	)
+	for len(next) > 0 {
+		level, next = next, nil
+		seen := map[reflect.Type]int{} // on this level
+		for _, e := range level {
+			seen[e.typ]++
+		}
+		for _, e := range level {
+			if visited[e.typ] {
+				continue
+			}
+			visited[e.typ] = true
+			for i := range e.typ.NumField() {
+				sf := e.typ.Field(i)
+				inner := sf.Type
+				if inner.Name() == "" && inner.Kind() == reflect.Pointer {
+					inner = inner.Elem()
+				}
+				if !sf.IsExported() && (!sf.Anonymous || inner.Kind() != reflect.Struct) {
+					continue
+				}
+				f, skip := parseTag(sf)
+				if skip {
+					continue
+				}
+				f.index = append(slices.Clone(e.index), i)
+				if sf.Anonymous && !f.tagged && inner.Kind() == reflect.Struct {
+					next = append(next, embedded{inner, f.index})
+					continue
+				}
+				all = append(all, f)
+				if seen[e.typ] > 1 {
+					all = append(all, f) // twice on one level: it hides itself
+				}
+			}
+		}
+	}
+	return dominant(all)
+}
+
+// dominant leaves one field of each name, in order of declaration.
+func dominant(all []structField) []structField {
+	byName := map[string][]structField{}
+	for _, f := range all {
+		byName[f.name] = append(byName[f.name], f)
+	}
+	var fields []structField
+	for _, same := range byName {
+		slices.SortFunc(same, func(a, b structField) int {
+			if c := cmp.Compare(len(a.index), len(b.index)); c != 0 {
+				return c
+			}
+			return cmp.Compare(btoi(b.tagged), btoi(a.tagged))
+		})
+		if len(same) > 1 && len(same[0].index) == len(same[1].index) && same[0].tagged == same[1].tagged {
+			continue
+		}
+		fields = append(fields, same[0])
+	}
+	slices.SortFunc(fields, func(a, b structField) int { return slices.Compare(a.index, b.index) })
+	return fields
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// parseTag reads the dirty tag of a field, or without one the json tag.
+func parseTag(sf reflect.StructField) (f structField, skip bool) {
+	tag, ok := sf.Tag.Lookup("dirty")
+	if !ok {
+		tag = sf.Tag.Get("json")
+	}
+	if tag == "-" {
+		return f, true
+	}
+	f.typ = sf.Type
+	name, options, _ := strings.Cut(tag, ",")
+	f.name, f.tagged = name, name != ""
+	if !f.tagged {
+		f.name = sf.Name
+	}
+	for option := range strings.SplitSeq(options, ",") {
+		f.omitEmpty = f.omitEmpty || option == "omitempty"
+		f.omitZero = f.omitZero || option == "omitzero"
+	}
+	return f, false
+}
+
+// zeroMethod returns the IsZero method of a type for omitzero, or nil.
+func zeroMethod(t reflect.Type) func(reflect.Value) bool {
+	type zeroer = interface{ IsZero() bool }
+	zeroerType := reflect.TypeFor[zeroer]()
+	switch {
+	case t.Implements(zeroerType):
+		return func(v reflect.Value) bool { return isNilPointer(v) || v.Interface().(zeroer).IsZero() }
+	case reflect.PointerTo(t).Implements(zeroerType):
+		return func(v reflect.Value) bool {
+			if !v.CanAddr() {
+				return v.IsZero()
+			}
+			return v.Addr().Interface().(zeroer).IsZero()
+		}
+	}
+	return nil
+}
+
+// omitted reports whether the tag leaves this value out.
+func (f *structField) omitted(v reflect.Value) bool {
+	if f.omitEmpty {
+		switch v.Kind() {
+		case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
+			if v.Len() == 0 {
+				return true
+			}
+		case reflect.Struct:
+		default:
+			if v.IsZero() {
+				return true
+			}
+		}
+	}
+	if f.omitZero {
+		if f.isZero != nil {
+			return f.isZero(v)
+		}
+		return v.IsZero()
+	}
+	return false
+}
+
+// value returns the field of v. With create, nil pointers to embedded structs
+// on the way are filled in; otherwise ok is false where there is one.
+func (f *structField) value(v reflect.Value, create bool) (field reflect.Value, ok bool) {
+	if len(f.index) == 1 {
+		return v.Field(f.index[0]), true
+	}
+	for i, x := range f.index {
+		if i > 0 && v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				if !create || !v.CanSet() {
+					return v, false
+				}
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		v = v.Field(x)
+	}
+	return v, true
+}
+
+func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+	if err := e.enter(b, KindDict, len(s.fields), depth); err != nil {
+		err.Type = v.Type()
+		return b, err
+	}
+	header, n := len(b), 0
+	b = AppendDictHeader(b, 0)
+	var err *MarshalError
+	for i := range s.fields {
+		f := &s.fields[i]
+		field, ok := f.value(v, false)
+		if !ok || f.omitted(field) {
+			continue
+		}
+		n++
+		b = append(b, f.key...)
+		if b, err = f.plan.encode(e, b, field, depth+1); err != nil {
+			return b, err.inDict(f.name)
+		}
+	}
+	setCount(b, header, n)
+	return b, nil
+}
+
+func (s *structPlan) decode(d *decoder, v reflect.Value) error {
+	if d.kind() != KindDict {
+		return d.mismatch(v)
+	}
+	next := 0 // most senders keep the order of the fields
+	for range d.count() {
+		at := d.off
+		key := d.body()
+		i, ok := next, next < len(s.fields) && s.fields[next].name == string(key)
+		if !ok {
+			i, ok = s.find(key)
+		}
+		if !ok {
+			if d.opts.DisallowUnknownFields {
+				return d.errorAt(at, ErrUnknownField, v.Type(), "no field is named "+pathString([]step{{key: string(key), isKey: true}}))
+			}
+			d.skip()
+			continue
+		}
+		next = i + 1
+		field, ok := s.fields[i].value(v, true)
+		if !ok {
+			return d.errorAt(at, ErrTypeMismatch, v.Type(), "an embedded pointer to an unexported struct is nil")
+		}
+		if err := s.fields[i].plan.decode(d, field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find looks a field up by its name, or failing that by its name in any case.
+func (s *structPlan) find(key []byte) (int, bool) {
+	if i, ok := s.byName[string(key)]; ok {
+		return i, true
+	}
+	if len(key) > maxPathKey*2 {
+		return 0, false
+	}
+	i, ok := s.byFold[strings.ToLower(string(key))]
+	return i, ok
+}

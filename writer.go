@@ -1,0 +1,133 @@
+package dirty
+
+import (
+	"fmt"
+	"io"
+	"net"
+)
+
+// Writer writes frames to a stream. Each frame is one Write, or on Unix and
+// TCP connections one vectored write, in which large byte slices are not
+// copied.
+//
+// What cannot be encoded or is over a limit is an error before anything is
+// written, and the Writer can be used on. If a write fails after some bytes of
+// a frame, the border of the frames is lost, and every later call fails too.
+// A peer never acts on a frame that was written in part.
+//
+// A Writer must not be used concurrently.
+type Writer struct {
+	w      io.Writer
+	limits Limits // as given; filled in by the encoder
+	vector bool   // w takes net.Buffers in one call
+	err    error  // sticky
+
+	buf   []byte      // memory for frames
+	parts net.Buffers // memory for the pieces of a vectored write
+}
+
+// NewWriter returns a Writer that writes to w.
+func NewWriter(w io.Writer, opts ...Option) *Writer {
+	wr := newWriter(w, newStreamOptions(opts))
+	return &wr
+}
+
+func newWriter(w io.Writer, o streamOptions) Writer {
+	wr := Writer{w: w, limits: o.limits, err: o.limits.Validate()}
+	switch w.(type) {
+	case *net.UnixConn, *net.TCPConn:
+		wr.vector = true
+	}
+	return wr
+}
+
+// WriteMessage writes one message to w, in one Write. For more than one use
+// a [Writer], which keeps its memory.
+func WriteMessage(w io.Writer, m Message) error { return NewWriter(w).WriteMessage(m) }
+
+// Limits returns the limits that are in force.
+func (w *Writer) Limits() Limits { return w.limits.forEncode() }
+
+// WriteMessage encodes and writes a message. It does not keep m, nor change
+// what is in it.
+func (w *Writer) WriteMessage(m Message) error {
+	if w.err != nil {
+		return w.err
+	}
+	e := newEncoder(w.limits, 0)
+	defer e.release()
+	e.vectored = w.vector
+	b, err := e.message(w.buf[:0], m)
+	if err != nil {
+		return err
+	}
+	w.keep(b)
+	return w.write(b, e.parts)
+}
+
+// WriteFrame writes a frame. The length in the header is that of the
+// payload, whatever f.Length says; the payload is not checked. It does not
+// keep the payload.
+func (w *Writer) WriteFrame(f Frame) error {
+	if w.err != nil {
+		return w.err
+	}
+	h, err := f.sized(w.limits.forEncode().MaxPayload)
+	if err != nil {
+		return err
+	}
+	b := h.append(w.buf[:0])
+	var parts []part
+	if w.vector && len(f.Payload) >= vectorSize {
+		parts = []part{{HeaderSize, f.Payload}}
+	} else {
+		b = append(b, f.Payload...)
+	}
+	w.keep(b)
+	return w.write(b, parts)
+}
+
+// keep keeps the memory of a frame for the next one, unless it is large.
+func (w *Writer) keep(b []byte) {
+	w.buf = nil
+	if cap(b) <= keptScratch {
+		w.buf = b
+	}
+}
+
+// write writes a frame: b, and the parts that belong into it.
+func (w *Writer) write(b []byte, parts []part) error {
+	if len(parts) == 0 {
+		n, err := w.w.Write(b)
+		return w.written(int64(n), len(b), err)
+	}
+	size, from := len(b), 0
+	pieces := w.parts[:0]
+	for _, p := range parts {
+		pieces = append(pieces, b[from:p.at], p.data)
+		from = p.at
+		size += len(p.data)
+	}
+	if from < len(b) {
+		pieces = append(pieces, b[from:])
+	}
+	w.parts = pieces
+	n, err := pieces.WriteTo(w.w) // advances pieces
+	clear(w.parts)
+	return w.written(n, size, err)
+}
+
+// written checks how a write of a frame ended.
+func (w *Writer) written(n int64, size int, err error) error {
+	if err == nil && n < int64(size) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("dirty: wrote %d of the %d bytes of a frame: %w", n, size, err)
+	if n > 0 {
+		w.err = err
+	}
+	return err
+}
