@@ -261,7 +261,7 @@ func (e *encoder) enter(b []byte, k Kind, n, depth int) *MarshalError {
 func (e *encoder) uint64(b []byte, u uint64, typ reflect.Type) ([]byte, *MarshalError) {
 	if u > math.MaxInt64 {
 		return b, &MarshalError{Err: ErrOverflow, Type: typ, Reason: "it is above the largest int64, " +
-			strconv.Itoa(math.MaxInt64)}
+			strconv.FormatInt(math.MaxInt64, 10)}
 	}
 	return AppendInt64(b, int64(u)), nil
 }
