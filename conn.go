@@ -1,8 +1,12 @@
 package dirty
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +19,8 @@ import (
 // connection in order, one request at a time, and answers a bad frame by
 // closing; an answer counts only if its id is that of the request.
 type Conn struct {
-	conn net.Conn
+	conn   net.Conn
+	closed atomic.Bool
 
 	readLock sync.Mutex
 	reader   Reader
@@ -38,28 +43,30 @@ func (c *Conn) ReadFrame() (Frame, error) { return c.ReadFrameInto(nil) }
 func (c *Conn) ReadFrameInto(buf []byte) (Frame, error) {
 	c.readLock.Lock()
 	defer c.readLock.Unlock()
-	return c.reader.ReadFrameInto(buf)
+	f, err := c.reader.ReadFrameInto(buf)
+	return f, c.closedError(err)
 }
 
 // ReadMessage is [Reader.ReadMessage].
 func (c *Conn) ReadMessage() (Message, error) {
 	c.readLock.Lock()
 	defer c.readLock.Unlock()
-	return c.reader.ReadMessage()
+	m, err := c.reader.ReadMessage()
+	return m, c.closedError(err)
 }
 
 // WriteFrame is [Writer.WriteFrame].
 func (c *Conn) WriteFrame(f Frame) error {
 	c.writeLock.Lock()
 	defer c.writeLock.Unlock()
-	return c.writer.WriteFrame(f)
+	return c.closedError(c.writer.WriteFrame(f))
 }
 
 // WriteMessage is [Writer.WriteMessage].
 func (c *Conn) WriteMessage(m Message) error {
 	c.writeLock.Lock()
 	defer c.writeLock.Unlock()
-	return c.writer.WriteMessage(m)
+	return c.closedError(c.writer.WriteMessage(m))
 }
 
 // Buffered is [Reader.Buffered]. It waits for a reader.
@@ -81,7 +88,19 @@ func (c *Conn) NetConn() net.Conn { return c.conn }
 
 // Close closes the connection. Calls that wait return an error that matches
 // [net.ErrClosed].
-func (c *Conn) Close() error { return c.conn.Close() }
+func (c *Conn) Close() error {
+	c.closed.Store(true)
+	return c.conn.Close()
+}
+
+// closedError makes the error of a pipe that we closed the one that sockets
+// have.
+func (c *Conn) closedError(err error) error {
+	if errors.Is(err, io.ErrClosedPipe) && c.closed.Load() {
+		return fmt.Errorf("%w: %w", net.ErrClosed, err)
+	}
+	return err
+}
 
 // SetDeadline sets both deadlines; see [net.Conn].
 func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }

@@ -77,8 +77,8 @@ func (e *RemoteError) Error() string {
 // with these corrections for what gunicorn 25.1 to 26.1 sends:
 //   - a timeout that the worker noticed comes as a DirtyAppError; it is
 //     [ErrTimeout] and not [ErrApp];
-//   - a DirtyAppNotFoundError is [ErrApp] too, as in Python, and so is a
-//     DirtyAppError that says "Dirty app not found" [ErrAppNotFound];
+//   - a DirtyAppNotFoundError is [ErrApp] too, as in Python, and a
+//     DirtyAppError whose traceback ends in that class [ErrAppNotFound];
 //   - a stash miss comes as a DirtyError with a message; it is
 //     [ErrKeyNotFound] or [ErrTableNotFound].
 func (e *RemoteError) Is(target error) bool {
@@ -171,17 +171,22 @@ func asRemoteError(err error) *RemoteError {
 	if remote != nil {
 		return remote
 	}
+	return &RemoteError{Type: typeOf(err), Message: strings.ToValidUTF8(err.Error(), "\ufffd")}
+}
+
+// typeOf returns the name of gunicorn's class for an error.
+func typeOf(err error) string {
 	for _, k := range remoteKinds {
 		if errors.Is(err, k.kind) {
-			return &RemoteError{Type: k.name, Message: err.Error()}
+			return k.name
 		}
 	}
 	var protocol *ProtocolError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return &RemoteError{Type: "DirtyTimeoutError", Message: err.Error()}
+		return "DirtyTimeoutError"
 	case errors.As(err, &protocol):
-		return &RemoteError{Type: "DirtyProtocolError", Message: err.Error()}
+		return "DirtyProtocolError"
 	}
-	return &RemoteError{Type: typeApp, Message: err.Error()}
+	return typeApp
 }

@@ -158,6 +158,10 @@ func (d *decoder) message(h Header) (Message, error) {
 			case "op":
 				return d.field(&m.Op)
 			case "count":
+				if d.none() {
+					m.Count = 1
+					return nil
+				}
 				return d.field(&m.Count)
 			}
 			d.skip()
@@ -203,10 +207,10 @@ func (d *decoder) anyField(name string, v *any) error {
 // want is the error for the next value, which has the wrong kind.
 func (d *decoder) want(what string) error { return d.errorAt(d.off, ErrMalformed, nil, what) }
 
-// field reads a field of a payload into what v points to. None leaves the
-// default there.
+// field reads a field of a payload into what v points to. None is zero.
 func (d *decoder) field(v any) error {
 	rv := reflect.ValueOf(v).Elem()
+	rv.SetZero() // the last of equal keys wins
 	at := d.off
 	if planOf(rv.Type()).decode(d, rv) != nil {
 		d.off = at
@@ -246,6 +250,7 @@ func (d *decoder) kwargs(m *Request) error {
 // remoteError reads the dict of an ERROR frame as gunicorn's from_dict does:
 // an unknown type name is kept, one that is no string is a DirtyError.
 func (d *decoder) remoteError(r *RemoteError) error {
+	*r = RemoteError{Type: typeError, Message: unknownError}
 	return d.entries(func(key string) error {
 		switch key {
 		case "error_type":

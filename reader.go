@@ -308,7 +308,7 @@ func (r *Reader) readLarge() error {
 	for empty := 0; len(r.payload) < n; {
 		got := len(r.payload)
 		if got == cap(r.payload) {
-			r.payload = append(make([]byte, 0, min(n, got*growth)), r.payload...)
+			r.payload = append(make([]byte, 0, min(n, max(got*growth, firstSize(n)))), r.payload...)
 		}
 		free := r.payload[got:min(n, cap(r.payload))]
 		if r.begin < r.end {

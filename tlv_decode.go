@@ -28,8 +28,8 @@ type decoder struct {
 // The sizes up to which values share memory, and how much they share: a part
 // of a message that is kept keeps at most that much more alive.
 const (
-	sharedList = 64      // elements
-	slabSize   = 256     // elements: 4 KiB
+	sharedList = 32      // elements
+	slabSize   = 255     // elements: with a word of the allocator 4 KiB
 	sharedText = 128     // bytes
 	chunkSize  = 4 << 10 // bytes
 

@@ -54,14 +54,27 @@ func decodeUint(d *decoder, v reflect.Value) error {
 		return nil
 	}
 	at := d.off
-	n, err := d.integer(v)
-	if err != nil {
-		return err
+	var u uint64
+	if d.kind() == KindFloat64 { // it may be above the largest int64
+		f := d.float64()
+		if f != math.Trunc(f) || f < 0 || f >= 1<<64 {
+			return d.errorAt(at, ErrOverflow, v.Type(), "it is no whole number in the range of uint64")
+		}
+		u = uint64(f)
+	} else {
+		n, err := d.integer(v)
+		if err != nil {
+			return err
+		}
+		if n < 0 {
+			return d.errorAt(at, ErrOverflow, v.Type(), "")
+		}
+		u = uint64(n)
 	}
-	if n < 0 || v.OverflowUint(uint64(n)) {
+	if v.OverflowUint(u) {
 		return d.errorAt(at, ErrOverflow, v.Type(), "")
 	}
-	v.SetUint(uint64(n))
+	v.SetUint(u)
 	return nil
 }
 
@@ -195,6 +208,7 @@ func decodeSlice(t reflect.Type, elem *plan) decodeFunc {
 				x.SetZero() // of an element that was there before
 			}
 			if err := elem.decode(d, x); err != nil {
+				v.SetLen(i) // what is behind was there before
 				return err
 			}
 		}
@@ -245,6 +259,7 @@ func decodeNumbers[T any](t reflect.Type, elem *plan, kind Kind, read func(*curs
 			var zero T
 			list[i] = zero
 			if err := elem.decode(d, v.Index(i)); err != nil {
+				v.SetLen(i)
 				return err
 			}
 		}
@@ -268,6 +283,7 @@ func decodeStrings(t reflect.Type, elem *plan) decodeFunc {
 			}
 			list[i] = ""
 			if err := elem.decode(d, v.Index(i)); err != nil {
+				v.SetLen(i)
 				return err
 			}
 		}
@@ -408,8 +424,8 @@ func decodeInterface(d *decoder, v reflect.Value) error {
 		return nil
 	}
 	// As in encoding/json, a pointer that is there already is the destination;
-	// but not one to an interface, which may lead back here.
-	if p := v.Elem(); p.Kind() == reflect.Pointer && !p.IsNil() && p.Type().Elem().Kind() != reflect.Interface {
+	// but not one that leads to an interface, which may lead back here.
+	if p := v.Elem(); p.Kind() == reflect.Pointer && !p.IsNil() && pointee(p.Type()).Kind() != reflect.Interface {
 		return planOf(p.Type()).decode(d, p)
 	}
 	if v.NumMethod() > 0 {
@@ -417,6 +433,17 @@ func decodeInterface(d *decoder, v reflect.Value) error {
 	}
 	v.Set(reflect.ValueOf(d.any()))
 	return nil
+}
+
+// pointee returns what a pointer, or a pointer to a pointer, points to.
+func pointee(t reflect.Type) reflect.Type {
+	if pointsToItself(t) {
+		return t
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
 }
 
 func decodeUnsupported(d *decoder, v reflect.Value) error {

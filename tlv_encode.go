@@ -99,6 +99,18 @@ func (e *encoder) checkSize(b []byte) *MarshalError {
 	return nil
 }
 
+// fits checks that n bytes more fit, before memory is taken for them: a
+// small value can hold the same large text many times.
+func (e *encoder) fits(b []byte, k Kind, n int) *MarshalError {
+	if n > e.lim.MaxPayload {
+		return tooLarge(nil, k.String(), "bytes", n, e.lim.MaxPayload)
+	}
+	if total := len(b) - e.start + e.apart + n; total > e.lim.MaxPayload {
+		return tooLarge(nil, "payload", "or more bytes", total, e.lim.MaxPayload)
+	}
+	return nil
+}
+
 // any appends v. depth is the number of lists and dicts around it.
 func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
 	switch v := v.(type) {
@@ -130,8 +142,8 @@ func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
 }
 
 func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
-	if len(s) > e.lim.MaxPayload {
-		return b, tooLarge(reflect.TypeFor[string](), "string", "bytes", len(s), e.lim.MaxPayload)
+	if err := e.fits(b, KindString, len(s)); err != nil {
+		return b, err
 	}
 	if !utf8.ValidString(s) {
 		return b, &MarshalError{Err: ErrInvalidUTF8, Type: reflect.TypeFor[string](),
@@ -141,12 +153,13 @@ func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
 }
 
 func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
-	switch {
-	case v == nil:
+	if v == nil {
 		return AppendNil(b), nil
-	case len(v) > e.lim.MaxPayload:
-		return b, tooLarge(reflect.TypeFor[[]byte](), "bytes", "bytes", len(v), e.lim.MaxPayload)
-	case e.vectored && len(v) >= vectorSize:
+	}
+	if err := e.fits(b, KindBytes, len(v)); err != nil {
+		return b, err
+	}
+	if e.vectored && len(v) >= vectorSize {
 		b = appendPrefix(b, KindBytes, len(v))
 		e.parts = append(e.parts, part{len(b), v})
 		e.apart += len(v)

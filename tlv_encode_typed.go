@@ -39,12 +39,12 @@ func encodeBytes(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *Marshal
 }
 
 func encodeByteArray(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
-	if v.CanAddr() {
-		return e.bytes(b, v.Bytes())
-	}
 	n := v.Len()
-	if n > e.lim.MaxPayload {
-		return b, tooLarge(v.Type(), "bytes", "bytes", n, e.lim.MaxPayload)
+	if err := e.fits(b, KindBytes, n); err != nil {
+		return b, err
+	}
+	if v.CanAddr() { // never left apart: the array may be in a map's working memory
+		return AppendBytes(b, v.Bytes()), nil
 	}
 	b = appendPrefix(b, KindBytes, n)
 	for i := range n {
@@ -208,6 +208,28 @@ func ifAddressable(method, otherwise encodeFunc) encodeFunc {
 	}
 }
 
+// hasPointerMethods reports whether a value of the type, or one that lies
+// inside it, has methods that only a pointer to it has. In a map they are not
+// called, as in encoding/json: nobody must get a pointer to working memory.
+func hasPointerMethods(t reflect.Type) bool {
+	for _, methods := range [...]reflect.Type{marshalerType, textMarshalerType, zeroerType} {
+		if !t.Implements(methods) && reflect.PointerTo(t).Implements(methods) {
+			return true
+		}
+	}
+	switch t.Kind() {
+	case reflect.Array:
+		return hasPointerMethods(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if hasPointerMethods(t.Field(i).Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // mapEntries is the working memory for a map: its entries, to be sorted.
 type mapEntries struct {
 	iter   reflect.MapIter
@@ -223,6 +245,7 @@ type mapKey struct {
 
 func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 	valuesType := reflect.SliceOf(t.Elem())
+	exposed := hasPointerMethods(t.Elem())
 	pool := sync.Pool{New: func() any {
 		return &mapEntries{key: reflect.New(t.Key()).Elem(), values: reflect.MakeSlice(valuesType, 8, 8)}
 	}}
@@ -237,8 +260,10 @@ func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 		}
 		m := pool.Get().(*mapEntries)
 		defer func() {
-			m.reset(n)
-			pool.Put(m)
+			if n <= keptKeys {
+				m.reset(n)
+				pool.Put(m)
+			}
 		}()
 		if err := m.collect(v, n, valuesType); err != nil {
 			return b, err
@@ -246,8 +271,12 @@ func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 		b = AppendDictHeader(b, n)
 		var err *MarshalError
 		for _, k := range m.keys {
+			value := m.values.Index(k.index)
+			if exposed {
+				value = reflect.ValueOf(value.Interface()) // cannot be pointed to
+			}
 			if b, err = e.string(b, k.name); err == nil {
-				b, err = elem.encode(e, b, m.values.Index(k.index), depth+1)
+				b, err = elem.encode(e, b, value, depth+1)
 			}
 			if err != nil {
 				return b, err.inDict(k.name).visit(v)
@@ -281,15 +310,12 @@ func (m *mapEntries) collect(v reflect.Value, n int, valuesType reflect.Type) *M
 	return nil
 }
 
-// reset drops what the n entries refer to, and memory beyond the usual.
+// reset drops what the n entries refer to.
 func (m *mapEntries) reset(n int) {
 	m.iter.Reset(reflect.Value{})
 	m.key.SetZero()
 	clear(m.keys)
 	m.keys = m.keys[:0]
-	if n > keptKeys {
-		m.keys, m.values = nil, m.values.Slice3(0, 0, 0)
-	}
 	for i := range min(n, m.values.Len()) {
 		m.values.Index(i).SetZero()
 	}

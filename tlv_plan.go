@@ -119,20 +119,23 @@ func (m planMaker) fill(p *plan, t reflect.Type) {
 // useMethods lets the methods of a type, or of a pointer to it, come before
 // its kind.
 func (m planMaker) useMethods(p *plan, t reflect.Type) {
-	byKind := p.encode
+	if t.Kind() == reflect.Interface {
+		return // the value in it has the methods
+	}
 	switch {
-	case t.Kind() == reflect.Interface: // the value in it has the methods
-	case t.Implements(marshalerType):
-		p.encode = encodeMarshaler
-	case reflect.PointerTo(t).Implements(marshalerType):
-		p.encode = ifAddressable(encodeMarshaler, byKind)
 	case t.Implements(textMarshalerType):
 		p.encode = encodeText
 	case reflect.PointerTo(t).Implements(textMarshalerType):
-		p.encode = ifAddressable(encodeText, byKind)
+		p.encode = ifAddressable(encodeText, p.encode)
 	}
-	switch { // a pointer's own plan is for the value that it points to
-	case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
+	switch {
+	case t.Implements(marshalerType):
+		p.encode = encodeMarshaler
+	case reflect.PointerTo(t).Implements(marshalerType):
+		p.encode = ifAddressable(encodeMarshaler, p.encode)
+	}
+	switch {
+	case t.Kind() == reflect.Pointer: // decodes what it points to
 	case reflect.PointerTo(t).Implements(unmarshalerType):
 		p.decode = decodeUnmarshaler
 	case reflect.PointerTo(t).Implements(textUnmarshalerType):

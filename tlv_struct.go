@@ -5,13 +5,16 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // structPlan is how structs of one type are encoded and decoded.
 type structPlan struct {
-	fields []structField  // in order of declaration
-	byName map[string]int // exact names
-	byFold map[string]int // names in one case
+	fields  []structField  // in order of declaration
+	byName  map[string]int // exact names
+	byFold  map[string]int // names without regard to case
+	longest int            // bytes of a key that may be one of the names, in any case
 }
 
 // structField is an exported field, maybe of an embedded struct.
@@ -25,6 +28,11 @@ type structField struct {
 	isZero    func(reflect.Value) bool // the type's IsZero method, or nil
 	typ       reflect.Type
 	*plan
+
+	// unexported marks an embedded struct whose type is not exported and that
+	// a tag makes a field. Reflection gives no access to its methods, nor to
+	// a pointer's target.
+	unexported bool
 }
 
 func (m planMaker) structPlan(t reflect.Type) *structPlan {
@@ -32,14 +40,17 @@ func (m planMaker) structPlan(t reflect.Type) *structPlan {
 	for i := range s.fields {
 		f := &s.fields[i]
 		f.key = AppendString(nil, f.name)
-		f.plan = m.plan(f.typ)
-		f.isZero = zeroMethod(f.typ)
-		s.byName[f.name] = i
-		if fold := strings.ToLower(f.name); fold != "" {
-			if _, taken := s.byFold[fold]; !taken {
-				s.byFold[fold] = i
-			}
+		if f.unexported && !isPlainStruct(f.typ) {
+			f.plan = &plan{encodeUnsupported, decodeUnsupported}
+		} else {
+			f.plan = m.plan(f.typ)
+			f.isZero = zeroMethod(f.typ)
 		}
+		s.byName[f.name] = i
+		if _, taken := s.byFold[fold(f.name)]; !taken {
+			s.byFold[fold(f.name)] = i
+		}
+		s.longest = max(s.longest, utf8.UTFMax*len(f.name))
 	}
 	return s
 }
@@ -136,9 +147,9 @@ func parseTag(sf reflect.StructField) (f structField, skip bool) {
 	if tag == "-" {
 		return f, true
 	}
-	f.typ = sf.Type
+	f.typ, f.unexported = sf.Type, !sf.IsExported()
 	name, options, _ := strings.Cut(tag, ",")
-	f.name, f.tagged = name, name != ""
+	f.name, f.tagged = name, isTagName(name)
 	if !f.tagged {
 		f.name = sf.Name
 	}
@@ -149,17 +160,44 @@ func parseTag(sf reflect.StructField) (f structField, skip bool) {
 	return f, false
 }
 
+// isTagName reports whether encoding/json takes a name from a tag, too.
+func isTagName(s string) bool {
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isPlainStruct reports whether neither the type nor a pointer to it has
+// methods that encode or decode it.
+func isPlainStruct(t reflect.Type) bool {
+	for _, methods := range [...]reflect.Type{marshalerType, unmarshalerType, textMarshalerType, textUnmarshalerType, zeroerType} {
+		if reflect.PointerTo(t).Implements(methods) { // or t does
+			return false
+		}
+	}
+	return t.Kind() == reflect.Struct
+}
+
+type zeroer interface{ IsZero() bool }
+
+var zeroerType = reflect.TypeFor[zeroer]()
+
 // zeroMethod returns the IsZero method of a type for omitzero, or nil.
 func zeroMethod(t reflect.Type) func(reflect.Value) bool {
-	type zeroer = interface{ IsZero() bool }
-	zeroerType := reflect.TypeFor[zeroer]()
 	switch {
 	case t.Implements(zeroerType):
-		return func(v reflect.Value) bool { return isNilPointer(v) || v.Interface().(zeroer).IsZero() }
+		return func(v reflect.Value) bool {
+			return isNilPointer(v) || v.Kind() == reflect.Interface && isNilPointer(v.Elem()) || v.Interface().(zeroer).IsZero()
+		}
 	case reflect.PointerTo(t).Implements(zeroerType):
 		return func(v reflect.Value) bool {
 			if !v.CanAddr() {
-				return v.IsZero()
+				boxed := reflect.New(t).Elem()
+				boxed.Set(v)
+				v = boxed
 			}
 			return v.Addr().Interface().(zeroer).IsZero()
 		}
@@ -213,7 +251,7 @@ func (f *structField) value(v reflect.Value, create bool) (field reflect.Value, 
 }
 
 func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
-	if err := e.enter(b, KindDict, len(s.fields), depth); err != nil {
+	if err := e.enter(b, KindDict, 0, depth); err != nil {
 		err.Type = v.Type()
 		return b, err
 	}
@@ -232,13 +270,24 @@ func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([
 			return b, err.inDict(f.name)
 		}
 	}
+	if n > e.lim.MaxElements {
+		return b, tooLarge(v.Type(), KindDict.String(), "elements", n, e.lim.MaxElements)
+	}
 	setCount(b, header, n)
 	return b, nil
 }
 
 func (s *structPlan) decode(d *decoder, v reflect.Value) error {
+	if d.none() {
+		return nil
+	}
 	if d.kind() != KindDict {
 		return d.mismatch(v)
+	}
+	var few [4]uint64
+	seen := few[:] // a bit for each field
+	if n := len(s.fields)/64 + 1; n > len(few) {
+		seen = make([]uint64, n)
 	}
 	next := 0 // most senders keep the order of the fields
 	for range d.count() {
@@ -260,6 +309,11 @@ func (s *structPlan) decode(d *decoder, v reflect.Value) error {
 		if !ok {
 			return d.errorAt(at, ErrTypeMismatch, v.Type(), "an embedded pointer to an unexported struct is nil")
 		}
+		if bit := uint64(1) << (i % 64); seen[i/64]&bit == 0 {
+			seen[i/64] |= bit
+		} else if field.CanSet() {
+			field.SetZero() // the last of equal keys wins, nothing is merged
+		}
 		if err := s.fields[i].plan.decode(d, field); err != nil {
 			return err
 		}
@@ -272,9 +326,20 @@ func (s *structPlan) find(key []byte) (int, bool) {
 	if i, ok := s.byName[string(key)]; ok {
 		return i, true
 	}
-	if len(key) > maxPathKey*2 {
+	if len(key) > s.longest {
 		return 0, false
 	}
-	i, ok := s.byFold[strings.ToLower(string(key))]
+	i, ok := s.byFold[fold(string(key))]
 	return i, ok
+}
+
+// fold maps names that differ only in case to the same text.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, name)
 }
