@@ -1,0 +1,140 @@
+"""The dirty app that the tests call. Every public method is an action."""
+
+import asyncio
+import os
+import time
+
+from gunicorn.dirty.app import DirtyApp
+from gunicorn.dirty.errors import DirtyError
+
+VALUES = {
+    "none": None,
+    "true": True,
+    "false": False,
+    "int_min": -(2**63),
+    "int_max": 2**63 - 1,
+    "float": 1.5,
+    "inf": float("inf"),
+    "negative_zero": -0.0,
+    "bytes": bytes(range(256)),
+    "string": "z\u00df\u6c34\U0001f34c\x00\ufeff",
+    "list": [None, True, 1, 1.5, b"b", "s", [], {}],
+    "tuple": (1, 2),
+    "dict": {"b": 1, "a": {"": None}},
+    "odd_keys": {2: "int", None: "none", True: "bool", 1.5: "float", b"b": "bytes", (1, 2): "tuple"},
+    "same_key_twice": {2: "first", "2": "second"},
+}
+
+UNENCODABLE = {
+    "set": {1},
+    "object": object(),
+    "int_overflow": 2**63,
+    "surrogate": "\ud800",
+    "long_list": [None] * (2**20 + 1),
+}
+
+
+class OutOfPaper(Exception):
+    """An exception that only this app knows."""
+
+
+class OutOfInk(DirtyError):
+    """An exception of gunicorn's own family."""
+
+
+class App(DirtyApp):
+    def echo(self, *args, **kwargs):
+        return {"args": list(args), "kwargs": kwargs}
+
+    def identity(self, value):
+        return value
+
+    def kind(self, value):
+        """What Python sees, so that a caller can tell "1" from 1 and b"1"."""
+        return type(value).__name__
+
+    def size(self, value):
+        return len(value)
+
+    def value(self, name):
+        return VALUES[name]
+
+    def unencodable(self, name):
+        return UNENCODABLE[name]
+
+    def zeros(self, count):
+        return bytes(count)
+
+    def nones(self, count):
+        return [None] * count
+
+    def nested(self, depth):
+        """depth lists inside each other."""
+        value = []
+        for _ in range(depth - 1):
+            value = [value]
+        return value
+
+    def depth(self, value):
+        """The inverse of nested."""
+        found = 0
+        while isinstance(value, list):
+            found += 1
+            value = value[0] if value else None
+        return found
+
+    def sleep(self, seconds):
+        time.sleep(seconds)
+        return "slept"
+
+    def die(self):
+        os._exit(1)
+
+    def pid(self):
+        return os.getpid()
+
+    def fail(self, message):
+        raise ValueError(message)
+
+    def fail_own(self, message):
+        raise OutOfPaper(message)
+
+    def fail_dirty(self, message):
+        raise OutOfInk(message, details={"tray": 2})
+
+    def count(self, n):
+        yield from range(n)
+
+    def chunks(self, values):
+        yield from values
+
+    def stall(self, seconds):
+        yield "before"
+        time.sleep(seconds)
+        yield "after"
+
+    def break_off(self, n):
+        yield from range(n)
+        raise ValueError("broke off")
+
+    def bad_chunk(self):
+        yield "good"
+        yield {1}
+
+    def count_async(self, n):
+        return count_async(n)
+
+    def break_off_async(self, n):
+        return break_off_async(n)
+
+
+async def count_async(n):
+    for i in range(n):
+        await asyncio.sleep(0)
+        yield i
+
+
+async def break_off_async(n):
+    async for i in count_async(n):
+        yield i
+    raise ValueError("broke off")

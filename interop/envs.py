@@ -1,0 +1,104 @@
+"""Make one virtual environment for each gunicorn release in releases.txt.
+
+    python envs.py            make what is missing; print "release<TAB>interpreter" lines
+    python envs.py --list     print only those that exist already; make nothing
+
+Environments live in DIRTY_INTEROP_CACHE (default: the user's cache folder) and
+are made from DIRTY_INTEROP_PYTHON (default: the interpreter that runs this).
+Several processes may call this at once.
+"""
+
+import fcntl
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def releases():
+    """The gunicorn releases that are tested, oldest first."""
+    return (HERE / "releases.txt").read_text().split()
+
+
+def cache_folder():
+    configured = os.environ.get("DIRTY_INTEROP_CACHE")
+    if configured:
+        return pathlib.Path(configured)
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base) / "gunicorn-go-dirty"
+
+
+def base_python():
+    """The interpreter to build from, and a tag that tells it from others."""
+    python = os.environ.get("DIRTY_INTEROP_PYTHON") or sys.executable
+    code = "import sys; print(sys.implementation.cache_tag, '%d.%d.%d' % sys.version_info[:3])"
+    tag = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    return python, "-".join(tag.stdout.split())
+
+
+def existing():
+    """{release: interpreter} of the environments that are there."""
+    _, tag = base_python()
+    found = {}
+    for release in releases():
+        python = interpreter(environment(tag, release))
+        if python.exists():
+            found[release] = str(python)
+    return found
+
+
+def ensure():
+    """Make what is missing. {release: interpreter} of all releases."""
+    python, tag = base_python()
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for release in releases():
+            target = environment(tag, release)
+            if not interpreter(target).exists():
+                build(python, release, target)
+    return existing()
+
+
+def environment(tag, release):
+    return cache_folder() / f"{tag}-gunicorn-{release}"
+
+
+def interpreter(target):
+    return target / "bin" / "python"
+
+
+def build(python, release, target):
+    """Build beside the target and rename: a half-made environment is never seen.
+
+    The rename breaks the scripts in bin/, so everything runs as `python -m`.
+    """
+    print(f"making {target.name}", file=sys.stderr)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
+    try:
+        quietly([python, "-m", "venv", scratch])
+        quietly([interpreter(scratch), "-m", "pip", "install", "--quiet",
+                 "--disable-pip-version-check", f"gunicorn=={release}"])
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def quietly(command):
+    """Run a command; standard output stays free for our own answer."""
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def main():
+    found = existing() if sys.argv[1:] == ["--list"] else ensure()
+    for release, python in found.items():
+        print(f"{release}\t{python}")
+
+
+if __name__ == "__main__":
+    main()

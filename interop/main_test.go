@@ -1,0 +1,59 @@
+// Package interop checks the library against real gunicorn, each release that
+// releases.txt names. See README.md.
+package interop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+)
+
+// TestMain finds or makes the Python environments, says loudly if there are
+// none, and stops whatever the tests have started.
+//
+// DIRTY_INTEROP decides what is needed:
+//
+//	(unset)  run if the environments are there; no network, nothing is made
+//	require  make them; whatever is missing is a failure
+//	off      do not run
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	mode := os.Getenv("DIRTY_INTEROP")
+	var err error
+	switch mode {
+	case "off":
+		err = errors.New("DIRTY_INTEROP=off")
+	case "", "require":
+		pythons, err = findPythons(mode == "require")
+	default:
+		fmt.Fprintf(os.Stderr, "interop: DIRTY_INTEROP=%s: want require, off or nothing\n", mode)
+		return 1
+	}
+	if err != nil {
+		notRun(err)
+		if mode == "require" {
+			return 1
+		}
+		return 0
+	}
+	defer stopAll()
+	return m.Run()
+}
+
+// notRun says that nothing was tested where people see it: go test hides the
+// output of packages that pass, but repeats this one line as "[no tests to
+// run]", and cannot hide the terminal.
+func notRun(reason error) {
+	text := fmt.Sprintf("interop: NOT RUN against real gunicorn: %v\n"+
+		"interop: DIRTY_INTEROP=require makes the environments and runs; see interop/README.md\n", reason)
+	fmt.Fprint(os.Stderr, text)
+	fmt.Println("testing: warning: no tests to run")
+	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+		fmt.Fprint(tty, text)
+		_ = tty.Close() // nothing can be done about it
+	}
+}

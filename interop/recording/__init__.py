@@ -1,0 +1,1 @@
+"""What record.py is made of: an instance of gunicorn, a proxy and a session."""
