@@ -166,8 +166,8 @@ func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, 
 //     else it is an [ErrOverflow];
 //   - strings go into string kinds and into an [encoding.TextUnmarshaler];
 //     bytes into slices and arrays of bytes; never one into the other;
-//   - lists go into slices, and into arrays that are long enough, whose rest
-//     is zeroed;
+//   - lists go into slices and arrays, but not into those of bytes; an array
+//     must be long enough, and its rest is zeroed;
 //   - dicts go into maps, to which the entries are added, into structs, and
 //     into Dict. Keys that no field has are skipped; if no field has just this
 //     name, one that differs in case is taken. Inside a Dict all dicts are Dicts;

@@ -37,7 +37,7 @@ func (d *Decoder) Offset() int { return d.s.off }
 // Finish returns an [ErrTrailingData] if there is data left.
 func (d *Decoder) Finish() error {
 	if d.err == nil && d.s.left() > 0 {
-		return d.s.fail(ErrTrailingData, "bytes after the value", 0, int64(d.s.left()))
+		return d.s.fail(ErrTrailingData, ruleTrailing, 0, int64(d.s.left()))
 	}
 	return d.err
 }

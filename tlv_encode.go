@@ -101,9 +101,9 @@ func (e *encoder) checkSize(b []byte) *MarshalError {
 
 // fits checks that n bytes more fit, before memory is taken for them: a
 // small value can hold the same large text many times.
-func (e *encoder) fits(b []byte, k Kind, n int) *MarshalError {
+func (e *encoder) fits(b []byte, what string, n int) *MarshalError {
 	if n > e.lim.MaxPayload {
-		return tooLarge(nil, k.String(), "bytes", n, e.lim.MaxPayload)
+		return tooLarge(nil, what, "bytes", n, e.lim.MaxPayload)
 	}
 	if total := len(b) - e.start + e.apart + n; total > e.lim.MaxPayload {
 		return tooLarge(nil, "payload", "or more bytes", total, e.lim.MaxPayload)
@@ -135,14 +135,14 @@ func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
 	case Dict:
 		return e.ordered(b, v, depth)
 	case RawValue:
-		return e.raw(b, v, depth, nil)
+		return e.raw(b, v, depth)
 	}
 	rv := reflect.ValueOf(v)
 	return planOf(rv.Type()).encode(e, b, rv, depth)
 }
 
 func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
-	if err := e.fits(b, KindString, len(s)); err != nil {
+	if err := e.fits(b, "string", len(s)); err != nil {
 		return b, err
 	}
 	if !utf8.ValidString(s) {
@@ -156,7 +156,7 @@ func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
 	if v == nil {
 		return AppendNil(b), nil
 	}
-	if err := e.fits(b, KindBytes, len(v)); err != nil {
+	if err := e.fits(b, "bytes", len(v)); err != nil {
 		return b, err
 	}
 	if e.vectored && len(v) >= vectorSize {
@@ -236,26 +236,36 @@ func (e *encoder) ordered(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
 	return b, nil
 }
 
-// raw appends an encoded value; typ is of what made it.
-func (e *encoder) raw(b []byte, v RawValue, depth int, typ reflect.Type) ([]byte, *MarshalError) {
+// raw appends an encoded value.
+func (e *encoder) raw(b []byte, v RawValue, depth int) ([]byte, *MarshalError) {
 	if v == nil {
 		return AppendNil(b), nil
 	}
+	typ := reflect.TypeFor[RawValue]()
+	if err := e.fits(b, typ.Name(), len(v)); err != nil {
+		return b, err
+	}
+	if err := e.checkValue(v, depth, typ); err != nil {
+		return b, err
+	}
+	return append(b, v...), nil
+}
+
+// checkValue checks that v is one encoded value, and not too deep for its
+// place. typ is of what made it.
+func (e *encoder) checkValue(v RawValue, depth int, typ reflect.Type) *MarshalError {
 	lim := e.lim
 	lim.MaxDepth -= depth
 	lim.MaxValues = maxValues // is no limit of encoding
 	s := newScanner(v, lim)
 	err := s.value()
 	if err == nil && s.left() > 0 {
-		err = s.fail(ErrTrailingData, "bytes after the value", 0, int64(s.left()))
+		err = s.fail(ErrTrailingData, ruleTrailing, 0, int64(s.left()))
 	}
 	if err != nil {
-		if typ == nil {
-			typ = reflect.TypeFor[RawValue]()
-		}
-		return b, &MarshalError{Err: err, Type: typ, Reason: "it is not one encoded value"}
+		return &MarshalError{Err: err, Type: typ, Reason: "it is not one encoded value"}
 	}
-	return append(b, v...), nil
+	return nil
 }
 
 // enter checks a list or a dict before its header is written.

@@ -40,7 +40,7 @@ func encodeBytes(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *Marshal
 
 func encodeByteArray(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
 	n := v.Len()
-	if err := e.fits(b, KindBytes, n); err != nil {
+	if err := e.fits(b, "bytes", n); err != nil {
 		return b, err
 	}
 	if v.CanAddr() { // never left apart: the array may be in a map's working memory
@@ -54,7 +54,7 @@ func encodeByteArray(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *Mar
 }
 
 func encodeRaw(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
-	return e.raw(b, v.Bytes(), depth, v.Type())
+	return e.raw(b, v.Bytes(), depth)
 }
 
 func encodeDict(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
@@ -177,13 +177,13 @@ func encodeMarshaler(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, 
 	if err != nil {
 		return b, &MarshalError{Err: err, Type: v.Type(), Reason: "AppendTLV failed"}
 	}
-	if len(out) < len(b) {
-		return b, &MarshalError{Err: ErrMalformed, Type: v.Type(), Reason: "AppendTLV returned less than it was given"}
+	if len(out) <= len(b) {
+		return b, &MarshalError{Err: ErrMalformed, Type: v.Type(), Reason: "AppendTLV appended nothing"}
 	}
-	if _, err := e.raw(nil, out[len(b):], depth, v.Type()); err != nil {
+	if err := e.checkValue(out[len(b):], depth, v.Type()); err != nil {
 		return b, err
 	}
-	return out, nil
+	return out, e.checkSize(out)
 }
 
 func encodeText(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {

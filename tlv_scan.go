@@ -43,6 +43,8 @@ const (
 	ruleMemory  = "decoded size in slots (Limits.MaxValues)"
 	ruleKey     = "type code of a dict key"
 	ruleUTF8    = "UTF-8"
+
+	ruleTrailing = "bytes after the value"
 )
 
 func newScanner(data []byte, lim Limits) scanner {
@@ -259,7 +261,7 @@ func (o DecodeOptions) scan(data []byte, whole bool) (scanner, error) {
 	s := newScanner(data, o.Limits.forDecode())
 	err := s.value()
 	if err == nil && whole && s.left() > 0 {
-		err = s.fail(ErrTrailingData, "bytes after the value", 0, int64(s.left()))
+		err = s.fail(ErrTrailingData, ruleTrailing, 0, int64(s.left()))
 	} else if err != nil {
 		err.Path = pathAt(data, int(err.Offset))
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +23,13 @@ func unhex(t testing.TB, digits string) []byte {
 	require.NoError(t, err)
 	return b
 }
+
+// raceEnabled tells whether the race detector is on: then sync.Pool forgets
+// at random, and allocations cannot be counted.
+var raceEnabled = func() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}()
 
 // allocated returns how many bytes f allocates, at the least of a few times:
 // the runtime allocates too.
