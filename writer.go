@@ -22,8 +22,11 @@ type Writer struct {
 	vector bool   // w takes net.Buffers in one call
 	err    error  // sticky
 
-	buf   []byte      // memory for frames
-	parts net.Buffers // memory for the pieces of a vectored write
+	// Memory for a frame, for the payload that is written beside it, and for
+	// the pieces of a vectored write, which net.Buffers uses up.
+	buf          []byte
+	payload      [1]part
+	pieces, left net.Buffers
 }
 
 // NewWriter returns a Writer that writes to w.
@@ -79,7 +82,9 @@ func (w *Writer) WriteFrame(f Frame) error {
 	b := h.append(w.buf[:0])
 	var parts []part
 	if w.vector && len(f.Payload) >= vectorSize {
-		parts = []part{{HeaderSize, f.Payload}}
+		w.payload[0] = part{HeaderSize, f.Payload}
+		parts = w.payload[:]
+		defer clear(parts)
 	} else {
 		b = append(b, f.Payload...)
 	}
@@ -102,7 +107,7 @@ func (w *Writer) write(b []byte, parts []part) error {
 		return w.written(int64(n), len(b), err)
 	}
 	size, from := len(b), 0
-	pieces := w.parts[:0]
+	pieces := w.pieces[:0]
 	for _, p := range parts {
 		pieces = append(pieces, b[from:p.at], p.data)
 		from = p.at
@@ -111,9 +116,9 @@ func (w *Writer) write(b []byte, parts []part) error {
 	if from < len(b) {
 		pieces = append(pieces, b[from:])
 	}
-	w.parts = pieces
-	n, err := pieces.WriteTo(w.w) // advances pieces
-	clear(w.parts)
+	w.pieces, w.left = pieces, pieces
+	n, err := w.left.WriteTo(w.w)
+	clear(w.pieces)
 	return w.written(n, size, err)
 }
 

@@ -101,7 +101,7 @@ func TestTimeout(t *testing.T) {
 		if limit, ok := remote.DirtyTimeout(); ok {
 			assert.Equal(t, hasty*time.Second, limit)
 		} else {
-			assert.Contains(t, remote.Message, "timed out: {'timeout': 1}")
+			assert.Contains(t, remote.Message, "timed out: {'timeout': 2}")
 		}
 	})
 }

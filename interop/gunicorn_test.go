@@ -22,7 +22,7 @@ import (
 // Values of dirty_timeout, in seconds.
 const (
 	patient = 60 // nothing times out
-	hasty   = 1  // for the tests of timeouts
+	hasty   = 2  // for the tests of timeouts; a busy machine needs that much
 )
 
 // gunicorn is a running server with its arbiter and one dirty worker.
@@ -109,7 +109,9 @@ func start(t *testing.T, p python, timeout int) *gunicorn {
 // marker is in the environment of every process of this server.
 func (g *gunicorn) marker() string { return "DIRTY_INTEROP_DIR=" + g.folder }
 
-// waitUntilReady returns when the arbiter answers.
+// waitUntilReady returns when a worker answers. The arbiter alone is not
+// enough: it refuses requests while its worker has bound its socket but does
+// not listen yet.
 func (g *gunicorn) waitUntilReady() error {
 	timeout := time.After(30 * time.Second)
 	for {
@@ -127,6 +129,7 @@ func (g *gunicorn) waitUntilReady() error {
 	}
 }
 
+// ping calls an action on a connection of its own.
 func (g *gunicorn) ping() error {
 	c, err := net.Dial("unix", g.socket)
 	if err != nil {
@@ -137,10 +140,13 @@ func (g *gunicorn) ping() error {
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return err
 	}
-	if err := conn.WriteMessage(dirty.NewStatus(1)); err != nil {
+	if err := conn.WriteMessage(dirty.NewRequest(1, app, "pid", nil, nil)); err != nil {
 		return err
 	}
-	_, err = conn.ReadMessage()
+	answer, err := conn.ReadMessage()
+	if failed, ok := answer.(*dirty.ErrorReply); ok {
+		return failed.Err
+	}
 	return err
 }
 

@@ -14,6 +14,7 @@ wsgi_app = "wsgi:application"
 bind = "unix:" + os.path.join(_folder, "http.sock")
 workers = 1
 graceful_timeout = 2
+control_socket_disable = True  # 25.1 puts it into the app's folder
 
 dirty_apps = ["dirtyapp:App"]
 dirty_workers = 1

@@ -44,7 +44,7 @@ def start(program, run):
     environment = {
         "PATH": os.defpath, "HOME": str(run), "TMPDIR": str(run), "XDG_RUNTIME_DIR": str(run),
         "PYTHONHOME": str(ROOT / "python"), "PYTHONPATH": str(ROOT / "site"), "PYTHONDONTWRITEBYTECODE": "1",
-        "DIRTY_INTEROP_DIR": str(run), "DIRTY_INTEROP_TIMEOUT": "1",
+        "DIRTY_INTEROP_DIR": str(run), "DIRTY_INTEROP_TIMEOUT": "2",
     }
     command = [ROOT / "python" / "bin" / program, "-m", "gunicorn", "-c", ROOT / "app" / "gunicorn.conf.py"]
     with open(run / "log", "w") as log:
@@ -63,10 +63,15 @@ def stop(process):
 
 
 def wait_for(path, process):
+    """Until the arbiter and its worker listen: then no request is refused."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                return str(path)
+        if listens(path) and any(map(listens, path.parent.glob("gunicorn-dirty-*/worker-*.sock"))):
+            return str(path)
         time.sleep(0.05)
     raise RuntimeError((path.parent / "log").read_text())
+
+
+def listens(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
