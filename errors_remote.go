@@ -3,6 +3,7 @@ package dirty
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -123,16 +124,17 @@ func (e *RemoteError) wraps(class string) bool {
 func (e *RemoteError) Timeout() bool { return e.Is(ErrTimeout) }
 
 // DirtyTimeout returns gunicorn's dirty_timeout setting, which the arbiter
-// tells with a timeout. ok is false if it did not: it leaves out a setting
-// of 0.
+// tells with a timeout. ok is false if it did not, which is so for a setting
+// of 0, or if what it told is no duration.
 func (e *RemoteError) DirtyTimeout() (d time.Duration, ok bool) {
-	switch seconds := e.Details["timeout"].(type) {
-	case int64:
-		return time.Duration(seconds) * time.Second, true
-	case float64:
-		return time.Duration(seconds * float64(time.Second)), true
+	seconds, ok := e.Details["timeout"].(float64)
+	if n, isInt := e.Details["timeout"].(int64); isInt {
+		seconds, ok = float64(n), true
 	}
-	return 0, false
+	if !ok || !(math.Abs(seconds) < math.MaxInt64/float64(time.Second)) {
+		return 0, false
+	}
+	return time.Duration(seconds * float64(time.Second)), true
 }
 
 // SocketPath returns the socket that the peer could not reach, or "".

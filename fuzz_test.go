@@ -151,6 +151,9 @@ func FuzzTyped(f *testing.F) {
 				continue
 			}
 			first, err := deep.Marshal(v)
+			if errors.Is(err, dirty.ErrOverflow) {
+				continue // a float can be a uint64 that no int64 holds
+			}
 			require.NoError(t, err)
 			again := target()
 			require.NoError(t, dirty.Unmarshal(first, again))

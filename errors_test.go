@@ -1,0 +1,201 @@
+package dirty_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var allKinds = []error{dirty.ErrTimeout, dirty.ErrConnection, dirty.ErrWorker, dirty.ErrApp, dirty.ErrAppNotFound, dirty.ErrNoWorkers, dirty.ErrProtocol, dirty.ErrKeyNotFound, dirty.ErrTableNotFound}
+
+// TestSentinels: no two are alike.
+func TestSentinels(t *testing.T) {
+	all := append([]error{dirty.ErrBadMagic, dirty.ErrBadVersion, dirty.ErrUnknownType, dirty.ErrTooLarge, dirty.ErrTooDeep, dirty.ErrMalformed, dirty.ErrTrailingData,
+		dirty.ErrInvalidUTF8, dirty.ErrUnsupportedType, dirty.ErrOverflow, dirty.ErrTypeMismatch, dirty.ErrUnknownField, io.EOF, io.ErrUnexpectedEOF}, allKinds...)
+	for i, a := range all {
+		for j, b := range all {
+			assert.Equal(t, i == j, errors.Is(a, b), "%v is %v", a, b)
+		}
+		if i < 12 || i > 13 {
+			assert.True(t, strings.HasPrefix(a.Error(), "dirty: "), a)
+		}
+	}
+}
+
+// TestRemoteErrorKinds: which kinds an ERROR frame's error is, by type and in
+// the forms that gunicorn gives it.
+func TestRemoteErrorKinds(t *testing.T) {
+	trace := func(last string) map[string]any {
+		return map[string]any{"traceback": "Traceback (most recent call last):\n  File \"x\"\n" + last + "\n"}
+	}
+	for _, tt := range []struct {
+		err   *dirty.RemoteError
+		kinds []error
+	}{
+		{&dirty.RemoteError{Type: "DirtyTimeoutError", Message: "Worker timeout", Details: map[string]any{"timeout": int64(2)}}, []error{dirty.ErrTimeout}},
+		{&dirty.RemoteError{Type: "DirtyTimeoutError"}, []error{dirty.ErrTimeout}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of app:App.sleep timed out: {'timeout': 2}", Details: trace("gunicorn.dirty.errors.DirtyTimeoutError: Execution of app:App.sleep timed out: {'timeout': 2}")}, []error{dirty.ErrTimeout}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of app:App.sleep timed out: {'timeout': 2}"}, []error{dirty.ErrTimeout}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of a timed out: x", Details: trace("ValueError: Execution of a timed out: x")}, []error{dirty.ErrApp}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "x", Details: trace("ValueError: gunicorn.dirty.errors.DirtyTimeoutError: no")}, []error{dirty.ErrApp}},
+		{&dirty.RemoteError{Type: "DirtyError", Message: "Execution of a timed out: x"}, nil},
+		{&dirty.RemoteError{Type: "DirtyConnectionError"}, []error{dirty.ErrConnection}},
+		{&dirty.RemoteError{Type: "DirtyWorkerError"}, []error{dirty.ErrWorker}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "boom"}, []error{dirty.ErrApp}},
+		{&dirty.RemoteError{Type: "DirtyAppNotFoundError"}, []error{dirty.ErrAppNotFound, dirty.ErrApp}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Dirty app not found: x", Details: trace("gunicorn.dirty.errors.DirtyAppNotFoundError: Dirty app not found: x")}, []error{dirty.ErrAppNotFound, dirty.ErrApp}},
+		{&dirty.RemoteError{Type: "DirtyNoWorkersAvailableError"}, []error{dirty.ErrNoWorkers}},
+		{&dirty.RemoteError{Type: "DirtyProtocolError"}, []error{dirty.ErrProtocol}},
+		{&dirty.RemoteError{Type: "StashKeyNotFoundError"}, []error{dirty.ErrKeyNotFound}},
+		{&dirty.RemoteError{Type: "DirtyError", Message: "Key not found: k"}, []error{dirty.ErrKeyNotFound}},
+		{&dirty.RemoteError{Type: "DirtyError", Message: "A key not found: k"}, nil},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Key not found: k"}, []error{dirty.ErrApp}},
+		{&dirty.RemoteError{Type: "StashTableNotFoundError"}, []error{dirty.ErrTableNotFound}},
+		{&dirty.RemoteError{Type: "DirtyError", Message: "Table not found: t"}, []error{dirty.ErrTableNotFound}},
+		{&dirty.RemoteError{Type: "DirtyError", Message: "Unknown stash operation: 11"}, nil},
+		{&dirty.RemoteError{Type: "SomethingElse"}, nil},
+		{&dirty.RemoteError{}, nil},
+	} {
+		t.Run(tt.err.Type+" "+tt.err.Message, func(t *testing.T) {
+			for _, kind := range allKinds {
+				want := false
+				for _, k := range tt.kinds {
+					want = want || k == kind
+				}
+				assert.Equal(t, want, errors.Is(tt.err, kind), "%v", kind)
+				assert.Equal(t, want, errors.Is(fmt.Errorf("wrapped: %w", tt.err), kind), "%v", kind)
+			}
+			assert.Equal(t, errors.Is(tt.err, dirty.ErrTimeout), tt.err.Timeout())
+			assert.False(t, errors.Is(tt.err, io.EOF))
+			assert.True(t, errors.Is(tt.err, tt.err))
+			assert.NotContains(t, tt.err.Error(), "Traceback")
+			assert.Contains(t, tt.err.Error(), tt.err.Message)
+			// What goes out comes back as the same kinds.
+			again := reply(t, dirty.NewErrorReply(1, tt.err))
+			for _, kind := range allKinds {
+				assert.Equal(t, errors.Is(tt.err, kind), errors.Is(again, kind), "%v", kind)
+			}
+		})
+	}
+	assert.Equal(t, "dirty: DirtyError: x", (&dirty.RemoteError{Message: "x"}).Error())
+}
+
+// reply sends an error reply through bytes.
+func reply(t testing.TB, m *dirty.ErrorReply) *dirty.RemoteError {
+	b, err := dirty.AppendMessage(nil, m)
+	require.NoError(t, err)
+	got, _, err := dirty.DecodeMessage(b)
+	require.NoError(t, err)
+	return got.(*dirty.ErrorReply).Err
+}
+
+// TestRemoteErrorDetails: accessors over what peers may send.
+func TestRemoteErrorDetails(t *testing.T) {
+	full := &dirty.RemoteError{Details: map[string]any{"timeout": int64(2), "socket_path": "/s", "worker_id": int64(7), "app_path": "a:A", "action": "act", "traceback": "tb"}}
+	d, ok := full.DirtyTimeout()
+	assert.Equal(t, 2*time.Second, d)
+	assert.True(t, ok)
+	pid, ok := full.WorkerID()
+	assert.EqualValues(t, 7, pid)
+	assert.True(t, ok)
+	assert.Equal(t, []string{"/s", "a:A", "act", "tb"}, []string{full.SocketPath(), full.AppPath(), full.Action(), full.Traceback()})
+	for _, details := range []map[string]any{nil, {}, {"timeout": nil, "socket_path": nil, "worker_id": nil, "app_path": nil, "action": nil, "traceback": nil},
+		{"timeout": "2", "socket_path": int64(1), "worker_id": "7", "app_path": []byte("a"), "action": int64(5), "traceback": []any{"x"}},
+		{"timeout": true, "worker_id": 7.5, "traceback": map[string]any{}}} {
+		e := &dirty.RemoteError{Type: "DirtyAppError", Details: details}
+		_, ok := e.DirtyTimeout()
+		assert.False(t, ok)
+		_, ok = e.WorkerID()
+		assert.False(t, ok)
+		assert.Equal(t, []string{"", "", "", ""}, []string{e.SocketPath(), e.AppPath(), e.Action(), e.Traceback()})
+		assert.True(t, errors.Is(e, dirty.ErrApp))
+	}
+	d, ok = (&dirty.RemoteError{Details: map[string]any{"timeout": 0.25}}).DirtyTimeout()
+	assert.Equal(t, 250*time.Millisecond, d)
+	assert.True(t, ok)
+	// A number that no Duration holds is not turned into another one.
+	for _, timeout := range []any{int64(1) << 62, int64(-1) << 62, 1e300} {
+		d, ok = (&dirty.RemoteError{Details: map[string]any{"timeout": timeout}}).DirtyTimeout()
+		seconds := reflect.ValueOf(timeout).Convert(reflect.TypeFor[float64]()).Float()
+		assert.True(t, !ok || (d > 0) == (seconds > 0) && (d > 1<<60 || d < -1<<60), "%v gives %v", timeout, d)
+	}
+}
+
+func TestNewErrorReply(t *testing.T) {
+	remote := &dirty.RemoteError{Type: "Custom", Message: "m", Details: map[string]any{"a": int64(1)}}
+	for _, tt := range []struct {
+		name         string
+		err          error
+		typ, message string
+	}{
+		{"nil", nil, "DirtyError", "Unknown error"},
+		{"typed nil", (*dirty.RemoteError)(nil), "DirtyError", "Unknown error"},
+		{"wrapped typed nil", fmt.Errorf("x: %w", (*dirty.RemoteError)(nil)), "DirtyError", "Unknown error"},
+		{"RemoteError", remote, "Custom", "m"},
+		{"wrapped RemoteError", fmt.Errorf("x: %w", remote), "Custom", "m"},
+		{"joined RemoteError", errors.Join(io.EOF, remote), "Custom", "m"},
+		{"empty RemoteError", &dirty.RemoteError{}, "DirtyError", ""},
+		{"any error", errors.New("boom"), "DirtyAppError", "boom"},
+		{"no text", errors.New(""), "DirtyAppError", ""},
+		{"timeout", fmt.Errorf("t: %w", dirty.ErrTimeout), "DirtyTimeoutError", "t: " + dirty.ErrTimeout.Error()},
+		{"connection", dirty.ErrConnection, "DirtyConnectionError", dirty.ErrConnection.Error()},
+		{"worker", dirty.ErrWorker, "DirtyWorkerError", dirty.ErrWorker.Error()},
+		{"app", dirty.ErrApp, "DirtyAppError", dirty.ErrApp.Error()},
+		{"app not found", dirty.ErrAppNotFound, "DirtyAppNotFoundError", dirty.ErrAppNotFound.Error()},
+		{"app not found before app", errors.Join(dirty.ErrApp, dirty.ErrAppNotFound), "DirtyAppNotFoundError", "dirty: the dirty app failed\ndirty: there is no such dirty app"},
+		{"no workers", dirty.ErrNoWorkers, "DirtyNoWorkersAvailableError", dirty.ErrNoWorkers.Error()},
+		{"protocol", dirty.ErrProtocol, "DirtyProtocolError", dirty.ErrProtocol.Error()},
+		{"key", dirty.ErrKeyNotFound, "StashKeyNotFoundError", dirty.ErrKeyNotFound.Error()},
+		{"table", dirty.ErrTableNotFound, "StashTableNotFoundError", dirty.ErrTableNotFound.Error()},
+		{"context deadline", fmt.Errorf("c: %w", context.DeadlineExceeded), "DirtyTimeoutError", "c: context deadline exceeded"},
+		{"os deadline", os.ErrDeadlineExceeded, "DirtyTimeoutError", os.ErrDeadlineExceeded.Error()},
+		{"net deadline", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "DirtyTimeoutError", "read: i/o timeout"},
+		{"canceled", context.Canceled, "DirtyAppError", "context canceled"},
+		{"ProtocolError", dirty.Valid([]byte{7}), "DirtyProtocolError", dirty.Valid([]byte{7}).Error()},
+		{"bad UTF-8", errors.New("a\xff\xfeb"), "DirtyAppError", "a\ufffdb"},
+		{"bad UTF-8 of a kind", fmt.Errorf("\xff%w", dirty.ErrWorker), "DirtyWorkerError", "\ufffd" + dirty.ErrWorker.Error()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := dirty.NewErrorReply(5, tt.err)
+			require.NotNil(t, m.Err)
+			got := reply(t, m)
+			assert.Equal(t, tt.typ, got.Type)
+			assert.Equal(t, tt.message, got.Message)
+			assert.EqualValues(t, 5, m.RequestID())
+		})
+	}
+	assert.Same(t, remote, dirty.NewErrorReply(1, remote).Err)
+	assert.Equal(t, remote.Details, reply(t, dirty.NewErrorReply(1, remote)).Details)
+	assert.Equal(t, "Unknown error", reply(t, &dirty.ErrorReply{ID: 1}).Message, "an ErrorReply without an error")
+}
+
+// TestErrorTexts: one text of each kind of error, for people.
+func TestErrorTexts(t *testing.T) {
+	_, header := dirty.ParseHeader(make([]byte, 16))
+	_, version := dirty.ParseHeader([]byte("GD\x02\x01000000000000"))
+	_, short := dirty.ParseHeader([]byte("GD"))
+	_, marshal := dirty.Marshal([]any{map[string]any{"f": func() {}}})
+	_, overflow := dirty.Marshal(^uint64(0))
+	for want, err := range map[string]error{
+		"dirty: bad magic: magic at offset 0: found 0x00, want 0x4744":                                 header,
+		"dirty: unsupported version: version at offset 2: found 2, want 1":                             version,
+		"dirty: unexpected EOF: header length at offset 0: found 2, want 16":                           short,
+		"dirty: too large: list count at offset 5 ([0]): found 4294967295, want 1048576":               dirty.Valid([]byte("\x20\x00\x00\x00\x01\x20\xff\xff\xff\xff")),
+		"dirty: unsupported type: Go value of type func() at [0].f":                                    marshal,
+		"dirty: overflow: Go value of type uint64: it is above the largest int64, 9223372036854775807": overflow,
+		"dirty: type mismatch: cannot decode string at offset 5 ([0]) into Go value of type int":       dirty.Unmarshal(mustMarshal(t, []any{"s"}), new([]int)),
+	} {
+		assert.EqualError(t, err, want)
+	}
+}
