@@ -106,6 +106,9 @@ func payloadOf(value func(b []byte, i int) []byte, size int) []byte {
 // that is refused at full size is filled up with one large bytes value; what
 // MaxValues lets pass is at most ten times the payload.
 func TestAmplification(t *testing.T) {
+	if raceEnabled {
+		t.Skip("NOT RUN: the race detector takes memory of its own; run it without -race")
+	}
 	size := *amplificationMiB << 20
 	limits := dirty.Limits{MaxValues: dirty.DefaultMaxValues * *amplificationMiB / 60}
 	for _, s := range shapes {
