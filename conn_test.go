@@ -266,10 +266,7 @@ func TestConnOptions(t *testing.T) {
 	defer b.Close()
 	c := dirty.NewConn(a, dirty.WithLimits(dirty.Limits{MaxPayload: 20}), dirty.WithDict(), dirty.WithBufferSize(16))
 	assert.ErrorIs(t, c.WriteMessage(dirty.NewChunk(1, strings.Repeat("x", 30))), dirty.ErrTooLarge)
-	go func() {
-		_, err := b.Write(join(frame(dirty.TypeChunk, 1, dict1, key("data"), dict0), frame(dirty.TypeChunk, 1, strings.Repeat("x", 21))))
-		assert.NoError(t, err)
-	}()
+	go b.Write(join(frame(dirty.TypeChunk, 1, dict1, key("data"), dict0), frame(dirty.TypeChunk, 1, strings.Repeat("x", 21))))
 	m, err := c.ReadMessage()
 	require.NoError(t, err)
 	assert.Equal(t, dirty.NewChunk(1, dirty.Dict{}), m)

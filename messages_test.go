@@ -318,6 +318,9 @@ func TestAppendMessageRefused(t *testing.T) {
 			assert.ErrorAs(t, dirty.WriteMessage(io.Discard, tt.m), &e)
 		})
 	}
+	small := dirty.EncodeOptions{Limits: dirty.Limits{MaxElements: 4}}
+	_, err := small.AppendMessage(nil, dirty.NewErrorReply(1, &dirty.RemoteError{Details: map[string]any{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}}))
+	assert.ErrorIs(t, err, dirty.ErrTooLarge)
 	// The exact limit: {"result": bytes} adds 21 bytes.
 	whole := dirty.NewResponse(1, make([]byte, dirty.MaxPayloadSize-21))
 	b, err := dirty.AppendMessage(nil, whole)

@@ -521,6 +521,8 @@ func TestUnmarshalPointerCycle(t *testing.T) {
 		var p P
 		p = &p
 		_ = dirty.Unmarshal([]byte{1, 1}, &p)
+		var a any = p
+		_ = dirty.Unmarshal([]byte{1, 1}, &a)
 		var i fmt.Stringer
 		_ = dirty.Unmarshal([]byte{1, 1}, &i)
 		return

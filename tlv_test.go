@@ -463,6 +463,14 @@ func TestDecodeLeniency(t *testing.T) {
 	}
 }
 
+func TestDictGet(t *testing.T) {
+	d := dirty.Dict{{Key: "a", Value: 1}, {Key: "b"}, {Key: "a", Value: 2}}
+	for key, want := range map[string][2]any{"a": {2, true}, "b": {nil, true}, "A": {nil, false}} {
+		v, ok := d.Get(key)
+		assert.Equal(t, want, [2]any{v, ok}, "the last one")
+	}
+}
+
 func TestKindString(t *testing.T) {
 	for k, want := range map[dirty.Kind]string{0: "None", 1: "bool", 5: "int64", 6: "float64", 0x10: "bytes", 0x11: "string", 0x20: "list", 0x21: "dict", 0x7f: "Kind(0x7f)"} {
 		assert.Equal(t, want, k.String())
