@@ -167,7 +167,7 @@ func TestDecodeMessagePayloads(t *testing.T) {
 		{dirty.TypeManage, []string{dict1, key("count"), num(0)}, &dirty.Manage{ID: 9}},
 		{dirty.TypeError, []string{dict1, key("error"), dict0}, all[dirty.TypeError]},
 		{dirty.TypeError, []string{dict1, key("error"), dict1, key("details"), none}, all[dirty.TypeError]},
-		{dirty.TypeError, []string{dict1, key("error"), dict2, key("error_type"), key("Unheard"), key("extra"), empty}, reply("Unheard", "Unknown error", nil)},
+		{dirty.TypeError, []string{dict1, key("error"), dict3, key("extra"), empty, key("error_type"), key("Unheard"), key("more"), dict1, key("message"), none}, reply("Unheard", "Unknown error", nil)},
 		{dirty.TypeError, []string{dict1, key("error"), dict2, key("error_type"), int5, key("message"), key("m")}, reply("DirtyError", "m", nil)},
 		{dirty.TypeError, []string{dict1, key("error"), dict1, key("message"), int5}, reply("DirtyError", "5", nil)},
 		{dirty.TypeError, []string{dict1, key("error"), dict1, key("details"), dict2, key("action"), int5, key("x"), empty}, reply("DirtyError", "Unknown error", map[string]any{"action": int64(5), "x": []any{}})},

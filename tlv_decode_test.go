@@ -30,9 +30,13 @@ type (
 	dBytes []byte
 	dFail  struct{}
 	dKey   struct{ a, b string }
+	dMore  string // adds to what it is
+	dCount int8
 )
 
 func (d *dText) UnmarshalText(b []byte) error { d.s += "text:" + string(b); return nil }
+func (d *dMore) UnmarshalText(b []byte) error { *d += dMore(b); return nil }
+func (d *dCount) UnmarshalTLV([]byte) error   { *d++; return nil }
 func (d *dSelf) UnmarshalTLV(b []byte) error  { d.raw = append(d.raw, b...); return nil }
 func (*dFail) UnmarshalTLV([]byte) error      { return io.EOF }
 func (k *dKey) UnmarshalText(b []byte) (err error) {
@@ -87,11 +91,14 @@ func TestUnmarshalTyped(t *testing.T) {
 		{map[string]any{}, new(map[string]int), map[string]int{}}, {[]any{}, new(map[string]int), dirty.ErrTypeMismatch},
 		{map[string]any{"a": map[string]any{"y": 2}}, &map[string]point{"a": {X: 1}}, map[string]point{"a": {Y: 2}}},
 		{map[string]any{"a": map[string]any{"b": 2}}, &map[string]map[string]int{"a": {"x": 1}}, map[string]map[string]int{"a": {"b": 2}}},
+		{map[string]any{"a": []int{1, 2}, "b": []int{3}}, new(map[string][]int), map[string][]int{"a": {1, 2}, "b": {3}}},
+		{map[string]any{"a": map[string]any{"X": 1}, "b": map[string]any{"Y": 2}, "c": nil}, new(map[string]*point), map[string]*point{"a": {X: 1}, "b": {Y: 2}, "c": nil}},
 		{map[string]any{"1": "a", "-2": "b"}, new(map[int]string), map[int]string{1: "a", -2: "b"}},
 		{map[string]any{"128": 1}, new(map[int8]int), dirty.ErrTypeMismatch}, {map[string]any{"1.0": 1}, new(map[int]int), dirty.ErrTypeMismatch},
 		{map[string]any{"7": 1}, new(map[uint8]int), map[uint8]int{7: 1}}, {map[string]any{"-1": 1}, new(map[uint]int), dirty.ErrTypeMismatch},
 		{map[string]any{"True": 1, "False": 0}, new(map[bool]int), map[bool]int{true: 1, false: 0}}, {map[string]any{"true": 1}, new(map[bool]int), dirty.ErrTypeMismatch},
 		{map[string]any{"k": 1}, new(map[dStr]int), map[dStr]int{"k": 1}}, {map[string]any{"k": 1}, new(map[any]any), map[any]any{"k": int64(1)}},
+		{map[string]any{"a": 1, "b": 2}, new(map[dMore]int), map[dMore]int{"a": 1, "b": 2}},
 		{map[string]any{"a/b": 1}, new(map[dKey]int), map[dKey]int{{"a", "b"}: 1}}, {map[string]any{"127.0.0.1": 1}, new(map[netip.Addr]int), map[netip.Addr]int{netip.MustParseAddr("127.0.0.1"): 1}},
 		{map[string]any{"k": 1}, new(map[float64]int), dirty.ErrUnsupportedType}, {map[string]any{"k": 1}, new(map[io.Reader]int), dirty.ErrUnsupportedType},
 		{map[string]any{"x": 1, "Y": 2}, new(point), point{1, 2}}, {map[string]any{"Y": 2}, &point{8, 9}, point{8, 2}}, {1, new(point), dirty.ErrTypeMismatch},
@@ -298,6 +305,12 @@ func TestUnmarshalSliceReuse(t *testing.T) {
 	texts := []dText{{"old"}, {"old"}}
 	require.NoError(t, dirty.Unmarshal(mustMarshal(t, []any{"a", nil}), &texts))
 	assert.Equal(t, []dText{{"text:a"}, {}}, texts)
+
+	more, counts := []dMore{"old", "old"}, []dCount{7, 7}
+	require.NoError(t, dirty.Unmarshal(mustMarshal(t, []any{"a", nil}), &more))
+	assert.Equal(t, []dMore{"a", ""}, more)
+	require.NoError(t, dirty.Unmarshal(mustMarshal(t, []any{"a", nil}), &counts))
+	assert.Equal(t, []dCount{1, 1}, counts)
 
 	// An error leaves what came before it and nothing that was there before.
 	bad := mustMarshal(t, []any{1, "x", 1})

@@ -217,8 +217,11 @@ func decodeSlice(t reflect.Type, elem *plan) decodeFunc {
 }
 
 // isScalar reports whether decoding anything but None replaces the whole of a
-// value of the type.
+// value of the type; methods of its own may look at what was there.
 func isScalar(t reflect.Type) bool {
+	if p := reflect.PointerTo(t); p.Implements(unmarshalerType) || p.Implements(textUnmarshalerType) {
+		return false
+	}
 	return t.Kind() <= reflect.Float64 || t.Kind() == reflect.String
 }
 

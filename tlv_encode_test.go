@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -369,6 +370,30 @@ func TestMarshalDeterministic(t *testing.T) {
 			assert.True(t, bytes.Equal(first, mustMarshal(t, []any{m, ints})))
 		}
 	}
+}
+
+// TestPlansConcurrent: types that are new to the package, and refer to each
+// other, met by many at once.
+func TestPlansConcurrent(t *testing.T) {
+	type b struct {
+		A []any
+		M map[string]*b
+		L []b
+	}
+	type a struct {
+		B *b
+		N *a
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			v := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "F", Type: reflect.TypeFor[a]()}, {Name: fmt.Sprint("G", i/2), Type: reflect.TypeFor[b]()}}))
+			data := mustMarshal(t, v.Interface())
+			assert.NoError(t, dirty.Unmarshal(data, v.Interface()))
+			assert.Equal(t, data, mustMarshal(t, v.Interface()))
+		})
+	}
+	wg.Wait()
 }
 
 func TestMarshalAllocations(t *testing.T) {

@@ -392,12 +392,15 @@ func TestFaultPaths(t *testing.T) {
 	for i := range 30 {
 		deep = list(i, deep)
 	}
+	lists := func(n int) []byte { return []byte(strings.Repeat("\x20\x00\x00\x00\x01", n) + bad) }
 	for _, tt := range []struct {
 		name string
 		data []byte
 		path string
 		fail error
 	}{
+		{"16 steps", lists(16), strings.Repeat("[0]", 16), dirty.ErrMalformed},
+		{"17 steps", lists(17), strings.Repeat("[0]", 8) + "..." + strings.Repeat("[0]", 8), dirty.ErrMalformed},
 		{"top", []byte(bad), "", dirty.ErrMalformed},
 		{"list", list(3, bad), "[3]", dirty.ErrMalformed},
 		{"dict", dict("a_1", bad), "a_1", dirty.ErrMalformed},

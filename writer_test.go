@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/stretchr/testify/assert"
@@ -222,6 +224,17 @@ func TestWriterFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWriterVectoredPartial: a vectored write that was cut is the end, too.
+func TestWriterVectoredPartial(t *testing.T) {
+	a, _ := unixPair(t)
+	w := dirty.NewWriter(a)
+	require.NoError(t, a.SetWriteDeadline(time.Now().Add(10*time.Millisecond))) // nobody reads
+	err := w.WriteMessage(dirty.NewResponse(1, make([]byte, 20<<20)))
+	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, a.SetWriteDeadline(time.Time{}))
+	assert.Equal(t, err, w.WriteMessage(dirty.NewEnd(2)))
 }
 
 func TestWriterAllocations(t *testing.T) {
