@@ -164,6 +164,7 @@ func TestDecodeMessagePayloads(t *testing.T) {
 		{dirty.TypeStash, []string{dict2, key("op"), "\x06\x40\x00\x00\x00\x00\x00\x00\x00", key("key"), "\x10\x00\x00\x00\x01b"}, &dirty.Stash{ID: 9, Op: dirty.StashGet, Key: []byte("b")}},
 		{dirty.TypeStash, []string{dict1, key("op"), num(255)}, &dirty.Stash{ID: 9, Op: 255}},
 		{dirty.TypeManage, []string{dict2, key("count"), none, key("op"), num(2)}, &dirty.Manage{ID: 9, Op: dirty.ManageRemove, Count: 1}},
+		{dirty.TypeManage, []string{dict2, key("count"), int5, key("count"), none}, all[dirty.TypeManage]},
 		{dirty.TypeManage, []string{dict1, key("count"), num(0)}, &dirty.Manage{ID: 9}},
 		{dirty.TypeError, []string{dict1, key("error"), dict0}, all[dirty.TypeError]},
 		{dirty.TypeError, []string{dict1, key("error"), dict1, key("details"), none}, all[dirty.TypeError]},

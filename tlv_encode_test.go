@@ -301,6 +301,8 @@ func TestEncodeLimits(t *testing.T) {
 		{"depth at 900", dirty.Limits{}, nest(900, nil), nil}, {"depth at 901", dirty.Limits{}, nest(901, nil), dirty.ErrTooDeep},
 		{"depth at 1000", dirty.Limits{MaxDepth: 1000}, nest(1000, nil), nil}, {"depth at 1001", dirty.Limits{MaxDepth: 1000}, nest(1001, nil), dirty.ErrTooDeep},
 		{"depth of structs", dirty.Limits{MaxDepth: 1}, struct{ A []int }{[]int{}}, dirty.ErrTooDeep}, {"depth of maps", dirty.Limits{MaxDepth: 1}, map[string][]int{"a": {}}, dirty.ErrTooDeep},
+		{"depth of structs at 2", dirty.Limits{MaxDepth: 2}, struct{ A []int }{[]int{}}, nil}, {"depth of maps at 2", dirty.Limits{MaxDepth: 2}, map[string][]int{"a": {}}, nil}, {"depth of arrays at 2", dirty.Limits{MaxDepth: 2}, [][1]int{{}}, nil},
+		{"depth of pointers", dirty.Limits{MaxDepth: 1}, some(some([]*int{some(1)})), nil},
 		{"depth does not count None", dirty.Limits{MaxDepth: 1}, map[string][]int{"a": nil}, nil}, {"depth of Dicts", dirty.Limits{MaxDepth: 1}, []any{dirty.Dict{}}, dirty.ErrTooDeep},
 		{"depth in a RawValue", dirty.Limits{}, []any{raw(899)}, nil}, {"depth over in a RawValue", dirty.Limits{}, []any{raw(900)}, dirty.ErrTooDeep},
 		{"scalars in no depth", dirty.Limits{MaxDepth: 1}, []any{dirty.RawValue{0}}, nil},
@@ -330,6 +332,12 @@ func TestEncodeLimits(t *testing.T) {
 			assert.ErrorIs(t, err, tt.want)
 			assert.Equal(t, []byte("x"), b)
 		})
+	}
+	for _, v := range []any{make([]int, 4), [4]bool{}, []string{"", "", "", ""}, keyed(4), struct{ A, B, C, D int }{}} { // the type is named
+		_, err := dirty.EncodeOptions{Limits: dirty.Limits{MaxElements: 3}}.Marshal(v)
+		var e *dirty.MarshalError
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, reflect.TypeOf(v), e.Type)
 	}
 	_, err := dirty.EncodeOptions{Limits: dirty.Limits{MaxPayload: -1}}.Marshal(nil)
 	assert.ErrorContains(t, err, "MaxPayload")
