@@ -61,6 +61,26 @@ func (o DecodeOptions) Message(f Frame) (Message, error) {
 	return m, err
 }
 
+// UnmarshalPayload decodes the payload of a frame into what v points to, as
+// [Unmarshal] does: for who wants the result of a [Response] or the data of a
+// [Chunk] in a Go type at once, with a struct such as
+//
+//	struct { Result Prediction `dirty:"result"` }
+//
+// An empty payload leaves v as it is. Offsets in errors count from the start
+// of the frame.
+func (o DecodeOptions) UnmarshalPayload(f Frame, v any) error {
+	if len(f.Payload) == 0 {
+		return o.Limits.Validate()
+	}
+	err := o.Unmarshal(f.Payload, v)
+	if e, ok := err.(*UnmarshalTypeError); ok {
+		e.Offset += HeaderSize
+		return e
+	}
+	return inFrame(err, f.Header)
+}
+
 // message is Message; aliased reports whether m refers to the payload.
 func (o DecodeOptions) message(f Frame) (m Message, aliased bool, err error) {
 	if !f.Type.valid() {

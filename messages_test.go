@@ -349,3 +349,46 @@ func TestMessageSealed(t *testing.T) {
 		assert.True(t, reflect.PointerTo(reflect.TypeOf(v)).Implements(message))
 	}
 }
+
+// TestUnmarshalPayload: a result goes straight into a Go type, and errors say
+// where in the frame and of which request.
+func TestUnmarshalPayload(t *testing.T) {
+	type payload struct {
+		Result []int `dirty:"result"`
+	}
+	for _, tt := range []struct {
+		name    string
+		payload string
+		opts    dirty.DecodeOptions
+		want    []int
+		err     string
+		is      error
+	}{
+		{name: "result", payload: dict1 + key("result") + "\x20\x00\x00\x00\x01" + int5, want: []int{5}},
+		{name: "other keys", payload: dict2 + key("id") + int5 + key("result") + empty, want: []int{}},
+		{name: "empty", payload: ""},
+		{name: "no keys", payload: dict0},
+		{name: "wrong type", payload: dict1 + key("result") + "\x20\x00\x00\x00\x01" + key("x"), is: dirty.ErrTypeMismatch, err: "at offset 37 (result[0])"},
+		{name: "malformed", payload: dict1 + key("result") + "\x7f", is: dirty.ErrMalformed, err: "at offset 32"},
+		{name: "wrong limits", payload: "", opts: dirty.DecodeOptions{Limits: dirty.Limits{MaxDepth: -1}}, err: "Limits.MaxDepth"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got payload
+			f := dirty.Frame{Header: dirty.Header{Type: dirty.TypeResponse, RequestID: 9}, Payload: dirty.RawValue(tt.payload)}
+			err := tt.opts.UnmarshalPayload(f, &got)
+			if tt.err == "" {
+				require.NoError(t, err)
+				assert.Equal(t, tt.want, got.Result)
+				return
+			}
+			require.ErrorContains(t, err, tt.err)
+			if tt.is != nil {
+				assert.ErrorIs(t, err, tt.is)
+			}
+			var protocol *dirty.ProtocolError
+			if errors.As(err, &protocol) {
+				assert.Equal(t, f.Header, protocol.Header)
+			}
+		})
+	}
+}
