@@ -67,11 +67,19 @@ func (o DecodeOptions) Message(f Frame) (Message, error) {
 //
 //	struct { Result Prediction `dirty:"result"` }
 //
-// An empty payload leaves v as it is. Offsets in errors count from the start
-// of the frame.
+// An empty payload leaves v as it is; one that is no dict is a fault of the
+// payload, as for [DecodeMessage]. Offsets in errors count from the start of the
+// frame.
 func (o DecodeOptions) UnmarshalPayload(f Frame, v any) error {
 	if len(f.Payload) == 0 {
 		return o.Limits.Validate()
+	}
+	if k := Kind(f.Payload[0]); k != KindDict {
+		err := o.Valid(f.Payload)
+		if err == nil {
+			err = &UnmarshalTypeError{Kind: k, Reason: "dict"}
+		}
+		return inFrame(err, f.Header)
 	}
 	err := o.Unmarshal(f.Payload, v)
 	if e, ok := err.(*UnmarshalTypeError); ok {

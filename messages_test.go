@@ -370,6 +370,9 @@ func TestUnmarshalPayload(t *testing.T) {
 		{name: "no keys", payload: dict0},
 		{name: "wrong type", payload: dict1 + key("result") + "\x20\x00\x00\x00\x01" + key("x"), is: dirty.ErrTypeMismatch, err: "at offset 37 (result[0])"},
 		{name: "malformed", payload: dict1 + key("result") + "\x7f", is: dirty.ErrMalformed, err: "at offset 32"},
+		{name: "a list", payload: empty, is: dirty.ErrMalformed, err: "at offset 16"},
+		{name: "None", payload: none, is: dirty.ErrMalformed, err: "at offset 16"},
+		{name: "broken and no dict", payload: "\x11\x00\x00\x00\x05", is: dirty.ErrMalformed, err: "at offset 16: found 0, want 5"},
 		{name: "wrong limits", payload: "", opts: dirty.DecodeOptions{Limits: dirty.Limits{MaxDepth: -1}}, err: "Limits.MaxDepth"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
