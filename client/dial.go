@@ -1,0 +1,122 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// The pause between two attempts of a dial doubles from the first to the
+// second, and is a random part of that.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = 250 * time.Millisecond
+)
+
+func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("the path of the socket has %d bytes, at most %d are possible: %q", len(path), maxPath, path)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", path)
+}
+
+// connect resolves the address and dials it, again while the arbiter's backlog
+// is full, and if that is wished while the arbiter is not there.
+// trouble is told why it does not succeed at once.
+func (cfg *config) connect(ctx context.Context, trouble func(error)) (*conn, error) {
+	begin := time.Now()
+	full, cancelFull := context.WithDeadline(ctx, begin.Add(cfg.DialTimeout))
+	defer cancelFull()
+	absent, cancelAbsent := context.WithDeadline(ctx, begin.Add(cfg.WaitForServer))
+	defer cancelAbsent()
+
+	result := DialResult{}
+	pause := firstPause
+	for {
+		c, path, err := cfg.connectOnce(ctx)
+		result.Path = path
+		wait := absent
+		if errors.Is(err, syscall.EAGAIN) {
+			wait = full
+			err = fmt.Errorf("the listen backlog is full: %w", err)
+		} else if err != nil && !isAbsent(err) {
+			wait = nil
+		}
+		if err != nil && ctx.Err() == nil && wait != nil && sleep(wait, rand.N(pause)+1) {
+			trouble(err)
+			result.Retries++
+			pause = min(2*pause, lastPause)
+			continue
+		}
+		if c != nil {
+			result.PeerPID = c.peer.pid
+		}
+		if err != nil {
+			err = cfg.dialError(ctx, err)
+		}
+		result.Duration, result.Err = time.Since(begin), err
+		cfg.tracer.dialed(ctx, result)
+		return c, err
+	}
+}
+
+func (cfg *config) dialError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ErrClosed
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNoSocket):
+		return err
+	case errors.Is(err, syscall.EAGAIN), isAbsent(err):
+		return because(ErrUnavailable, err)
+	}
+	return err
+}
+
+// connectOnce makes one attempt.
+func (cfg *config) connectOnce(ctx context.Context) (*conn, string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.DialTimeout, &timeoutError{"the dial timeout", cfg.DialTimeout})
+	defer cancel()
+	path, err := cfg.resolve(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	nc, err := cfg.dial(ctx, path)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = contextError(ctx)
+		}
+		return nil, path, err
+	}
+	c := newConn(nc, path, cfg)
+	if c.peer.dead() {
+		c.close()
+		return nil, path, fmt.Errorf("%w: stale socket %s: its arbiter, process %d, is dead", ErrUnavailable, path, c.peer.pid)
+	}
+	return c, path, nil
+}
+
+// isAbsent reports whether nobody listens at the address, for now.
+func isAbsent(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, ErrUnavailable)
+}
+
+// sleep waits, and reports whether the context has not ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,194 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// The defaults of [Config].
+const (
+	DefaultTimeout       = 30 * time.Second
+	DefaultStreamTimeout = 30 * time.Second
+	DefaultDialTimeout   = 5 * time.Second
+	DefaultMaxConns      = 64 // less than the arbiter's backlog of 100
+	DefaultMaxDials      = 16
+	DefaultMaxIdle       = 8
+	DefaultIdleTime      = 2 * time.Second
+)
+
+// Config is what the options of [New] amount to; [Client.Config] returns it.
+type Config struct {
+	Timeout       time.Duration // of a call whose context has no deadline; 0: none
+	StreamTimeout time.Duration // until the first and the next chunk of a stream; 0: none
+	DialTimeout   time.Duration // of one dial, with its retries on a full backlog
+	WaitForServer time.Duration // how long a dial waits for a socket that is absent or refuses; 0: not at all
+	MaxConns      int           // connections at one time, in use, idle, being dialled or closed
+	MaxDials      int           // dials at one time
+	MaxIdle       int           // connections that are kept idle
+	IdleTime      time.Duration // how long they are kept
+	ReadAhead     int           // bytes of a stream's payloads that are read before they are asked for; 0: none
+	PeerCheck     bool          // whether a peer whose process is dead is refused (Linux)
+	UseDict       bool          // whether dicts decode to dirty.Dict where the destination is an any
+	Limits        dirty.Limits
+}
+
+type config struct {
+	Config
+	resolve      Resolver
+	dial         Dialer
+	logger       *slog.Logger
+	tracer       tracers
+	interceptors []Interceptor
+}
+
+// Option is an option of [New].
+type Option func(*config)
+
+// Dialer makes a connection to the arbiter at path. It must honour its
+// context, which is not the context of a call: a dial serves whoever waits
+// when it is done.
+type Dialer func(ctx context.Context, path string) (net.Conn, error)
+
+// WithSocket sets the path of the arbiter's socket. It is WithResolver(Path(path)).
+func WithSocket(path string) Option { return WithResolver(Path(path)) }
+
+// WithResolver sets how the path of the arbiter's socket is found, anew at
+// each dial: an arbiter that restarts has a new one, if nothing was done about
+// it. The default is [Env].
+func WithResolver(r Resolver) Option { return func(c *config) { c.resolve = r } }
+
+// WithDialer replaces the dialling of Unix sockets, for tunnels and tests.
+func WithDialer(d Dialer) Option { return func(c *config) { c.dial = d } }
+
+// WithTimeout bounds calls whose context has no deadline, from the wait for a
+// connection to the answer; 30 seconds by default. 0 is no bound: gunicorn can
+// lose a request for ever.
+func WithTimeout(d time.Duration) Option { return func(c *config) { c.Timeout = d } }
+
+// WithStreamTimeout bounds the time until the first and between two chunks of
+// a stream, even if the context has a deadline; 30 seconds by default. It should
+// be longer than gunicorn's dirty_timeout, which bounds the same. 0 is no bound.
+func WithStreamTimeout(d time.Duration) Option { return func(c *config) { c.StreamTimeout = d } }
+
+// WithDialTimeout bounds one dial; 5 seconds by default.
+func WithDialTimeout(d time.Duration) Option { return func(c *config) { c.DialTimeout = d } }
+
+// WithWaitForServer makes a dial wait that long for an arbiter whose socket is
+// absent or refuses, as while it restarts. By default that fails at once.
+func WithWaitForServer(d time.Duration) Option { return func(c *config) { c.WaitForServer = d } }
+
+// WithMaxConns sets how many connections there may be, 64 by default; calls
+// beyond that wait in order. A number near that of the dirty workers keeps
+// calls out of the arbiter's queue, where they cannot be cancelled. Each open
+// stream takes one.
+func WithMaxConns(n int) Option { return func(c *config) { c.MaxConns = n } }
+
+// WithMaxIdle sets how many connections are kept idle, and for how long: 8 and
+// 2 seconds by default. On Python 3.12 and later an idle connection delays
+// gunicorn's shutdown. 0 keeps none, so that each call dials.
+func WithMaxIdle(n int, d time.Duration) Option {
+	return func(c *config) { c.MaxIdle, c.IdleTime = n, d }
+}
+
+// WithMaxDials sets how many dials may go on at one time, 16 by default.
+func WithMaxDials(n int) Option { return func(c *config) { c.MaxDials = n } }
+
+// WithReadAhead makes each stream read up to that many bytes of payloads ahead
+// of its reader, in a goroutine of its own, so that a slow reader does not block
+// the worker until they are full. 0 is off, the default.
+func WithReadAhead(bytes int) Option { return func(c *config) { c.ReadAhead = bytes } }
+
+// WithPeerCheck turns the check of the peer's process off or on; it is on by
+// default, and done on Linux only. A socket whose arbiter was killed can accept
+// for ever, because its orphaned workers hold it; nothing answers there. Turn
+// it off for a server that listens on a socket which another process made and
+// then exited.
+func WithPeerCheck(on bool) Option { return func(c *config) { c.PeerCheck = on } }
+
+// WithDict makes dicts decode to [dirty.Dict], which keeps their order,
+// wherever the destination is an any.
+func WithDict() Option { return func(c *config) { c.UseDict = true } }
+
+// WithLimits sets the limits of what is sent and received.
+func WithLimits(l dirty.Limits) Option { return func(c *config) { c.Limits = l } }
+
+// WithLogger sets where the client reports what no call returns, such as
+// connections that it closed: at Debug, and at Warn what points to a fault of
+// the peer. It never logs arguments, values or tracebacks. By default it is silent.
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
+
+// WithTracer adds a tracer; it may be given more than once.
+func WithTracer(t Tracer) Option { return func(c *config) { c.tracer.add(t) } }
+
+// WithInterceptor adds an interceptor around all calls; the first one given is
+// the outermost.
+func WithInterceptor(i Interceptor) Option {
+	return func(c *config) { c.interceptors = append(c.interceptors, i) }
+}
+
+func newConfig(opts []Option) (*config, error) {
+	c := &config{
+		Config: Config{
+			Timeout:       DefaultTimeout,
+			StreamTimeout: DefaultStreamTimeout,
+			DialTimeout:   DefaultDialTimeout,
+			MaxConns:      DefaultMaxConns,
+			MaxDials:      DefaultMaxDials,
+			MaxIdle:       DefaultMaxIdle,
+			IdleTime:      DefaultIdleTime,
+			PeerCheck:     true,
+		},
+		resolve: Env(),
+		dial:    dialUnix,
+		logger:  slog.New(slog.DiscardHandler),
+	}
+	for _, opt := range opts {
+		opt(c)
+	}
+	return c, c.validate()
+}
+
+func (cfg *config) validate() error {
+	for _, d := range []struct {
+		option string
+		d      time.Duration
+	}{
+		{"WithTimeout", cfg.Timeout}, {"WithStreamTimeout", cfg.StreamTimeout},
+		{"WithWaitForServer", cfg.WaitForServer}, {"WithMaxIdle", cfg.IdleTime},
+	} {
+		if d.d < 0 {
+			return fmt.Errorf("dirty: client.%s: %v is negative: %w", d.option, d.d, ErrInvalidArgument)
+		}
+	}
+	for _, n := range []struct {
+		option string
+		n, min int
+	}{
+		{"WithMaxConns", cfg.MaxConns, 1}, {"WithMaxDials", cfg.MaxDials, 1},
+		{"WithMaxIdle", cfg.MaxIdle, 0}, {"WithReadAhead", cfg.ReadAhead, 0},
+	} {
+		if n.n < n.min {
+			return fmt.Errorf("dirty: client.%s: %d, must be at least %d: %w", n.option, n.n, n.min, ErrInvalidArgument)
+		}
+	}
+	switch {
+	case cfg.DialTimeout <= 0:
+		return fmt.Errorf("dirty: client.WithDialTimeout: %v, must be positive: %w", cfg.DialTimeout, ErrInvalidArgument)
+	case cfg.resolve == nil || cfg.dial == nil || cfg.logger == nil || cfg.tracer.invalid:
+		return fmt.Errorf("dirty: client.New: a nil resolver, dialer, logger or tracer: %w", ErrInvalidArgument)
+	}
+	for _, i := range cfg.interceptors {
+		if i == nil {
+			return fmt.Errorf("dirty: client.WithInterceptor: nil: %w", ErrInvalidArgument)
+		}
+	}
+	if err := cfg.Limits.Validate(); err != nil {
+		return fmt.Errorf("dirty: client.WithLimits: %w: %w", ErrInvalidArgument, err)
+	}
+	return nil
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package client
+
+import "syscall"
+
+func peerPID(syscall.RawConn) int { return 0 }
