@@ -1,0 +1,72 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+const (
+	// MaxScale is how many workers one call can add or remove. The arbiter has
+	// no limit of its own: a slip of the finger would take the machine down.
+	MaxScale = 256
+
+	// scaleTime is what the arbiter takes for each worker, with a margin.
+	scaleTime = 200 * time.Millisecond
+)
+
+// Scaled is what the arbiter says of adding or removing workers. The numbers
+// are a snapshot: a worker that is ending may still count.
+type Scaled struct {
+	Requested int
+	Changed   int    // workers that were started or told to end; may be fewer
+	Total     int    // workers now
+	Target    int    // workers that the arbiter keeps up
+	Reason    string // why fewer were started, if it says so
+}
+
+// scaleResult is a Scaled as it comes.
+type scaleResult struct {
+	Requested int    `dirty:"requested"`
+	Spawned   int    `dirty:"spawned"`
+	Removed   int    `dirty:"removed"`
+	Total     int    `dirty:"total_workers"`
+	Target    int    `dirty:"target_workers"`
+	Reason    string `dirty:"reason"`
+}
+
+// AddWorkers starts n dirty workers, 1 to [MaxScale]. It takes about 0.1
+// seconds each, for which the client's own timeout is extended; cancelling does
+// not stop it. Fewer are started if all apps have reached their limits: look at
+// Changed.
+func (c *Client) AddWorkers(ctx context.Context, n int) (*Scaled, error) {
+	return c.scale(ctx, dirty.ManageAdd, n)
+}
+
+// RemoveWorkers ends n dirty workers, 1 to [MaxScale], the oldest first; see
+// [Client.AddWorkers]. The arbiter keeps one, or as many as an app's limit asks
+// for, so fewer may end. Up to Python 3.11 a worker's calls are cut off.
+func (c *Client) RemoveWorkers(ctx context.Context, n int) (*Scaled, error) {
+	return c.scale(ctx, dirty.ManageRemove, n)
+}
+
+func (c *Client) scale(ctx context.Context, op dirty.ManageOp, n int) (*Scaled, error) {
+	operation := Operation{Name: "manage " + op.String()}
+	if n < 1 || n > MaxScale {
+		err := fmt.Errorf("%w: %d workers, want 1 to %d", ErrInvalidArgument, n, MaxScale)
+		return nil, &OpError{Operation: operation, Stage: StagePrepare, Err: err}
+	}
+	timeout := c.cfg.Timeout
+	if timeout > 0 {
+		timeout += time.Duration(n) * scaleTime
+	}
+	r, err := doFor[scaleResult](ctx, c, operation, timeout, func(id uint64) dirty.Message {
+		return dirty.NewManage(id, op, n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Scaled{Requested: r.Requested, Changed: r.Spawned + r.Removed, Total: r.Total, Target: r.Target, Reason: r.Reason}, nil
+}

@@ -1,0 +1,86 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// Status is the state of the arbiter and its workers, at one moment.
+type Status struct {
+	ArbiterPID int
+	Workers    []Worker // the oldest first
+	Apps       []string // all that are configured, with or without workers
+}
+
+// Worker is a dirty worker, as its arbiter sees it.
+type Worker struct {
+	PID  int
+	Age  int      // a number that grows with each worker the arbiter makes
+	Apps []string // those that it serves
+
+	// Booted is set once the worker has given a sign of life. gunicorn's own
+	// field of that name is always false (25.1 to 26.1), so it is derived: the
+	// arbiter tells a negative age for a heartbeat that has not come yet.
+	Booted bool
+
+	// HeartbeatAge is the time since the last sign of life, 0 if there was none
+	// yet. In health it stays below half of dirty_timeout.
+	HeartbeatAge time.Duration
+}
+
+// statusResult is a Status as it comes.
+type statusResult struct {
+	ArbiterPID int `dirty:"arbiter_pid"`
+	Workers    []struct {
+		PID           int      `dirty:"pid"`
+		Age           int      `dirty:"age"`
+		Apps          []string `dirty:"apps"`
+		Booted        bool     `dirty:"booted"`
+		LastHeartbeat *float64 `dirty:"last_heartbeat"` // seconds
+	} `dirty:"workers"`
+	Apps []string `dirty:"apps"`
+}
+
+// Status asks the arbiter for its state. It answers on its own, even if all
+// workers are busy, but not while it decodes a large message of somebody's.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	op := Operation{Name: "status", reads: true}
+	r, err := doFor[statusResult](ctx, c, op, c.cfg.Timeout, func(id uint64) dirty.Message { return dirty.NewStatus(id) })
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{ArbiterPID: r.ArbiterPID, Apps: r.Apps, Workers: make([]Worker, len(r.Workers))}
+	for i, w := range r.Workers {
+		s.Workers[i] = Worker{PID: w.PID, Age: w.Age, Apps: w.Apps, Booted: w.Booted}
+		if w.LastHeartbeat != nil && *w.LastHeartbeat >= 0 {
+			s.Workers[i].Booted = true
+			s.Workers[i].HeartbeatAge = time.Duration(min(*w.LastHeartbeat, maxSeconds) * float64(time.Second))
+		}
+	}
+	return s, nil
+}
+
+// maxSeconds is less than a Duration can hold.
+const maxSeconds = 1 << 33
+
+// Serving returns the number of workers that have booted and serve the app; as
+// many calls of its actions run at one time. "" is any app.
+func (s *Status) Serving(app string) int {
+	n := 0
+	for _, w := range s.Workers {
+		if w.Booted && (app == "" || slices.Contains(w.Apps, app)) {
+			n++
+		}
+	}
+	return n
+}
+
+// Ping reports whether an arbiter answers. It says nothing of its workers; see
+// [Client.WaitReady].
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.Status(ctx)
+	return err
+}
