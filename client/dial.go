@@ -31,27 +31,28 @@ func dialUnix(ctx context.Context, path string) (net.Conn, error) {
 // trouble is told why it does not succeed at once.
 func (cfg *config) connect(ctx context.Context, trouble func(error)) (*conn, error) {
 	begin := time.Now()
-	full, cancelFull := context.WithDeadline(ctx, begin.Add(cfg.DialTimeout))
-	defer cancelFull()
-	absent, cancelAbsent := context.WithDeadline(ctx, begin.Add(cfg.WaitForServer))
-	defer cancelAbsent()
-
+	deadline := begin.Add(cfg.DialTimeout)
 	result := DialResult{}
 	pause := firstPause
 	for {
-		c, path, err := cfg.connectOnce(ctx)
+		c, path, err := cfg.connectOnce(ctx, deadline)
 		result.Path = path
-		wait := absent
-		if errors.Is(err, syscall.EAGAIN) {
-			wait = full
+		full, absent := errors.Is(err, syscall.EAGAIN), err != nil && isAbsent(err)
+		left := time.Duration(0)
+		switch {
+		case full:
+			left = time.Until(deadline)
 			err = fmt.Errorf("the listen backlog is full: %w", err)
-		} else if err != nil && !isAbsent(err) {
-			wait = nil
+		case absent:
+			left = time.Until(begin.Add(cfg.WaitForServer))
 		}
-		if err != nil && ctx.Err() == nil && wait != nil && sleep(wait, rand.N(pause)+1) {
+		if left > 0 && sleep(ctx, min(left, rand.N(pause)+1)) {
 			trouble(err)
 			result.Retries++
 			pause = min(2*pause, lastPause)
+			if absent {
+				deadline = time.Now().Add(cfg.DialTimeout)
+			}
 			continue
 		}
 		if c != nil {
@@ -79,16 +80,16 @@ func (cfg *config) dialError(ctx context.Context, err error) error {
 }
 
 // connectOnce makes one attempt.
-func (cfg *config) connectOnce(ctx context.Context) (*conn, string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.DialTimeout, &timeoutError{"the dial timeout", cfg.DialTimeout})
+func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, string, error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, &timeoutError{"the dial timeout", cfg.DialTimeout})
 	defer cancel()
 	path, err := cfg.resolve(ctx)
-	if err != nil {
-		return nil, "", err
+	var nc net.Conn
+	if err == nil {
+		nc, err = cfg.dial(ctx, path)
 	}
-	nc, err := cfg.dial(ctx, path)
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.Is(err, syscall.EAGAIN) {
 			err = contextError(ctx)
 		}
 		return nil, path, err

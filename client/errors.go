@@ -136,7 +136,7 @@ func (e *OpError) outcomeUnknown() bool {
 // again without the peer acting twice, and that may succeed then: the request
 // was not written whole, or it only reads, or the peer says that nothing ran.
 // It is false for errors that a repetition would only repeat: arguments that
-// cannot be encoded, answers of the wrong type, a closed client.
+// cannot be encoded, answers of the wrong type, a closed client, no address.
 //
 // The peer says so with [dirty.ErrNoWorkers], and with those errors of a dying
 // worker that were never seen after an action had begun. The latter are told
@@ -147,8 +147,13 @@ func (e *OpError) outcomeUnknown() bool {
 // worker or an arbiter, and calls that were given up still queue there.
 func SafeToRetry(err error) bool {
 	var e *OpError
-	if !errors.As(err, &e) || errors.Is(err, ErrClosed) || errors.Is(err, ErrUnsupportedPeer) {
+	if !errors.As(err, &e) {
 		return false
+	}
+	for _, lasting := range lastingErrors {
+		if errors.Is(err, lasting) {
+			return false
+		}
 	}
 	if r, ok := e.remote(); ok {
 		return errors.Is(r, dirty.ErrNoWorkers) || errors.Is(r, dirty.ErrWorker) && neverRan(r.Message)
@@ -159,6 +164,9 @@ func SafeToRetry(err error) bool {
 	}
 	return !e.Sent || e.reads
 }
+
+// lastingErrors are those that neither time nor repetition cures.
+var lastingErrors = []error{ErrClosed, ErrNoSocket, ErrUnsupportedPeer}
 
 // neverRan knows the arbiter's texts for a request that no worker received
 // (240 kills: none of the 121 requests with these had run; others with "0 bytes

@@ -229,7 +229,7 @@ func (t *turn) explain(err error) (closeReason, error) {
 	case !untouched || !isEnd(err):
 	case t.conn.reused:
 		t.again = t.op.reads
-	case t.client.speaksJSON(t.ctx, t.conn.peer, t.deadline):
+	case t.speaksJSON():
 		return closedProtocol, t.failed(stage, ErrUnsupportedPeer)
 	case t.client.pool.isClosed(): // during the probe
 		return closedShutdown, t.failed(stage, ErrClosed)

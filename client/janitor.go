@@ -19,11 +19,11 @@ func (p *pool) startJanitor() {
 	if p.tending || p.closed {
 		return
 	}
-	next := lookInterval
+	next := min(lookInterval, p.cfg.IdleTime) // never later than what becomes idle meanwhile is due
 	switch {
 	case len(p.idle) > 0:
 		next = min(next, time.Until(p.idle[0].idleSince.Add(p.cfg.IdleTime)))
-	case !p.cfg.PeerCheck || len(p.leased) == 0:
+	case p.current.pid == 0 || len(p.leased) == 0:
 		return
 	}
 	p.tending = true
@@ -41,6 +41,7 @@ func (p *pool) tend() {
 	}
 	idle := slices.Clone(p.idle[:n])
 	p.idle = slices.Delete(p.idle, 0, n)
+	p.closing += n
 	leased := make([]*conn, 0, len(p.leased))
 	for c := range p.leased {
 		leased = append(leased, c)

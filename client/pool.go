@@ -53,6 +53,7 @@ type waiter struct {
 	served chan struct{} // closed when conn or err is set
 	conn   *conn
 	err    error
+	stage  Stage // at which err came
 }
 
 func newPool(cfg *config) *pool {
@@ -114,7 +115,7 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time, timeout time.Dur
 		}
 		p.put(c, closedDead)
 	}
-	w := &waiter{served: make(chan struct{})}
+	w := &waiter{served: make(chan struct{}), stage: StageDial}
 	position := p.waiters.PushBack(w)
 	p.stats.Waits++
 	p.startDials()
@@ -126,7 +127,7 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time, timeout time.Dur
 	p.stats.WaitDuration += time.Since(begin)
 	if err == nil {
 		p.mu.Unlock()
-		return w.conn, StageDial, w.err
+		return w.conn, w.stage, w.err
 	}
 	stage := StageDial
 	if p.dialing == 0 {
@@ -177,6 +178,7 @@ func (p *pool) place(c *conn, reason closeReason, used bool) {
 	}
 	if reason != keep {
 		delete(p.leased, c)
+		p.closing++
 		p.mu.Unlock()
 		p.discard(reason, c)
 		return
@@ -189,6 +191,7 @@ func (p *pool) place(c *conn, reason closeReason, used bool) {
 		p.idle = append(p.idle, c)
 	}
 	p.startJanitor()
+	p.startDials() // more, if this was a dial of many
 }
 
 // keepOrReason returns keep, or why a sound connection is not kept.
@@ -198,7 +201,7 @@ func (p *pool) keepOrReason(c *conn) closeReason {
 		return closedShutdown
 	case c.peer != p.current:
 		return closedDead
-	case p.waiters.Len() == 0 && len(p.idle) >= p.cfg.MaxIdle:
+	case p.waiters.Len() == 0 && (len(p.idle) >= p.cfg.MaxIdle || p.cfg.IdleTime == 0):
 		return closedSurplus
 	}
 	return keep
@@ -216,15 +219,12 @@ func (p *pool) serve(c *conn, err error) bool {
 	return true
 }
 
-// discard closes connections that are in none of the pool's lists any more.
-// They count until they are closed.
+// discard closes connections that were taken out of the pool's lists and
+// counted as closing, which they are until they are closed.
 func (p *pool) discard(reason closeReason, conns ...*conn) {
 	if len(conns) == 0 {
 		return
 	}
-	p.mu.Lock()
-	p.closing += len(conns)
-	p.mu.Unlock()
 	for _, c := range conns {
 		c.close()
 		p.cfg.logger.Debug("dirty: connection closed", "reason", reason.String(), "path", c.peer.path, "pid", c.peer.pid)
@@ -277,10 +277,12 @@ func (p *pool) follow(to peer) (strangers []*conn) {
 	return p.takeIdle()
 }
 
-// takeIdle takes all idle connections out of the pool. The lock is held.
+// takeIdle takes all idle connections out of the pool, to be discarded. The lock
+// is held.
 func (p *pool) takeIdle() []*conn {
 	conns := p.idle
 	p.idle = nil
+	p.closing += len(conns)
 	return conns
 }
 
@@ -346,6 +348,9 @@ func (p *pool) close() {
 	p.mu.Lock()
 	if !p.closed {
 		p.closed = true
+		for e := p.waiters.Front(); e != nil && p.dialing == 0; e = e.Next() {
+			e.Value.(*waiter).stage = StageWait
+		}
 		p.end()
 		p.janitor.Stop()
 		for p.serve(nil, ErrClosed) {

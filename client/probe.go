@@ -27,15 +27,17 @@ const probe = `{"type":"request","id":"probe","app_path":"","action":"","args":[
 // speaksJSON reports whether a peer that closed a new connection without an
 // answer is an arbiter of gunicorn 25.0. It reads our header as a length that is
 // too large, just as 25.1 and later would close on a bad frame; so it is asked in
-// its own protocol, on another connection, once.
-func (c *Client) speaksJSON(ctx context.Context, p peer, deadline time.Time) bool {
-	speech := c.pool.speechOf(p)
+// its own protocol, once, on another connection in place of this one.
+func (t *turn) speaksJSON() bool {
+	p, pool := t.conn.peer, t.client.pool
+	speech := pool.speechOf(p)
 	if speech == speechUnknown {
+		t.conn.close()
 		speech = speechKnown
-		if c.answersJSON(ctx, p, deadline) {
+		if t.client.answersJSON(t.ctx, p, t.deadline) {
 			speech = speechJSON
 		}
-		c.pool.learn(p, speech)
+		pool.learn(p, speech)
 	}
 	return speech == speechJSON
 }

@@ -44,8 +44,10 @@ func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
 				return nil
 			}
 		}
-		if !isTransient(err) {
-			return err
+		for _, lasting := range lastingErrors {
+			if errors.Is(err, lasting) {
+				return err
+			}
 		}
 		if last == nil || ctx.Err() == nil { // otherwise it only says that time is up
 			last = err
@@ -58,16 +60,6 @@ func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
 			}
 		}
 	}
-}
-
-// isTransient reports whether what keeps an arbiter from being ready may pass.
-func isTransient(err error) bool {
-	for _, lasting := range []error{ErrClosed, ErrNoSocket, ErrUnsupportedPeer} {
-		if errors.Is(err, lasting) {
-			return false
-		}
-	}
-	return true
 }
 
 // lacks says which app has no worker that has booted. An arbiter replaces

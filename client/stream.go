@@ -215,7 +215,7 @@ func all[T any](s *Stream) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
 		if s.ranged {
-			yield(zero, s.turn.failed(StagePrepare, ErrStreamUsed))
+			yield(zero, &OpError{Operation: s.turn.op, Stage: StagePrepare, Err: ErrStreamUsed})
 			return
 		}
 		s.ranged = true
@@ -303,10 +303,10 @@ func (s *Stream) end(reason closeReason, err error) error {
 	}
 	s.err = err
 	s.mu.Unlock()
+	s.turn.close(reason)
 	if s.ahead != nil {
 		s.ahead.close()
 	}
-	s.turn.close(reason)
 	s.turn.client.pool.done()
 	traced := err
 	if traced == io.EOF {
