@@ -42,6 +42,7 @@ func Call[T any](ctx context.Context, c *Client, app, action string, args ...any
 func doFor[T any](ctx context.Context, c *Client, op Operation, timeout time.Duration, request func(id uint64) dirty.Message) (T, error) {
 	var payload responsePayload[T]
 	err := c.do(ctx, &exchange{op, timeout, request, func(f dirty.Frame) error {
+		payload = responsePayload[T]{} // an interceptor may call again
 		return c.decodeOptions().UnmarshalPayload(f, &payload)
 	}})
 	if err != nil {

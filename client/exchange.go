@@ -23,10 +23,15 @@ type exchange struct {
 // do makes an exchange.
 func (c *Client) do(ctx context.Context, x *exchange) error {
 	ctx, end := c.cfg.tracer.start(ctx, x.op)
-	err := c.begun(ctx, x)
-	end(err, 0)
+	err := error(errPanicked)
+	defer func() { end(err, 0) }()
+	err = c.begun(ctx, x)
 	return err
 }
+
+// errPanicked is what tracers are told if the code of an interceptor, an argument
+// or a result panics.
+const errPanicked = sentinel("the call panicked")
 
 func (c *Client) begun(ctx context.Context, x *exchange) error {
 	if err := c.pool.begin(); err != nil {
@@ -57,7 +62,7 @@ func (c *Client) retrying(ctx context.Context, op Operation, err error) {
 	c.pool.mu.Unlock()
 	c.pool.died()
 	c.cfg.tracer.retry(ctx, op, 2, err)
-	c.cfg.logger.Debug("dirty: call made again on another connection", "operation", op.Name, "reason", err)
+	c.cfg.logger.Debug("dirty: call made again on another connection", "operation", op.Name, "reason", errors.Unwrap(err)) // without the key
 }
 
 // callTimeout names the bound of WithTimeout.

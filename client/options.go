@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -176,15 +177,18 @@ func (cfg *config) validate() error {
 			return fmt.Errorf("dirty: client.%s: %d, must be at least %d: %w", n.option, n.n, n.min, ErrInvalidArgument)
 		}
 	}
-	switch {
-	case cfg.DialTimeout <= 0:
+	if cfg.DialTimeout <= 0 {
 		return fmt.Errorf("dirty: client.WithDialTimeout: %v, must be positive: %w", cfg.DialTimeout, ErrInvalidArgument)
-	case cfg.resolve == nil || cfg.dial == nil || cfg.logger == nil || cfg.tracer.invalid:
-		return fmt.Errorf("dirty: client.New: a nil resolver, dialer, logger or tracer: %w", ErrInvalidArgument)
 	}
-	for _, i := range cfg.interceptors {
-		if i == nil {
-			return fmt.Errorf("dirty: client.WithInterceptor: nil: %w", ErrInvalidArgument)
+	for _, n := range []struct {
+		option string
+		isNil  bool
+	}{
+		{"WithResolver", cfg.resolve == nil}, {"WithDialer", cfg.dial == nil}, {"WithLogger", cfg.logger == nil},
+		{"WithTracer", cfg.tracer.invalid}, {"WithInterceptor", slices.ContainsFunc(cfg.interceptors, func(i Interceptor) bool { return i == nil })},
+	} {
+		if n.isNil {
+			return fmt.Errorf("dirty: client.%s: nil: %w", n.option, ErrInvalidArgument)
 		}
 	}
 	if err := cfg.Limits.Validate(); err != nil {

@@ -214,8 +214,11 @@ func (s *Stash) refused(m dirty.Stash, err error) error {
 // again.
 func checkKey(key any) error {
 	v := reflect.ValueOf(key)
+	_, encodesItself := key.(dirty.Marshaler)
+	_, encoded := key.(dirty.RawValue)
 	switch {
-	case !v.IsValid():
+	case encodesItself || encoded: // as who knows what
+	case !v.IsValid(), v.Kind() == reflect.Slice && v.IsNil(): // which would be None
 		return fmt.Errorf("%w: the key is nil", ErrInvalidArgument)
 	case v.CanFloat() && math.IsNaN(v.Float()):
 		return fmt.Errorf("%w: the key is NaN, which would never be found", ErrInvalidArgument)

@@ -81,8 +81,13 @@ func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any
 	}
 	ctx, traced := c.cfg.tracer.start(ctx, op)
 	s := &Stream{traced: traced}
-	if err := s.begin(ctx, c, op, request); err != nil {
-		traced(err, 0)
+	err = errPanicked
+	defer func() {
+		if err != nil {
+			traced(err, 0)
+		}
+	}()
+	if err = s.begin(ctx, c, op, request); err != nil {
 		return nil, err
 	}
 	s.start()
@@ -91,25 +96,24 @@ func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any
 
 // begin sends the request, inside all interceptors.
 func (s *Stream) begin(ctx context.Context, c *Client, op Operation, request func(uint64) dirty.Message) error {
-	err := c.pool.begin()
-	if err != nil {
+	if err := c.pool.begin(); err != nil {
 		return &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
+	begun := false
 	defer func() {
-		if err != nil {
+		if !begun { // or an interceptor panics
+			s.abandon()
 			c.pool.done()
 		}
 	}()
-	err = c.intercepted(ctx, op, func(inner context.Context) error {
+	err := c.intercepted(ctx, op, func(inner context.Context) error {
 		s.abandon() // if the interceptor calls again after a success
 		return s.open(inner, ctx, c, op, request)
 	})
-	switch {
-	case err != nil: // it may be an interceptor's own
-		s.abandon()
-	case s.turn == nil: // an interceptor made no call
+	if err == nil && s.turn == nil { // an interceptor made no call
 		err = &OpError{Operation: op, Stage: StagePrepare, Err: ErrStreamClosed}
 	}
+	begun = err == nil
 	return err
 }
 
