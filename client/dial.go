@@ -38,15 +38,18 @@ func (cfg *config) connect(ctx context.Context, trouble func(error)) (*conn, err
 		c, path, err := cfg.connectOnce(ctx, deadline)
 		result.Path = path
 		full, absent := errors.Is(err, syscall.EAGAIN), err != nil && isAbsent(err)
-		left := time.Duration(0)
+		wait := rand.N(pause) + 1
+		again := false
 		switch {
 		case full:
-			left = time.Until(deadline)
+			left := time.Until(deadline)
+			again = sleep(ctx, min(wait, left)) && wait < left
 			err = fmt.Errorf("the listen backlog is full: %w", err)
 		case absent:
-			left = time.Until(begin.Add(cfg.WaitForServer))
+			left := time.Until(begin.Add(cfg.WaitForServer))
+			again = left > 0 && sleep(ctx, min(wait, left)) // the last time at its end
 		}
-		if left > 0 && sleep(ctx, min(left, rand.N(pause)+1)) {
+		if again {
 			trouble(err)
 			result.Retries++
 			pause = min(2*pause, lastPause)
