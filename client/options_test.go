@@ -1,0 +1,96 @@
+package client_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestDefaults: what is in force without an option.
+func TestDefaults(t *testing.T) {
+	assert.Equal(t, client.Config{
+		Timeout:       30 * time.Second,
+		StreamTimeout: 30 * time.Second,
+		DialTimeout:   5 * time.Second,
+		MaxConns:      64,
+		MaxDials:      16,
+		MaxIdle:       8,
+		IdleTime:      2 * time.Second,
+		PeerCheck:     true,
+	}, newClient(t).Config())
+}
+
+// TestOptions: what each changes, 0 included, and nothing else.
+func TestOptions(t *testing.T) {
+	limits := dirty.Limits{MaxPayload: 1000, MaxDepth: 3}
+	for name, tt := range map[string]struct {
+		opt  client.Option
+		want func(c *client.Config)
+	}{
+		"WithTimeout":           {client.WithTimeout(time.Minute), func(c *client.Config) { c.Timeout = time.Minute }},
+		"WithTimeout off":       {client.WithTimeout(0), func(c *client.Config) { c.Timeout = 0 }},
+		"WithStreamTimeout":     {client.WithStreamTimeout(1), func(c *client.Config) { c.StreamTimeout = 1 }},
+		"WithStreamTimeout off": {client.WithStreamTimeout(0), func(c *client.Config) { c.StreamTimeout = 0 }},
+		"WithDialTimeout":       {client.WithDialTimeout(1), func(c *client.Config) { c.DialTimeout = 1 }},
+		"WithWaitForServer":     {client.WithWaitForServer(time.Hour), func(c *client.Config) { c.WaitForServer = time.Hour }},
+		"WithMaxConns":          {client.WithMaxConns(1), func(c *client.Config) { c.MaxConns = 1 }},
+		"WithMaxDials":          {client.WithMaxDials(1), func(c *client.Config) { c.MaxDials = 1 }},
+		"WithMaxIdle":           {client.WithMaxIdle(100, time.Minute), func(c *client.Config) { c.MaxIdle, c.IdleTime = 100, time.Minute }},
+		"WithMaxIdle off":       {client.WithMaxIdle(0, 0), func(c *client.Config) { c.MaxIdle, c.IdleTime = 0, 0 }},
+		"WithReadAhead":         {client.WithReadAhead(1 << 20), func(c *client.Config) { c.ReadAhead = 1 << 20 }},
+		"WithPeerCheck":         {client.WithPeerCheck(false), func(c *client.Config) { c.PeerCheck = false }},
+		"WithDict":              {client.WithDict(), func(c *client.Config) { c.UseDict = true }},
+		"WithLimits":            {client.WithLimits(limits), func(c *client.Config) { c.Limits = limits }},
+		"WithSocket":            {client.WithSocket("x"), func(*client.Config) {}},
+		"WithTracer":            {client.WithTracer(&retries{}), func(*client.Config) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := newClient(t).Config()
+			tt.want(&want)
+			assert.Equal(t, want, newClient(t, tt.opt).Config())
+		})
+	}
+	assert.Equal(t, time.Second, newClient(t, client.WithTimeout(time.Hour), client.WithTimeout(time.Second)).Config().Timeout, "the last one counts")
+}
+
+// TestWrongOptions: New says which option is wrong.
+func TestWrongOptions(t *testing.T) {
+	for name, opts := range map[string][]client.Option{
+		"WithTimeout":       {client.WithTimeout(-1)},
+		"WithStreamTimeout": {client.WithStreamTimeout(-time.Hour)},
+		"WithDialTimeout":   {client.WithDialTimeout(0), client.WithDialTimeout(-1)},
+		"WithWaitForServer": {client.WithWaitForServer(-1)},
+		"WithMaxConns":      {client.WithMaxConns(0), client.WithMaxConns(-1)},
+		"WithMaxDials":      {client.WithMaxDials(0), client.WithMaxDials(-1)},
+		"WithMaxIdle":       {client.WithMaxIdle(-1, time.Second), client.WithMaxIdle(1, -time.Second)},
+		"WithReadAhead":     {client.WithReadAhead(-1)},
+		"WithLimits":        {client.WithLimits(dirty.Limits{MaxPayload: -1}), client.WithLimits(dirty.Limits{MaxPayload: dirty.MaxPayloadSize + 1}), client.WithLimits(dirty.Limits{MaxDepth: math.MaxInt})},
+		"WithResolver":      {client.WithResolver(nil)},
+		"WithDialer":        {client.WithDialer(nil)},
+		"WithLogger":        {client.WithLogger(nil)},
+		"WithTracer":        {client.WithTracer(nil)},
+		"WithInterceptor":   {client.WithInterceptor(nil)},
+	} {
+		for _, opt := range opts {
+			c, err := client.New(opt)
+			require.ErrorIs(t, err, client.ErrInvalidArgument, name)
+			assert.Contains(t, err.Error(), "client."+name)
+			assert.Nil(t, c)
+		}
+	}
+}
+
+// TestNewDoesNothing: nobody need be there.
+func TestNewDoesNothing(t *testing.T) {
+	c := newClient(t, client.WithResolver(func(context.Context) (string, error) {
+		assert.Fail(t, "called")
+		return "", nil
+	}))
+	assert.Equal(t, client.Stats{}, c.Stats())
+}

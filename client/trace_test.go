@@ -1,0 +1,245 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// journal is a tracer with all optional parts, which writes down what it is
+// told. It checks that contexts are those that it returned.
+type journal struct {
+	t    *testing.T
+	name string
+
+	mu     sync.Mutex
+	events []string
+	op     client.Operation
+	result client.CallResult
+	dial   client.DialResult
+	get    client.AcquireResult
+}
+
+type journalKey string
+
+func (j *journal) CallStart(ctx context.Context, op client.Operation) context.Context {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.op = op
+	j.events = append(j.events, "start "+op.String())
+	return context.WithValue(ctx, journalKey(j.name), "call")
+}
+
+func (j *journal) note(ctx context.Context, format string, args ...any) {
+	if ctx != nil {
+		assert.Equal(j.t, "call", ctx.Value(journalKey(j.name)), format)
+	}
+	j.events = append(j.events, fmt.Sprintf(format, args...))
+}
+
+func (j *journal) CallEnd(ctx context.Context, op client.Operation, r client.CallResult) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.result = r
+	j.note(ctx, "end %v after %d: %v", op, r.Chunks, r.Err != nil)
+}
+
+func (j *journal) DialDone(_ context.Context, d client.DialResult) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dial = d
+	j.note(nil, "dial after %d: %v", d.Retries, d.Err != nil)
+}
+
+func (j *journal) AcquireDone(ctx context.Context, op client.Operation, a client.AcquireResult) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.get = a
+	j.note(ctx, "acquire %v %v: %v", op, a.Reused, a.Err != nil)
+}
+
+func (j *journal) RetryStart(ctx context.Context, op client.Operation, attempt int, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.note(ctx, "retry %v %d: %v", op, attempt, err != nil)
+}
+
+func (j *journal) ChunkRead(ctx context.Context, op client.Operation, size int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.note(ctx, "chunk %v %d", op, size)
+}
+
+// take returns what was told since the last time.
+func (j *journal) take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	events := j.events
+	j.events = nil
+	return events
+}
+
+// TestTracer: what it is told, and in which order.
+func TestTracer(t *testing.T) {
+	ctx := context.Background()
+	p := newPeer(t, answering(arbiter))
+	j := &journal{t: t, name: "j"}
+	c := p.client(t, client.WithTracer(j))
+
+	_, err := c.Execute(ctx, app, "echo", 1)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"start execute app:App.echo", "dial after 0: false", "acquire execute app:App.echo false: false", "end execute app:App.echo after 0: false"}, j.take())
+	assert.Equal(t, client.Operation{Name: "execute", App: app, Action: "echo"}, j.op)
+	assert.Equal(t, p.path, j.dial.Path)
+	assert.Positive(t, j.result.Duration)
+	assert.Positive(t, j.dial.Duration)
+	assert.GreaterOrEqual(t, j.result.Duration, j.get.Duration)
+
+	_, err = c.Stash("t").Get(ctx, "k")
+	require.NoError(t, err)
+	assert.Equal(t, []string{`start stash get "t"["k"]`, `acquire stash get "t"["k"] true: false`, `end stash get "t"["k"] after 0: false`}, j.take())
+	assert.True(t, j.op.ReadOnly())
+
+	_, err = c.Execute(ctx, app, "raise")
+	require.ErrorIs(t, err, dirty.ErrApp)
+	assert.Equal(t, "end execute app:App.raise after 0: true", j.take()[2])
+	assert.Equal(t, err, j.result.Err, "the error of the caller")
+
+	for name, ahead := range aheads {
+		c := p.client(t, client.WithTracer(j), client.WithReadAhead(ahead))
+		_, err = collect(c.Stream(ctx, app, "count", "a", "bcd"))
+		require.NoError(t, err)
+		assert.Equal(t, []string{
+			"start stream app:App.count", "dial after 0: false", "acquire stream app:App.count false: false",
+			fmt.Sprintf("chunk stream app:App.count %d", len(encoded(map[string]any{"data": "a"}))),
+			fmt.Sprintf("chunk stream app:App.count %d", len(encoded(map[string]any{"data": "bcd"}))),
+			"end stream app:App.count after 2: false",
+		}, j.take(), name)
+
+		for range c.Stream(ctx, app, "count", 1, 2, 3) {
+			break
+		}
+		events := j.take()
+		assert.Equal(t, "end stream app:App.count after 1: true", events[len(events)-1])
+		assert.ErrorIs(t, j.result.Err, client.ErrStreamClosed)
+
+		_, err = collect(c.Stream(ctx, app, "raise"))
+		require.ErrorIs(t, err, dirty.ErrApp)
+		events = j.take()
+		assert.Equal(t, "end stream app:App.raise after 0: true", events[len(events)-1])
+		assert.Equal(t, err, j.result.Err)
+
+		cancelled, cancel := context.WithCancel(ctx)
+		s, err := c.OpenStream(cancelled, app, "count", 1, 2, 3)
+		require.NoError(t, err)
+		j.take()
+		cancel()
+		await(t, "the end", func() bool {
+			e := j.take()
+			return len(e) > 0 && e[len(e)-1] == "end stream app:App.count after 0: true"
+		})
+		assert.ErrorIs(t, j.result.Err, context.Canceled, "nobody need read it")
+		require.NoError(t, s.Close())
+		assert.Empty(t, j.take(), "it is told once")
+	}
+
+	require.NoError(t, c.Close())
+	require.Error(t, c.Ping(ctx))
+	assert.Equal(t, []string{"start status", "end status after 0: true"}, j.take())
+}
+
+// TestTracerOfFailures: of a dial, of its repetitions, and of a wait.
+func TestTracerOfFailures(t *testing.T) {
+	j := &journal{t: t, name: "j"}
+	left := 3
+	p := newPipePeer(t, answering(arbiter))
+	c := newClient(t, client.WithSocket("/x"), client.WithTracer(j), client.WithMaxConns(1), client.WithDialer(func(ctx context.Context, path string) (net.Conn, error) {
+		if left--; left >= 0 {
+			return nil, dialError(syscall.EAGAIN)
+		}
+		if left == -1 {
+			return nil, dialError(syscall.ENOENT)
+		}
+		return p.dial(ctx, path)
+	}))
+	require.ErrorIs(t, c.Ping(context.Background()), syscall.ENOENT)
+	assert.Equal(t, []string{"start status", "dial after 3: true", "acquire status false: true", "end status after 0: true"}, j.take())
+	assert.Equal(t, "/x", j.dial.Path)
+	assert.ErrorIs(t, j.dial.Err, client.ErrUnavailable)
+	assert.ErrorIs(t, j.get.Err, client.ErrUnavailable)
+
+	s, err := c.OpenStream(context.Background(), app, "count")
+	require.NoError(t, err)
+	j.take()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.Ping(ctx), client.ErrPoolTimeout)
+	assert.Equal(t, []string{"start status", "acquire status false: true", "end status after 0: true"}, j.take())
+	assert.GreaterOrEqual(t, j.get.Duration, 5*time.Millisecond)
+	require.NoError(t, s.Close())
+
+	// A call that is made again.
+	require.NoError(t, c.Ping(context.Background()))
+	p.cut()
+	j.take()
+	require.NoError(t, c.Ping(context.Background()))
+	assert.Equal(t, []string{"start status", "acquire status true: false", "retry status 2: true", "dial after 0: false", "acquire status false: false", "end status after 0: false"}, j.take())
+}
+
+// TestTracers: several are around each other, and see each its own context; one
+// without optional parts is told of calls only.
+func TestTracers(t *testing.T) {
+	p := newPeer(t, answering(arbiter))
+	var order []string
+	outer, inner := &orderTracer{"outer", &order}, &orderTracer{"inner", &order}
+	j := &journal{t: t, name: "j"}
+	c := p.client(t, client.WithTracer(outer), client.WithTracer(j), client.WithTracer(inner))
+	require.NoError(t, c.Ping(context.Background()))
+	assert.Equal(t, []string{"outer start", "inner start", "inner end", "outer end"}, order)
+	assert.Len(t, j.take(), 4)
+}
+
+type orderTracer struct {
+	name  string
+	order *[]string
+}
+
+func (o *orderTracer) CallStart(ctx context.Context, _ client.Operation) context.Context {
+	*o.order = append(*o.order, o.name+" start")
+	return context.WithValue(ctx, journalKey(o.name), o.name)
+}
+
+func (o *orderTracer) CallEnd(ctx context.Context, _ client.Operation, _ client.CallResult) {
+	*o.order = append(*o.order, ctx.Value(journalKey(o.name)).(string)+" end")
+}
+
+// TestTracerContext: what CallStart returns is the context of the call.
+func TestTracerContext(t *testing.T) {
+	p := newPeer(t, mute)
+	c := p.client(t, client.WithTracer(cancellingTracer{}))
+	for _, op := range operations {
+		err := op.call(context.Background(), c)
+		require.ErrorIs(t, err, errLeft, op.name)
+		assert.True(t, errors.Is(err, context.Canceled))
+	}
+}
+
+type cancellingTracer struct{}
+
+func (cancellingTracer) CallStart(ctx context.Context, _ client.Operation) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	cancel(errLeft)
+	return ctx
+}
+
+func (cancellingTracer) CallEnd(context.Context, client.Operation, client.CallResult) {}
