@@ -229,9 +229,9 @@ func (t *turn) explain(err error) (closeReason, error) {
 	}
 	untouched := !t.heard && t.conn.wire.Buffered() == 0
 	switch {
-	case !t.sent:
-		t.again = t.conn.reused
-	case !untouched || !isEnd(err):
+	case !t.sent && t.conn.reused:
+		t.again = true
+	case !isEnd(err) || !untouched:
 	case t.conn.reused:
 		t.again = t.op.reads
 	case t.speaksJSON():
@@ -247,8 +247,13 @@ func (t *turn) explain(err error) (closeReason, error) {
 
 // isEnd reports whether the peer has closed the connection or is dead.
 func isEnd(err error) bool {
+	for _, end := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE, io.ErrClosedPipe} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
 	var dead *deadPeerError
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.As(err, &dead)
+	return errors.As(err, &dead)
 }
 
 // isTimeout reports whether a deadline of a connection has passed.

@@ -20,9 +20,9 @@ const (
 // in a millisecond or two, or closes.
 const probeTimeout = time.Second
 
-// probe is a request in the protocol of gunicorn 25.0: a length of 4 bytes
-// and JSON. It names no app, so nothing runs.
-const probe = `{"type":"request","id":"probe","app_path":"","action":"","args":[],"kwargs":{}}`
+// probeRequest is a request in the protocol of gunicorn 25.0, where a length of 4
+// bytes comes before the JSON. It names no app, so nothing runs.
+const probeRequest = `{"type":"request","id":"probe","app_path":"","action":"","args":[],"kwargs":{}}`
 
 // speaksJSON reports whether a peer that closed a new connection without an
 // answer is an arbiter of gunicorn 25.0. It reads our header as a length that is
@@ -33,33 +33,36 @@ func (t *turn) speaksJSON() bool {
 	speech := pool.speechOf(p)
 	if speech == speechUnknown {
 		t.conn.close()
-		speech = speechKnown
-		if t.client.answersJSON(t.ctx, p, t.deadline) {
-			speech = speechJSON
-		}
+		speech = t.client.probe(t.ctx, p, t.deadline)
 		pool.learn(p, speech)
 	}
 	return speech == speechJSON
 }
 
-func (c *Client) answersJSON(ctx context.Context, p peer, deadline time.Time) bool {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+// probe asks a peer in JSON. It knows no more than before if it was cut off.
+func (c *Client) probe(outer context.Context, p peer, deadline time.Time) peerSpeech {
+	ctx, cancel := context.WithTimeout(outer, probeTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.pool.life, cancel)()
 	nc, err := c.cfg.dial(ctx, p.path)
 	if err != nil {
-		return false
+		return speechUnknown
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
 	_ = nc.SetDeadline(deadline) // as for the call; the context's end closes
-	request := binary.BigEndian.AppendUint32(nil, uint32(len(probe)))
-	if _, err := nc.Write(append(request, probe...)); err != nil {
-		return false
-	}
+	request := binary.BigEndian.AppendUint32(nil, uint32(len(probeRequest)))
 	var answer [5]byte
-	_, err = io.ReadFull(nc, answer[:])
-	return err == nil && answer[4] == '{'
+	if _, err = nc.Write(append(request, probeRequest...)); err == nil {
+		_, err = io.ReadFull(nc, answer[:])
+	}
+	switch {
+	case err == nil && answer[4] == '{':
+		return speechJSON
+	case outer.Err() != nil || isTimeout(err):
+		return speechUnknown
+	}
+	return speechKnown
 }
 
 // speechOf returns what is known of a peer.
