@@ -15,7 +15,7 @@ const listening = "00010000"
 
 // socketByPIDFile finds the one listening Unix socket of the process whose id
 // is in the file: its descriptors name inodes, and /proc/net/unix has their
-// paths.
+// paths. Those that its parent has too are the web server's, inherited.
 func socketByPIDFile(name string) (string, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -33,9 +33,15 @@ func socketByPIDFile(name string) (string, error) {
 	case err != nil: // often a matter of permission
 		return "", fmt.Errorf("cannot see the sockets of process %d of %s: %w", pid, name, err)
 	}
+	for inode := range parentInodes(proc) {
+		delete(inodes, inode)
+	}
 	paths, err := listeningPaths(proc, inodes)
 	if err != nil {
 		return "", err
+	}
+	if named := withName(paths, "arbiter.sock"); len(paths) > 1 && len(named) == 1 {
+		paths = named // the parent has ended or cannot be seen
 	}
 	switch len(paths) {
 	case 0:
@@ -62,6 +68,33 @@ func socketInodes(proc string) (map[string]bool, error) {
 		}
 	}
 	return inodes, nil
+}
+
+// parentInodes returns the sockets of a process's parent, as far as they can be
+// seen.
+func parentInodes(proc string) map[string]bool {
+	status, err := os.ReadFile(filepath.Join(proc, "status"))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(status)) {
+		if parent, ok := strings.CutPrefix(line, "PPid:"); ok {
+			inodes, _ := socketInodes(filepath.Join("/proc", strings.TrimSpace(parent)))
+			return inodes
+		}
+	}
+	return nil
+}
+
+// withName returns the paths whose last element is the name.
+func withName(paths []string, name string) []string {
+	var named []string
+	for _, path := range paths {
+		if filepath.Base(path) == name {
+			named = append(named, path)
+		}
+	}
+	return named
 }
 
 func listeningPaths(proc string, inodes map[string]bool) ([]string, error) {
