@@ -1,0 +1,35 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// canSeeHangUp says that hungUp tells a closed socket from one that is closed
+// for writing only.
+const canSeeHangUp = true
+
+// hungUp reports whether the other end of a Unix socket was closed. A message
+// of no bytes is sent to nobody, but refused if there is nobody.
+func hungUp(c syscall.RawConn) bool {
+	gone := false
+	err := c.Control(func(fd uintptr) {
+		_, err := syscall.SendmsgN(int(fd), nil, nil, nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
+		gone = errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+	})
+	return gone || err != nil
+}
+
+func peerCred(c *net.UnixConn) (cred Cred, ok bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return cred, false
+	}
+	err = raw.Control(func(fd uintptr) {
+		if u, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			cred, ok = Cred{PID: int(u.Pid), UID: int(u.Uid), GID: int(u.Gid)}, true
+		}
+	})
+	return cred, ok && err == nil
+}

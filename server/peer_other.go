@@ -1,0 +1,14 @@
+//go:build !linux
+
+package server
+
+import (
+	"net"
+	"syscall"
+)
+
+const canSeeHangUp = false
+
+func hungUp(syscall.RawConn) bool { return true }
+
+func peerCred(*net.UnixConn) (Cred, bool) { return Cred{}, false }

@@ -1,0 +1,190 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// The defaults of [Server].
+const (
+	DefaultMaxConns     = 1024
+	DefaultFrameTimeout = 30 * time.Second
+	DefaultWriteTimeout = 30 * time.Second
+	DefaultMode         = fs.FileMode(0o600)
+)
+
+// Server answers gunicorn's clients, and those of this module, as an arbiter
+// does. The zero value is ready to use: it knows no app, but has a stash and a
+// status. The fields must not be changed once it serves; for each the zero value
+// is the default that is given.
+//
+// Its methods may be called concurrently. After Shutdown or Close it cannot be
+// used again.
+type Server struct {
+	// Handler answers the requests, see [Mux]. By default no app is known.
+	Handler Handler
+
+	// Stash keeps the stash's tables. By default a [MemoryStore] of this
+	// Server's own; [NoStash] refuses all operations.
+	Stash Store
+
+	// Status returns what a status query is answered with. By default that
+	// is one worker, which is this process and has the apps of the Handler, if
+	// that tells them as [Mux] does.
+	Status func(ctx context.Context) (any, error)
+
+	// Manage adds or removes workers, count of them, which is at least 1, and
+	// returns what the client is answered. By default it is an error that says
+	// that there are no workers to add or remove.
+	Manage func(ctx context.Context, op dirty.ManageOp, count int) (any, error)
+
+	// MaxConns is how many connections there may be, by default
+	// [DefaultMaxConns]; a negative number is no bound. Those beyond are
+	// accepted and closed at once: a client that fails sees more than one that
+	// waits for ever, for Python's clients keep theirs.
+	MaxConns int
+
+	// MaxConcurrent is how many requests may be handled at one time; more of
+	// them wait in the order in which they came, or until their client leaves.
+	// By default there is no bound but MaxConns. It does not apply to the stash,
+	// to the status, and to Manage.
+	MaxConcurrent int
+
+	// Limits bound what is read and written. A connection takes memory for
+	// two payloads, what they decode to, and a reply, so that MaxConns times
+	// MaxPayload matters where clients are not trusted.
+	Limits dirty.Limits
+
+	// UseDict makes dicts in requests decode to [dirty.Dict], and keyword
+	// arguments to OrderedKwargs, which keeps their order.
+	UseDict bool
+
+	// FrameTimeout bounds the time from the first byte of a frame to its
+	// last, by default [DefaultFrameTimeout]; a negative one is no bound. The
+	// time between frames has none: Python's clients keep their connections as
+	// long as their threads live, and fail once if they find one closed.
+	FrameTimeout time.Duration
+
+	// WriteTimeout bounds the time to write a frame to a client that does not
+	// read, by default [DefaultWriteTimeout]; a negative one is no bound. A frame
+	// may have a quarter more.
+	WriteTimeout time.Duration
+
+	// Mode is the mode of the socket that ListenAndServe makes, by default
+	// [DefaultMode].
+	Mode fs.FileMode
+
+	// ConnContext, if it is set, returns the context for the handlers of a
+	// connection, made from ctx, for example with what [PeerCred] tells of the
+	// client. If it returns nil the connection is closed.
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
+
+	// Logger is told what no client is told, such as panics, with their
+	// stacks, and connections that were closed for a fault. It is never given
+	// arguments, results or the text of errors that clients were told. By default
+	// the server is silent.
+	Logger *slog.Logger
+
+	once   sync.Once
+	cfg    config
+	cfgErr error
+
+	slots  chan struct{} // has an element for each request that is handled; nil: no bound
+	counts counts
+
+	closing atomic.Bool   // Shutdown or Close was called
+	ended   chan struct{} // closed then
+	aborted atomic.Bool   // all connections are being ended
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	drained   chan struct{} // made by stop; closed when there are no connections
+}
+
+// config is what is in force.
+type config struct {
+	handler                    Handler
+	stash                      Store
+	maxConns                   int
+	limits                     dirty.Limits
+	stashDepth                 int // of a value that can be given back
+	useDict                    bool
+	frameTimeout, writeTimeout time.Duration // 0: none
+	logger                     *slog.Logger
+}
+
+// setUp fills in the defaults, at first use.
+func (s *Server) setUp() error {
+	s.once.Do(func() {
+		s.ended = make(chan struct{})
+		s.cfg = config{
+			handler:      s.Handler,
+			stash:        s.Stash,
+			maxConns:     cmp.Or(s.MaxConns, DefaultMaxConns),
+			limits:       s.Limits,
+			stashDepth:   max(cmp.Or(s.Limits.MaxDepth, dirty.DefaultEncodeDepth)-1, 1),
+			useDict:      s.UseDict,
+			frameTimeout: max(cmp.Or(s.FrameTimeout, DefaultFrameTimeout), 0),
+			writeTimeout: max(cmp.Or(s.WriteTimeout, DefaultWriteTimeout), 0),
+			logger:       s.Logger,
+		}
+		if s.cfg.handler == nil {
+			s.cfg.handler = NewMux()
+		}
+		if s.cfg.stash == nil {
+			s.cfg.stash = NewMemoryStore()
+		}
+		if s.cfg.logger == nil {
+			s.cfg.logger = slog.New(slog.DiscardHandler)
+		}
+		if s.MaxConcurrent > 0 {
+			s.slots = make(chan struct{}, s.MaxConcurrent)
+		}
+		if err := s.Limits.Validate(); err != nil {
+			s.cfgErr = fmt.Errorf("dirty: server: %w", err)
+		}
+	})
+	return s.cfgErr
+}
+
+// enter waits until a request may be handled. The runtime serves those who
+// wait to send on a channel in order.
+func (s *Server) enter(ctx context.Context) error {
+	if s.slots == nil {
+		return nil
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	s.counts.queued.Add(1)
+	defer s.counts.queued.Add(-1)
+	select {
+	case s.slots <- struct{}{}:
+		if ctx.Err() == nil && !s.aborted.Load() {
+			return nil
+		}
+		s.leave()
+		<-ctx.Done() // it has, or will at once: the place is free because all contexts are being ended
+	case <-ctx.Done():
+	}
+	return context.Cause(ctx)
+}
+
+// leave ends what enter began.
+func (s *Server) leave() {
+	if s.slots != nil {
+		<-s.slots
+	}
+}

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+)
+
+// Shutdown closes the listeners and all connections on which nothing is being
+// answered, and waits for the others: a reply whose request was read is written
+// to its end. If ctx ends before that, it does what Close does and returns the
+// context's error and cause.
+//
+// A client that has just begun to send sees its connection closed; a request
+// that was not answered has not run. After Close, Shutdown waits for handlers
+// that do not heed their context.
+func (s *Server) Shutdown(ctx context.Context) error {
+	drained, err := s.stop()
+	select {
+	case <-drained:
+		return err
+	default:
+	}
+	select {
+	case <-drained:
+		return err
+	case <-ctx.Done():
+	}
+	s.abortAll()
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("dirty: server shutdown: %w", cause)
+	}
+	return fmt.Errorf("dirty: server shutdown: %w: %w", ctx.Err(), cause)
+}
+
+// Close closes the listeners and all connections at once, and ends the contexts
+// of the handlers, without waiting for them. It may be called more than once.
+// The error is one of closing the listeners.
+func (s *Server) Close() error {
+	_, err := s.stop()
+	s.abortAll()
+	return err
+}
+
+// stop closes the listeners and the idle connections. The channel is closed
+// when there are no connections.
+func (s *Server) stop() (drained <-chan struct{}, err error) {
+	_ = s.setUp() // even with a wrong configuration there may be listeners
+	s.mu.Lock()
+	if !s.closing.Swap(true) {
+		close(s.ended)
+		s.drained = make(chan struct{})
+		if len(s.conns) == 0 {
+			close(s.drained)
+		}
+	}
+	drained = s.drained
+	listeners := slices.Collect(maps.Keys(s.listeners))
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, l := range listeners {
+		if e := l.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	for _, c := range conns {
+		c.closeIdle()
+	}
+	return drained, err
+}
+
+// abortAll ends all connections, and with them the contexts of their handlers.
+func (s *Server) abortAll() {
+	s.aborted.Store(true)
+	s.mu.Lock()
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.cancel(ErrServerClosed)
+	}
+}

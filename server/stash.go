@@ -1,0 +1,181 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// stashCall is the payload of a stash message, as loosely typed as gunicorn
+// takes it.
+type stashCall struct {
+	op, table, key, pattern any
+	value                   dirty.RawValue // refers to the payload
+}
+
+// stash does a stash operation.
+func (c *conn) stash(ctx context.Context, f dirty.Frame) (any, error) {
+	call, err := c.decodeStash(f)
+	if err != nil {
+		return nil, err
+	}
+	result, err := call.do(ctx, c.cfg.stash)
+	if err != nil {
+		return nil, call.explain(err)
+	}
+	return result, nil
+}
+
+// decodeStash reads the payload of a stash message. A value that is too deep to
+// be given back is refused.
+func (c *conn) decodeStash(f dirty.Frame) (stashCall, error) {
+	call := stashCall{table: "", value: dirty.AppendNil(nil)}
+	if len(f.Payload) == 0 {
+		return call, nil
+	}
+	opts := dirty.DecodeOptions{Limits: c.cfg.limits}
+	opts.Limits.MaxDepth = c.cfg.stashDepth
+	d := opts.NewDecoder(f.Payload)
+	n, err := d.DictHeader()
+	if err != nil {
+		return call, &dirty.ProtocolError{Err: dirty.ErrMalformed, Rule: "payload that is no dict",
+			Offset: dirty.HeaderSize, Header: f.Header}
+	}
+	for range n {
+		key, err := d.Key()
+		if err != nil {
+			return call, err
+		}
+		raw, err := d.Raw()
+		if err != nil {
+			return call, err
+		}
+		if err := call.set(opts, key, raw); err != nil {
+			return call, err
+		}
+	}
+	return call, d.Finish()
+}
+
+// set sets a field of the payload. The last of equal keys wins.
+func (s *stashCall) set(opts dirty.DecodeOptions, name string, raw dirty.RawValue) error {
+	field := new(any)
+	switch name {
+	case "op":
+		field = &s.op
+	case "table":
+		field = &s.table
+	case "key":
+		field = &s.key
+	case "pattern":
+		field = &s.pattern
+	case "value":
+		s.value = raw
+		return nil
+	default:
+		return nil
+	}
+	*field = nil // or the value would be decoded into what is there
+	return opts.Unmarshal(raw, field)
+}
+
+// do makes the operation.
+func (s *stashCall) do(ctx context.Context, store Store) (any, error) {
+	op, ok := s.operation()
+	if !ok {
+		return nil, dirtyError("Unknown stash operation: " + shownKey(s.op))
+	}
+	if op == dirty.StashTables {
+		return store.Tables(ctx)
+	}
+	if _, err := KeyIdentity(s.table); err != nil {
+		return nil, err
+	}
+	switch op {
+	case dirty.StashPut, dirty.StashGet, dirty.StashDelete, dirty.StashExists:
+		if _, err := KeyIdentity(s.key); err != nil {
+			return nil, err
+		}
+	}
+	switch op {
+	case dirty.StashPut:
+		return true, store.Put(ctx, s.table, s.key, s.value)
+	case dirty.StashGet:
+		return store.Get(ctx, s.table, s.key)
+	case dirty.StashDelete:
+		return store.Delete(ctx, s.table, s.key)
+	case dirty.StashKeys:
+		pattern, err := s.patternText()
+		if err != nil {
+			return nil, err
+		}
+		return store.Keys(ctx, s.table, pattern)
+	case dirty.StashClear:
+		return true, store.Clear(ctx, s.table)
+	case dirty.StashInfo:
+		size, err := store.Len(ctx, s.table)
+		return stashInfo{size, s.table}, err
+	case dirty.StashEnsure:
+		return true, store.Ensure(ctx, s.table)
+	case dirty.StashDeleteTable:
+		return store.Drop(ctx, s.table)
+	default: // StashExists: operation lets no others through
+		return store.Exists(ctx, s.table, s.key)
+	}
+}
+
+// stashInfo is the result of an info operation.
+type stashInfo struct {
+	Size  int `dirty:"size"`
+	Table any `dirty:"table"`
+}
+
+// operation returns the operation; as in Python 1.0 and True are 1.
+func (s *stashCall) operation() (op dirty.StashOp, ok bool) {
+	switch s.op.(type) {
+	case bool, int64, float64:
+		id, _ := KeyIdentity(s.op)
+		n, isInt := id.(int64)
+		op = dirty.StashOp(n)
+		return op, isInt && n >= int64(dirty.StashPut) && n <= int64(dirty.StashExists)
+	}
+	return 0, false
+}
+
+// patternText returns the pattern; what is false in Python is none.
+func (s *stashCall) patternText() (string, error) {
+	if pythonFalse(s.pattern) {
+		return "", nil
+	}
+	text, ok := s.pattern.(string)
+	switch {
+	case !ok:
+		return "", dirtyError("the pattern must be a str, not " + pythonType(s.pattern))
+	case len(text) > maxPattern:
+		return "", dirtyError(fmt.Sprintf("the pattern has %d bytes, allowed %d", len(text), maxPattern))
+	}
+	return text, nil
+}
+
+// maxPattern is how long a pattern of a client may be, in bytes: it takes more
+// memory than its length, and more time.
+const maxPattern = 64 << 10
+
+// explain says an error of a store in gunicorn's terms. The types of the two
+// misses are those that gunicorn's documentation and its clients have; its arbiter
+// sends a DirtyError, at which Python's get with a default raises.
+func (s *stashCall) explain(err error) error {
+	var remote *dirty.RemoteError
+	switch {
+	case errors.As(err, &remote), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, dirty.ErrKeyNotFound):
+		return &dirty.RemoteError{Type: "StashKeyNotFoundError", Message: "Key not found: " + shownKey(s.key)}
+	case errors.Is(err, dirty.ErrTableNotFound):
+		return &dirty.RemoteError{Type: "StashTableNotFoundError", Message: "Table not found: " + shownKey(s.table)}
+	}
+	return dirtyError(strings.ToValidUTF8(err.Error(), "\ufffd"))
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"context"
+	"os"
+	"strconv"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// statusResult is the default answer to a status query, in gunicorn's form.
+type statusResult struct {
+	ArbiterPID  int            `dirty:"arbiter_pid"`
+	Workers     []statusWorker `dirty:"workers"`
+	WorkerCount int            `dirty:"worker_count"`
+	Apps        []string       `dirty:"apps"`
+}
+
+type statusWorker struct {
+	PID           int      `dirty:"pid"`
+	Age           int      `dirty:"age"`
+	Apps          []string `dirty:"apps"`
+	Booted        bool     `dirty:"booted"`
+	LastHeartbeat float64  `dirty:"last_heartbeat"` // seconds ago: it is alive now
+}
+
+// status answers a status query.
+func (s *Server) status(ctx context.Context) (any, error) {
+	if s.Status != nil {
+		return s.Status(ctx)
+	}
+	apps := []string{}
+	if l, ok := s.cfg.handler.(lister); ok {
+		apps = append(apps, l.Apps()...)
+	}
+	pid := os.Getpid()
+	return statusResult{
+		ArbiterPID:  pid,
+		Workers:     []statusWorker{{PID: pid, Age: 1, Apps: apps, Booted: true}},
+		WorkerCount: 1,
+		Apps:        apps,
+	}, nil
+}
+
+// manage answers a manage operation.
+func (c *conn) manage(ctx context.Context, f dirty.Frame) (any, error) {
+	m, err := c.decodeOptions().Message(f)
+	if err != nil {
+		return nil, err
+	}
+	op, count := m.(*dirty.Manage).Op, max(m.(*dirty.Manage).Count, 1)
+	switch {
+	case op != dirty.ManageAdd && op != dirty.ManageRemove:
+		return nil, dirtyError("Unknown manage operation: " + strconv.Itoa(int(op)))
+	case c.server.Manage == nil:
+		return nil, dirtyError("this server has no workers to " + op.String())
+	}
+	return c.server.Manage(ctx, op, count)
+}

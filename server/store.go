@@ -1,0 +1,91 @@
+package server
+
+import (
+	"context"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// Store keeps the tables of a stash. Its methods are called concurrently; the
+// context is that of the operation, and ends when its client leaves.
+//
+// Tables and keys are what Python takes for keys: nil, bool, int64, float64,
+// string and []byte. Which of them are one key [KeyIdentity] tells; nearly always
+// they are strings. Byte slices and values are good only during the call.
+//
+// Errors that match [dirty.ErrKeyNotFound] and [dirty.ErrTableNotFound] are told
+// so that Python's get with a default works; others as a DirtyError with their
+// text, a [*dirty.RemoteError] as it is.
+type Store interface {
+	// Put stores an encoded value. It makes the table if there is none.
+	Put(ctx context.Context, table, key any, value dirty.RawValue) error
+
+	// Get returns the value of a key. That there is none, or no such table,
+	// is an ErrKeyNotFound. Nobody may change the value afterwards.
+	Get(ctx context.Context, table, key any) (dirty.RawValue, error)
+
+	// Delete deletes a key, and reports whether it was there.
+	Delete(ctx context.Context, table, key any) (existed bool, err error)
+
+	// Keys returns the keys of a table that match a pattern, in the order in
+	// which they were first put; see [KeyMatcher]. A missing table has none.
+	Keys(ctx context.Context, table any, pattern string) ([]any, error)
+
+	// Clear deletes all keys of a table, if there is one.
+	Clear(ctx context.Context, table any) error
+
+	// Len returns the number of keys. That there is no such table is an
+	// ErrTableNotFound.
+	Len(ctx context.Context, table any) (int, error)
+
+	// Ensure makes a table, if there is none.
+	Ensure(ctx context.Context, table any) error
+
+	// Drop deletes a table and its keys, and reports whether it was there.
+	Drop(ctx context.Context, table any) (existed bool, err error)
+
+	// Tables returns the names of the tables, in the order in which they were
+	// made.
+	Tables(ctx context.Context) ([]any, error)
+
+	// Exists reports whether there is a key or, for a nil key, the table.
+	Exists(ctx context.Context, table, key any) (bool, error)
+}
+
+// NoStash is a [Store] that refuses everything, for servers without a stash.
+type NoStash struct{}
+
+var _ Store = NoStash{}
+
+// errNoStash is what NoStash answers.
+const errNoStash = sentinel("this server has no stash")
+
+// Put refuses.
+func (NoStash) Put(context.Context, any, any, dirty.RawValue) error { return errNoStash }
+
+// Get refuses.
+func (NoStash) Get(context.Context, any, any) (dirty.RawValue, error) { return nil, errNoStash }
+
+// Delete refuses.
+func (NoStash) Delete(context.Context, any, any) (bool, error) { return false, errNoStash }
+
+// Keys refuses.
+func (NoStash) Keys(context.Context, any, string) ([]any, error) { return nil, errNoStash }
+
+// Clear refuses.
+func (NoStash) Clear(context.Context, any) error { return errNoStash }
+
+// Len refuses.
+func (NoStash) Len(context.Context, any) (int, error) { return 0, errNoStash }
+
+// Ensure refuses.
+func (NoStash) Ensure(context.Context, any) error { return errNoStash }
+
+// Drop refuses.
+func (NoStash) Drop(context.Context, any) (bool, error) { return false, errNoStash }
+
+// Tables refuses.
+func (NoStash) Tables(context.Context) ([]any, error) { return nil, errNoStash }
+
+// Exists refuses.
+func (NoStash) Exists(context.Context, any, any) (bool, error) { return false, errNoStash }

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// ResponseWriter writes the reply to one request. Each call of Respond or
+// Chunk writes one frame, and returns when it was written.
+//
+// A value that cannot be encoded, or is over a limit, is a
+// [*dirty.MarshalError]: nothing was written, and the reply fails with that
+// error even if the handler returns nil. When the client has left, both return
+// [ErrClientGone], and when it does not read, [os.ErrDeadlineExceeded] after
+// [Server.WriteTimeout]. The first error comes again from every later call.
+//
+// A ResponseWriter may be used concurrently, until the handler returns.
+type ResponseWriter struct {
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	conn    *conn
+	id      uint64
+	request *dirty.Request // nil for what is no request, or is broken
+
+	mu    sync.Mutex
+	state replyState
+	err   error // why the reply fails
+}
+
+// replyState is how far a reply is.
+type replyState int
+
+const (
+	replyNone      replyState = iota // nothing was written
+	replyStreaming                   // chunks, and then an END
+	replyComplete
+)
+
+// Respond writes the one result of the call, encoded as [dirty.Marshal] does.
+func (w *ResponseWriter) Respond(v any) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state == replyStreaming {
+		return w.fail(ErrStreaming)
+	}
+	if err := w.send(dirty.NewResponse(w.id, v)); err != nil {
+		return err
+	}
+	w.state = replyComplete
+	return nil
+}
+
+// Chunk writes a value of a reply that streams, encoded as [dirty.Marshal]
+// does.
+func (w *ResponseWriter) Chunk(v any) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state == replyNone {
+		w.state = replyStreaming
+	}
+	return w.send(dirty.NewChunk(w.id, v))
+}
+
+// Stream makes the reply one that streams, without a chunk yet. A handler that
+// streams begins with it, because a stream without chunks is else taken for a
+// result of None.
+func (w *ResponseWriter) Stream() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state == replyNone {
+		w.state = replyStreaming
+	}
+}
+
+// send writes a frame of the reply. The lock is held.
+func (w *ResponseWriter) send(m dirty.Message) error {
+	switch {
+	case w.err != nil:
+		return w.err
+	case w.state == replyComplete:
+		return ErrReplied
+	case w.ctx.Err() != nil:
+		return w.fail(context.Cause(w.ctx))
+	}
+	err := w.conn.out.write(m)
+	if err == nil {
+		return nil
+	}
+	if w.conn.out.err != nil {
+		err = w.conn.cause(w.conn.out.err)
+		w.cancel(err)
+	}
+	return w.fail(err)
+}
+
+// fail makes an error one of the whole reply.
+func (w *ResponseWriter) fail(err error) error {
+	if w.err == nil {
+		w.err = err
+	}
+	return w.err
+}
+
+// finish completes the reply of a handler that has returned err. The error is
+// one of the connection, which is then of no more use.
+func (w *ResponseWriter) finish(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	state := w.state
+	w.state = replyComplete
+	if err == nil {
+		err = w.err
+	}
+	switch {
+	case w.ctx.Err() != nil:
+		return context.Cause(w.ctx)
+	case w.conn.out.err != nil:
+		return w.conn.out.err
+	case state == replyComplete:
+		if err != nil {
+			w.conn.unheard(w.request, err)
+		}
+		return nil
+	case err != nil:
+		reply := w.errorReply(err)
+		w.conn.told(w.request, reply.Err)
+		return w.conn.out.writeError(reply)
+	case state == replyStreaming:
+		return w.conn.out.write(dirty.NewEnd(w.id))
+	}
+	return w.conn.out.write(dirty.NewResponse(w.id, nil))
+}
+
+// errorReply says a handler's error in gunicorn's terms.
+func (w *ResponseWriter) errorReply(err error) *dirty.ErrorReply {
+	reply := dirty.NewErrorReply(w.id, err)
+	var remote *dirty.RemoteError
+	if errors.As(err, &remote) {
+		return reply
+	}
+	if isUnsendable(err) { // also if what makes it so is a fault of encoded bytes
+		reply.Err.Type = typeAppError
+	}
+	if w.request != nil && reply.Err.Type == typeAppError {
+		reply.Err = appError(w.request, reply.Err.Message)
+	}
+	return reply
+}
