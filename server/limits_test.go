@@ -1,0 +1,286 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMaxConns(t *testing.T) {
+	var log record
+	s := &server.Server{Handler: server.HandlerFunc(echo), MaxConns: 2, Logger: log.logger()}
+	path := start(t, s)
+	first, second := dial(t, path), dial(t, path)
+	usable(t, first)
+	usable(t, second)
+	closed(t, dial(t, path))
+	assert.Contains(t, log.String(), "too many connections")
+	assert.EqualValues(t, 1, s.Stats().Refused)
+
+	ours, theirs := net.Pipe()
+	assert.Equal(t, server.ErrTooManyConns, s.ServeConn(ctx, theirs))
+	_, err := ours.Read(make([]byte, 1))
+	assert.Error(t, err, "it was closed")
+
+	require.NoError(t, first.Close())
+	eventually(t, "there is room", func() bool { return s.Stats().Conns == 1 })
+	usable(t, dial(t, path))
+	usable(t, second)
+}
+
+// Requests beyond MaxConcurrent are handled in the order in which they came.
+func TestMaxConcurrent(t *testing.T) {
+	const limit, clients = 2, 12
+	next := make(chan struct{})
+	order := make(chan int64, clients)
+	var running, most atomic.Int64
+	s := &server.Server{MaxConcurrent: limit, Handler: server.HandlerFunc(
+		func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			most.Store(max(most.Load(), running.Add(1)))
+			defer running.Add(-1)
+			order <- r.Args[0].(int64)
+			<-next
+			return w.Respond(r.Args[0])
+		})}
+	path := start(t, s)
+	conns := make([]*dirty.Conn, clients)
+	for i := range conns {
+		conns[i] = dial(t, path)
+		send(t, conns[i], "do", i)
+		eventually(t, "it runs or waits", func() bool {
+			stats := s.Stats()
+			return stats.Running+stats.Queued == i+1
+		})
+	}
+	assert.Equal(t, limit, s.Stats().Running)
+	usable(t, dial(t, path)) // the stash does not wait
+	assert.EqualValues(t, 9, ask(t, dial(t, path), dirty.NewStatus(9)).RequestID())
+	for i := range conns {
+		assert.EqualValues(t, i, wait(t, "the next one", order))
+		if i >= limit-1 {
+			next <- struct{}{}
+		}
+	}
+	next <- struct{}{}
+	for i, c := range conns {
+		assert.Equal(t, dirty.NewResponse(1, int64(i)), receive(t, c))
+	}
+	assert.EqualValues(t, limit, most.Load())
+}
+
+// Who waits and leaves is never handled, and its place in the queue is gone.
+func TestLeavingTheQueue(t *testing.T) {
+	next := make(chan struct{})
+	order := make(chan int64, 10)
+	s := &server.Server{MaxConcurrent: 1, Handler: server.HandlerFunc(
+		func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			order <- r.Args[0].(int64)
+			<-next
+			return w.Respond(nil)
+		})}
+	path := start(t, s)
+	var conns []*dirty.Conn
+	for i := range 4 {
+		conns = append(conns, dial(t, path))
+		send(t, conns[i], "do", i)
+		eventually(t, "it runs or waits", func() bool { return s.Stats().Running+s.Stats().Queued == i+1 })
+	}
+	require.NoError(t, conns[1].Close())
+	require.NoError(t, conns[2].Close())
+	eventually(t, "they have left the queue", func() bool { return s.Stats().Queued == 1 })
+	next <- struct{}{}
+	receive(t, conns[0])
+	next <- struct{}{}
+	receive(t, conns[3])
+	close(order)
+	var got []int64
+	for n := range order {
+		got = append(got, n)
+	}
+	assert.Equal(t, []int64{0, 3}, got)
+}
+
+// A client that never reads takes the memory of one frame, and nobody else's
+// time.
+func TestClientsThatNeverRead(t *testing.T) {
+	const hostile = 50
+	big := make([]byte, 256<<10)
+	s := &server.Server{WriteTimeout: 2 * time.Second, Handler: server.HandlerFunc(
+		func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			for r.Action == "stream" {
+				if err := w.Chunk(big); err != nil {
+					return err
+				}
+			}
+			return w.Respond("x")
+		})}
+	path := start(t, s)
+	before := memory()
+	for range hostile {
+		send(t, dial(t, path), "stream")
+	}
+	c := newClient(t, path)
+	eventually(t, "all are stuck", func() bool { return s.Stats().Running == hostile })
+	for range 100 {
+		v, err := c.Execute(ctx, app, "do")
+		require.NoError(t, err)
+		require.Equal(t, "x", v)
+	}
+	assert.Less(t, memory()-before, int64(hostile)<<20, "bytes for %d clients", hostile)
+	eventually(t, "the write timeout ends them", func() bool { return s.Stats().Running == 0 })
+	require.NoError(t, c.Close())
+	eventually(t, "they are closed", func() bool { return s.Stats().Conns == 0 })
+}
+
+// memory returns the bytes that are in use.
+func memory() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// A thousand connections, of which most are idle.
+func TestThousandConnections(t *testing.T) {
+	const n = 1000
+	s := &server.Server{Handler: server.HandlerFunc(echo)}
+	path := start(t, s)
+	before := memory()
+	conns := make([]*dirty.Conn, n)
+	for i := range conns {
+		conns[i] = dial(t, path)
+		if i%100 == 99 { // the backlog is bounded
+			usable(t, conns[i])
+		}
+	}
+	eventually(t, "all are served", func() bool { return s.Stats().Conns == n })
+	perConn := (memory() - before) / n // of both ends
+	t.Logf("%d bytes a connection", perConn)
+	assert.Less(t, perConn, int64(64<<10))
+	var wg sync.WaitGroup
+	for part := range 4 {
+		wg.Go(func() {
+			for i := part; i < n; i += 4 {
+				err := conns[i].WriteMessage(dirty.NewRequest(uint64(i), app, "do", []any{i}, nil))
+				assert.NoError(t, err)
+				m, err := conns[i].ReadMessage()
+				assert.NoError(t, err)
+				assert.Equal(t, dirty.NewResponse(uint64(i), []any{int64(i)}), m)
+			}
+		})
+	}
+	wg.Wait()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	eventually(t, "all are gone", func() bool { return s.Stats().Conns == 0 })
+	assert.EqualValues(t, n, s.Stats().Accepted)
+}
+
+// The limits bound both what is read and what is written.
+func TestLimits(t *testing.T) {
+	path := start(t, &server.Server{Handler: server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		if r.Action == "long" {
+			return w.Respond(strings.Repeat("x", 2000))
+		}
+		return w.Respond(len(r.Args[0].(string)))
+	}), Limits: dirty.Limits{MaxPayload: 1000, MaxDepth: 4}})
+	c := dial(t, path)
+	assert.Equal(t, dirty.NewResponse(1, int64(100)), call(t, c, "do", strings.Repeat("x", 100)))
+	assert.ErrorContains(t, failed(t, call(t, c, "long")), "2000 bytes, allowed 1000")
+	assert.ErrorIs(t, failed(t, call(t, c, "do", nested(5))), dirty.ErrProtocol)
+	usable(t, c)
+	assert.NoError(t, c.WriteMessage(dirty.NewRequest(1, app, "do", []any{strings.Repeat("x", 1000)}, nil)))
+	closed(t, c)
+}
+
+func TestWrongLimits(t *testing.T) {
+	s := &server.Server{Limits: dirty.Limits{MaxDepth: -1}}
+	_, theirs := net.Pipe()
+	assert.ErrorContains(t, s.ServeConn(ctx, theirs), "Limits.MaxDepth is -1")
+	l, err := net.Listen("unix", folder(t)+"/s")
+	require.NoError(t, err)
+	assert.ErrorContains(t, s.Serve(l), "Limits.MaxDepth is -1")
+	_, err = l.Accept()
+	assert.ErrorIs(t, err, net.ErrClosed)
+	assert.NoError(t, s.Close())
+}
+
+type userKey struct{}
+
+func TestConnContext(t *testing.T) {
+	var log record
+	s := &server.Server{Logger: log.logger(),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			cred, ok := server.PeerCred(c)
+			if !ok {
+				return nil
+			}
+			return context.WithValue(ctx, userKey{}, cred)
+		},
+		Handler: server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
+			return w.Respond(ctx.Value(userKey{}).(server.Cred).PID)
+		})}
+	path := start(t, s)
+	ours, theirs := net.Pipe()
+	assert.ErrorContains(t, s.ServeConn(ctx, theirs), "refused", "a pipe has no peer")
+	_, err := ours.Read(make([]byte, 1))
+	assert.Error(t, err)
+	c := dial(t, path)
+	if runtime.GOOS != "linux" {
+		closed(t, c)
+		return
+	}
+	assert.Equal(t, dirty.NewResponse(1, int64(os.Getpid())), call(t, c, "do"))
+}
+
+// Many callers at once each get their own answers.
+func TestManyCallers(t *testing.T) {
+	mux := server.NewMux()
+	mux.Handle(app, "echo", server.HandlerFunc(echo))
+	mux.Handle(app, "count", server.StreamFunc(counting(nil)))
+	path := start(t, &server.Server{Handler: mux, MaxConcurrent: 4})
+	c := newClient(t, path, client.WithMaxConns(16))
+	stash := c.Stash("table")
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for n := range 60 {
+				v, err := client.Call[[]int](ctx, c, app, "echo", i, n)
+				if !assert.NoError(t, err) || !assert.Equal(t, []int{i, n}, v) {
+					return
+				}
+				sum := 0
+				for v, err := range client.StreamOf[int](ctx, c, app, "count", n) {
+					assert.NoError(t, err)
+					sum += v
+				}
+				assert.Equal(t, n*(n-1)/2, sum)
+				assert.NoError(t, stash.Put(ctx, i, n))
+				got, err := client.StashGet[int](ctx, stash, i)
+				assert.NoError(t, err)
+				assert.Equal(t, n, got)
+				if n%10 == 0 {
+					canceled, cancel := context.WithCancel(ctx)
+					cancel()
+					_, err := c.Execute(canceled, app, "echo")
+					assert.True(t, errors.Is(err, context.Canceled))
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,331 @@
+package server_test
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func mode(tb testing.TB, path string) fs.FileMode {
+	tb.Helper()
+	info, err := os.Lstat(path)
+	require.NoError(tb, err)
+	return info.Mode()
+}
+
+// only checks what is in a folder.
+func only(tb testing.TB, dir string, names ...string) {
+	tb.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(tb, err)
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	assert.Equal(tb, names, got)
+}
+
+// stale leaves a socket that nobody accepts on.
+func stale(tb testing.TB, path string) {
+	tb.Helper()
+	l, err := net.Listen("unix", path)
+	require.NoError(tb, err)
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	require.NoError(tb, l.Close())
+}
+
+func TestListenAndServe(t *testing.T) {
+	dir := folder(t)
+	path := filepath.Join(dir, "dirty.sock")
+	s := &server.Server{Mode: 0o660, Handler: server.HandlerFunc(echo)}
+	served := make(chan error, 1)
+	go func() { served <- s.ListenAndServe(path) }()
+	eventually(t, "it listens", func() bool {
+		_, err := os.Lstat(path)
+		return err == nil
+	})
+	assert.Equal(t, fs.ModeSocket|0o660, mode(t, path))
+	usable(t, dial(t, path))
+	only(t, dir, "dirty.sock")
+	require.NoError(t, s.Shutdown(ctx))
+	assert.Equal(t, server.ErrServerClosed, <-served)
+	only(t, dir)
+	noGoroutines(t)
+}
+
+func TestListenModes(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	for umask, want := range map[int]fs.FileMode{0: 0o600, 0o022: 0o600, 0o777: 0o666} {
+		syscall.Umask(umask)
+		given := want
+		if want == server.DefaultMode {
+			given = 0
+		}
+		path := filepath.Join(folder(t), "s")
+		l, err := server.Listen(path, given)
+		require.NoError(t, err)
+		assert.Equal(t, fs.ModeSocket|want, mode(t, path), "umask %o", umask)
+		require.NoError(t, l.Close())
+		require.NoError(t, l.Close(), "again")
+	}
+}
+
+func TestListenReplacesStale(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	stale(t, path)
+	l, err := server.Listen(path, 0)
+	require.NoError(t, err)
+	assert.Equal(t, path, l.Addr().String())
+	c, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	_ = c.Close()
+	require.NoError(t, l.Close())
+	assert.NoFileExists(t, path)
+}
+
+func TestListenRefusesLive(t *testing.T) {
+	dir := folder(t)
+	path := filepath.Join(dir, "s")
+	first := &server.Server{Handler: server.HandlerFunc(echo)}
+	l, err := server.Listen(path, 0)
+	require.NoError(t, err)
+	go func() { _ = first.Serve(l) }()
+	err = new(server.Server).ListenAndServe(path)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	assert.ErrorContains(t, err, path)
+	only(t, dir, "s")
+	usable(t, dial(t, path))
+	require.NoError(t, first.Close())
+
+	// One that listens and never accepts.
+	full, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	defer full.Close()
+	for range 5000 {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			break
+		}
+		defer c.Close()
+	}
+	_, err = server.Listen(path, 0)
+	assert.ErrorIs(t, err, syscall.EADDRINUSE, "its backlog is full")
+	assert.FileExists(t, path)
+}
+
+func TestListenRefusesOthers(t *testing.T) {
+	dir := folder(t)
+	file, sub, link := filepath.Join(dir, "file"), filepath.Join(dir, "sub"), filepath.Join(dir, "link")
+	require.NoError(t, os.WriteFile(file, []byte("content"), 0o640))
+	require.NoError(t, os.Mkdir(sub, 0o700))
+	require.NoError(t, os.Symlink(file, link))
+	for path, want := range map[string]string{
+		file:                           "something else than a socket",
+		sub:                            "something else than a socket",
+		link:                           "something else than a socket",
+		sub + "/":                      "not the path of a file",
+		"":                             "not the path of a file",
+		"@abstract":                    "not the path of a file",
+		dir + "/missing/s":             "no such file",
+		dir + strings.Repeat("x", 200): fmt.Sprintf("the path has %d bytes", len(dir)+200),
+	} {
+		_, err := server.Listen(path, 0)
+		assert.ErrorContains(t, err, want)
+	}
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, "content", string(content))
+	only(t, dir, "file", "link", "sub")
+}
+
+// Every path that a socket can have will do.
+func TestListenLongestPath(t *testing.T) {
+	const longest = len(syscall.RawSockaddrUnix{}.Path) - 1
+	dir := folder(t)
+	deep := filepath.Join(dir, strings.Repeat("d", longest-len(dir)-3))
+	require.NoError(t, os.Mkdir(deep, 0o700))
+	for path, ok := range map[string]bool{
+		deep + "/s":  true,
+		deep + "/ss": false,
+		dir + "/" + strings.Repeat("f", longest-len(dir)-1): true,
+		dir + "/" + strings.Repeat("f", longest-len(dir)):   false,
+	} {
+		l, err := server.Listen(path, 0)
+		if !ok {
+			assert.ErrorContains(t, err, fmt.Sprintf("at most %d", longest))
+			continue
+		}
+		require.NoError(t, err)
+		c, err := net.Dial("unix", path)
+		require.NoError(t, err)
+		_ = c.Close()
+		require.NoError(t, l.Close())
+	}
+	only(t, deep)
+}
+
+// Closing removes the file only if it is still that of the listener.
+func TestListenRemovesItsOwn(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	first, err := server.Listen(path, 0)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	second, err := server.Listen(path, 0)
+	require.NoError(t, err)
+	require.NoError(t, first.Close())
+	assert.FileExists(t, path)
+	require.NoError(t, second.Close())
+	assert.NoFileExists(t, path)
+
+	third, err := server.Listen(path, 0)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, third.Close(), "the file is gone already")
+}
+
+// The working directory may change.
+func TestListenRelativePath(t *testing.T) {
+	dir := folder(t)
+	t.Chdir(dir)
+	l, err := server.Listen("s", 0)
+	require.NoError(t, err)
+	assert.Equal(t, fs.ModeSocket|server.DefaultMode, mode(t, filepath.Join(dir, "s")))
+	t.Chdir("/")
+	require.NoError(t, l.Close())
+	only(t, dir)
+}
+
+// Of several servers that find a stale socket one gets the path.
+func TestListenRace(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		t.Skip("folders cannot be locked")
+	}
+	for range 20 {
+		dir := folder(t)
+		path := filepath.Join(dir, "s")
+		stale(t, path)
+		var wg sync.WaitGroup
+		listeners := make(chan net.Listener, 10)
+		for range 10 {
+			wg.Go(func() {
+				l, err := server.Listen(path, 0)
+				if err == nil {
+					listeners <- l
+				} else {
+					assert.ErrorIs(t, err, syscall.EADDRINUSE)
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, listeners, 1)
+		only(t, dir, "s")
+		require.NoError(t, (<-listeners).Close())
+		only(t, dir)
+	}
+}
+
+// A listener that was given is closed, but its file is not removed.
+func TestServeGivenListener(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	s := &server.Server{Handler: server.HandlerFunc(echo)}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	usable(t, dial(t, path))
+	require.NoError(t, s.Close())
+	assert.Equal(t, server.ErrServerClosed, <-served)
+	assert.FileExists(t, path)
+	_, err = l.Accept()
+	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
+// One server on several listeners, of several kinds.
+func TestServeSeveral(t *testing.T) {
+	s := &server.Server{Handler: server.HandlerFunc(echo)}
+	path := start(t, s)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	c := dirty.NewConn(nc)
+	defer c.Close()
+	require.NoError(t, dial(t, path).WriteMessage(dirty.NewStash(1, dirty.StashPut, "t", "k", "v", "")))
+	eventually(t, "the stash is shared", func() bool {
+		m, ok := ask(t, c, dirty.NewStash(1, dirty.StashGet, "t", "k", nil, "")).(*dirty.Response)
+		return ok && m.Result == "v"
+	})
+	require.NoError(t, s.Close())
+	assert.Equal(t, server.ErrServerClosed, <-served)
+}
+
+// failing is a listener whose Accept fails at first.
+type failing struct {
+	net.Listener
+	errs chan error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	select {
+	case err := <-f.errs:
+		return nil, err
+	default:
+		return f.Listener.Accept()
+	}
+}
+
+func TestAcceptFails(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	inner, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	l := &failing{inner, make(chan error, 10)}
+	for _, err := range []error{syscall.EMFILE, &net.OpError{Op: "accept", Err: syscall.ECONNABORTED}, syscall.ENFILE} {
+		l.errs <- err
+	}
+	var log record
+	s := &server.Server{Logger: log.logger()}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	c := dial(t, path)
+	usable(t, c)
+	assert.Equal(t, 3, strings.Count(log.String(), "cannot accept"))
+
+	l.errs <- errBoom
+	if nc, err := net.Dial("unix", path); err == nil { // for the Accept that waits
+		_ = nc.Close()
+	}
+	assert.Equal(t, errBoom, wait(t, "Serve", served))
+	usable(t, c)
+	_, err = inner.Accept()
+	assert.ErrorIs(t, err, net.ErrClosed)
+
+	// Waiting to try again does not outlast the server.
+	inner, err = net.Listen("unix", path+"2")
+	require.NoError(t, err)
+	l = &failing{inner, make(chan error, 100)}
+	for range 100 {
+		l.errs <- syscall.EMFILE
+	}
+	go func() { served <- s.Serve(l) }()
+	time.Sleep(100 * time.Millisecond)
+	require.NoError(t, s.Close())
+	assert.Equal(t, server.ErrServerClosed, wait(t, "Serve", served))
+	assert.NoError(t, s.Shutdown(ctx))
+	noGoroutines(t)
+}

@@ -1,0 +1,72 @@
+package server_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain looks for real gunicorn; see python_test.go for what DIRTY_INTEROP
+// decides.
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		os.Exit(childOfSystemd())
+	}
+	if err := findPythons(); err != nil {
+		sayNotRun(err)
+		if os.Getenv("DIRTY_INTEROP") == "require" {
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// noGoroutines fails if goroutines of the server are left, after they have had
+// time to end. Tests do not run in parallel, so they are those of this test.
+func noGoroutines(tb testing.TB) {
+	tb.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		left := goroutines()
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Errorf("goroutines are left:\n%s", strings.Join(left, "\n\n"))
+			return
+		}
+	}
+}
+
+// goroutines returns the stacks of those that run the server's code.
+func goroutines() []string {
+	buf := make([]byte, 1<<20)
+	for {
+		n := runtime.Stack(buf, true)
+		if n < len(buf) {
+			buf = buf[:n]
+			break
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+	var found []string
+	for i, stack := range strings.Split(string(buf), "\n\n") {
+		if i > 0 && strings.Contains(stack, "gunicorn-go/dirty/server.") {
+			found = append(found, stack)
+		}
+	}
+	return found
+}
+
+// say writes a line where go test cannot hide it: it hides the output of
+// packages that pass, but not the terminal.
+func say(format string, args ...any) {
+	text := "server: " + fmt.Sprintf(format, args...) + "\n"
+	fmt.Fprint(os.Stderr, text)
+	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+		fmt.Fprint(tty, text)
+		_ = tty.Close() // nothing can be done about it
+	}
+}

@@ -1,0 +1,141 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestKeyIdentity(t *testing.T) {
+	same := [][]any{
+		{nil}, {true, int64(1), 1, 1.0}, {false, int64(0), 0.0, math.Copysign(0, -1)}, {"1"}, {[]byte("1"), []byte{0x31}},
+		{int64(5), 5.0}, {5.5}, {int64(math.MinInt64), -0x1p63}, {int64(math.MaxInt64)}, {0x1p63}, {math.Inf(1)}, {math.Inf(-1)},
+		{"None"}, {"True"}, {""}, {[]byte{}}, {int64(1<<53 + 1)}, {0x1p53},
+	}
+	ids := map[any]int{}
+	for group, keys := range same {
+		for _, key := range keys {
+			id, err := server.KeyIdentity(key)
+			require.NoError(t, err)
+			if was, ok := ids[id]; ok {
+				assert.Equal(t, was, group, "%#v", key)
+			}
+			ids[id] = group
+		}
+	}
+	assert.Len(t, ids, len(same))
+	id, err := server.KeyIdentity(math.NaN())
+	assert.NoError(t, err)
+	assert.NotEqual(t, id, id)
+	for want, key := range map[string]any{"list": []any{}, "dict": map[string]any{}, "complex128": 1i} {
+		_, err := server.KeyIdentity(key)
+		assert.ErrorContains(t, err, "unhashable type: '"+want+"'")
+	}
+	_, err = server.KeyIdentity(dirty.Dict{})
+	assert.ErrorContains(t, err, "unhashable type: 'dict'")
+}
+
+// Whoever changes what was given, or what was got, changes nobody else's.
+func TestMemoryStoreOwnsItsMemory(t *testing.T) {
+	var m server.MemoryStore
+	key, value := []byte("key"), encoded("value")
+	require.NoError(t, m.Put(ctx, key, key, value))
+	key[0], value[5] = 'X', 'X'
+	get := func() dirty.RawValue {
+		v, err := m.Get(ctx, []byte("key"), []byte("key"))
+		require.NoError(t, err)
+		return v
+	}
+	got := get()
+	assert.EqualValues(t, encoded("value"), got)
+	got[5] = 'X'
+	assert.EqualValues(t, encoded("value"), get())
+	for range 2 {
+		keys, err := m.Keys(ctx, []byte("key"), "")
+		require.NoError(t, err)
+		tables, err := m.Tables(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, []any{[]byte("key")}, keys)
+		assert.Equal(t, []any{[]byte("key")}, tables)
+		keys[0].([]byte)[0], tables[0].([]byte)[0] = 'X', 'X'
+	}
+}
+
+func TestMemoryStoreErrors(t *testing.T) {
+	m := server.NewMemoryStore()
+	bad := []any{}
+	_, get := m.Get(ctx, "t", bad)
+	_, del := m.Delete(ctx, bad, "k")
+	_, keys := m.Keys(ctx, bad, "")
+	_, size := m.Len(ctx, bad)
+	_, drop := m.Drop(ctx, bad)
+	_, exists := m.Exists(ctx, "t", bad)
+	for i, err := range []error{m.Put(ctx, "t", bad, nil), get, del, keys, m.Clear(ctx, bad), size, m.Ensure(ctx, bad), drop, exists} {
+		assert.ErrorContains(t, err, "unhashable", i)
+	}
+	_, err := m.Get(ctx, "t", "k")
+	assert.Equal(t, dirty.ErrKeyNotFound, err)
+	_, err = m.Len(ctx, "t")
+	assert.Equal(t, dirty.ErrTableNotFound, err)
+}
+
+// A pattern that takes hours keeps nobody from the store, and ends with its
+// client.
+func TestMemoryStoreSlowPattern(t *testing.T) {
+	m := server.NewMemoryStore()
+	require.NoError(t, m.Put(ctx, "t", strings.Repeat("a", 20<<20), encoded(1)))
+	canceled, cancel := context.WithCancelCause(ctx)
+	done := make(chan error, 1)
+	go func() {
+		_, err := m.Keys(canceled, "t", "*"+strings.Repeat("a", 60<<10)+"b*")
+		done <- err
+	}()
+	for i := range 100 {
+		require.NoError(t, m.Put(ctx, "t", int64(i), encoded(1)))
+	}
+	time.Sleep(50 * time.Millisecond)
+	require.Empty(t, done)
+	cancel(errBoom)
+	begin := time.Now()
+	assert.Equal(t, errBoom, wait(t, "the end", done))
+	assert.Less(t, time.Since(begin), 2*time.Second)
+}
+
+// Many at once; run with -race.
+func TestMemoryStoreConcurrently(t *testing.T) {
+	m := server.NewMemoryStore()
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 300 {
+				table, key := fmt.Sprint(i%3), int64(i%7)
+				assert.NoError(t, m.Put(ctx, table, key, encoded(g)))
+				_, _ = m.Get(ctx, table, key)
+				_, _ = m.Keys(ctx, table, "*")
+				_, _ = m.Len(ctx, table)
+				_, _ = m.Exists(ctx, table, key)
+				_, _ = m.Tables(ctx)
+				switch i % 10 {
+				case 0:
+					_, _ = m.Delete(ctx, table, key)
+				case 1:
+					_ = m.Clear(ctx, table)
+				case 2:
+					_, _ = m.Drop(ctx, table)
+				case 3:
+					_ = m.Ensure(ctx, table)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,260 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// patient returns a handler of which action "wait" runs until its context ends,
+// and the causes for which that was.
+func patient() (h server.HandlerFunc, running chan struct{}, causes chan error) {
+	running, causes = make(chan struct{}, 1000), make(chan error, 1000)
+	return func(ctx context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		if r.Action != "wait" {
+			return w.Respond(r.Args)
+		}
+		running <- struct{}{}
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return ctx.Err()
+	}, running, causes
+}
+
+func send(tb testing.TB, c *dirty.Conn, action string, args ...any) {
+	tb.Helper()
+	require.NoError(tb, c.WriteMessage(dirty.NewRequest(1, app, action, args, nil)))
+}
+
+func TestHandlerIsToldThatTheClientLeft(t *testing.T) {
+	leave := map[string]func(c *dirty.Conn){
+		"close": func(c *dirty.Conn) { _ = c.Close() },
+		"close in the middle of a frame": func(c *dirty.Conn) {
+			_, _ = c.NetConn().Write(message(dirty.NewStatus(1))[:5])
+			_ = c.Close()
+		},
+	}
+	if runtime.GOOS == "linux" { // elsewhere the frame that is kept hides it
+		leave["close behind another frame"] = func(c *dirty.Conn) {
+			_ = c.WriteMessage(dirty.NewStatus(1))
+			time.Sleep(50 * time.Millisecond) // it is read by now
+			_ = c.Close()
+		}
+		leave["close behind a lot"] = func(c *dirty.Conn) {
+			_, _ = c.NetConn().Write(bytes.Repeat(message(dirty.NewStatus(1)), 1000))
+			_ = c.Close()
+		}
+		leave["half close, then close"] = func(c *dirty.Conn) {
+			_ = c.NetConn().(*net.UnixConn).CloseWrite()
+			time.Sleep(50 * time.Millisecond)
+			_ = c.Close()
+		}
+	}
+	for name, leave := range leave {
+		t.Run(name, func(t *testing.T) {
+			h, running, causes := patient()
+			s := &server.Server{Handler: h}
+			c := connect(t, s)
+			send(t, c, "wait")
+			wait(t, "the handler", running)
+			leave(c)
+			assert.Equal(t, server.ErrClientGone, wait(t, "the cause", causes))
+			eventually(t, "the connection is gone", func() bool { return s.Stats().Conns == 0 })
+		})
+	}
+}
+
+// The write that fails because the client has left tells the handler as well.
+func TestWriteFailsWhenTheClientLeft(t *testing.T) {
+	errs := make(chan error, 3)
+	left := make(chan struct{})
+	c := connectTo(t, func(ctx context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
+		<-left
+		errs <- w.Chunk("x") // at once: no watch has noticed yet
+		errs <- w.Respond("x")
+		errs <- context.Cause(ctx)
+		return nil
+	})
+	send(t, c, "do")
+	require.NoError(t, c.Close())
+	close(left)
+	for range 3 {
+		assert.ErrorIs(t, wait(t, "the error", errs), server.ErrClientGone)
+	}
+}
+
+// A client that has closed only its writing side still gets its replies.
+func TestHalfClose(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("a half close is taken for leaving on this system")
+	}
+	c := connectTo(t, func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		time.Sleep(100 * time.Millisecond)
+		return w.Respond(r.Args)
+	})
+	for i := range 3 {
+		send(t, c, "do", i)
+	}
+	require.NoError(t, c.NetConn().(*net.UnixConn).CloseWrite())
+	for i := range 3 {
+		assert.Equal(t, dirty.NewResponse(1, []any{int64(i)}), receive(t, c))
+	}
+	closed(t, c)
+}
+
+// Frames that are sent ahead are answered in order, whoever reads them: short
+// handlers, and such that are watched.
+func TestPipelining(t *testing.T) {
+	c := connectTo(t, func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		if ms := r.Args[1].(int64); ms > 0 {
+			time.Sleep(time.Duration(ms) * time.Millisecond)
+		}
+		if r.Action == "stream" {
+			_ = w.Chunk(r.Args[0])
+			return w.Chunk(r.Args[0])
+		}
+		return w.Respond(r.Args[0])
+	})
+	const n = 200
+	sent := make(chan error, 1)
+	go func() {
+		var all []byte
+		for i := range n {
+			ms := 0
+			if i%20 == 0 {
+				ms = 30
+			}
+			action := "do"
+			if i%3 == 0 {
+				action = "stream"
+			}
+			all = append(all, message(dirty.NewRequest(uint64(i), app, action, []any{i, ms}, nil))...)
+		}
+		_, err := c.NetConn().Write(all)
+		sent <- err
+	}()
+	for i := range n {
+		id := uint64(i)
+		if i%3 != 0 {
+			require.Equal(t, dirty.NewResponse(id, int64(i)), receive(t, c))
+			continue
+		}
+		require.Equal(t, dirty.NewChunk(id, int64(i)), receive(t, c))
+		require.Equal(t, dirty.NewChunk(id, int64(i)), receive(t, c))
+		require.Equal(t, dirty.NewEnd(id), receive(t, c))
+	}
+	require.NoError(t, <-sent)
+}
+
+// Messages of all kinds wait their turn.
+func TestPipelinedKinds(t *testing.T) {
+	c := connectTo(t, func(_ context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
+		time.Sleep(50 * time.Millisecond)
+		return w.Respond(nil)
+	})
+	var all []byte
+	for _, m := range []dirty.Message{
+		dirty.NewRequest(1, app, "do", nil, nil), dirty.NewStatus(2), dirty.NewStash(3, dirty.StashTables, "", nil, nil, ""),
+		dirty.NewRequest(4, app, "do", nil, nil), dirty.NewManage(5, dirty.ManageAdd, 1), dirty.NewEnd(6),
+	} {
+		all = append(all, message(m)...)
+	}
+	_, err := c.NetConn().Write(all)
+	require.NoError(t, err)
+	for id := range 6 {
+		assert.EqualValues(t, id+1, receive(t, c).RequestID())
+	}
+}
+
+// Garbage behind a request does not take its reply away.
+func TestGarbageBehindARequest(t *testing.T) {
+	c := connectTo(t, func(_ context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
+		time.Sleep(50 * time.Millisecond)
+		return w.Respond("x")
+	})
+	_, err := c.NetConn().Write(append(message(dirty.NewRequest(1, app, "do", nil, nil)), "garbage of more than a header"...))
+	require.NoError(t, err)
+	assert.Equal(t, dirty.NewResponse(1, "x"), receive(t, c))
+	closed(t, c)
+}
+
+// A client that sends without waiting is made to wait: little of it is kept.
+func TestReadAheadIsBounded(t *testing.T) {
+	h, running, causes := patient()
+	c := connectTo(t, h)
+	send(t, c, "wait")
+	wait(t, "the handler", running)
+	block := message(dirty.NewRequest(1, app, "do", []any{make([]byte, 1<<20)}, nil))
+	require.NoError(t, c.SetWriteDeadline(time.Now().Add(300*time.Millisecond)))
+	sent := 0
+	for {
+		n, err := c.NetConn().Write(block)
+		sent += n
+		if err != nil {
+			break
+		}
+		require.Less(t, sent, 100<<20)
+	}
+	assert.Less(t, sent, 3<<20, "one frame, and what the system buffers")
+	require.NoError(t, c.Close())
+	wait(t, "the cause", causes)
+}
+
+// The context of a handler ends with it, for what it has started.
+func TestContextEndsWithTheHandler(t *testing.T) {
+	contexts := make(chan context.Context, 1)
+	c := connectTo(t, func(ctx context.Context, _ *server.ResponseWriter, _ *dirty.Request) error {
+		contexts <- ctx
+		return nil
+	})
+	call(t, c, "do")
+	handler := <-contexts
+	wait(t, "its end", handler.Done())
+	assert.Equal(t, context.Canceled, context.Cause(handler))
+}
+
+// Everything works with fake time, over a pipe.
+func TestInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, running, causes := patient()
+		s := &server.Server{Handler: h}
+		for _, early := range []bool{false, true} {
+			ours, theirs := net.Pipe()
+			served := make(chan error, 1)
+			go func() { served <- s.ServeConn(ctx, theirs) }()
+			c := dirty.NewConn(ours)
+			for i := range 3 {
+				m := call(t, c, "do", i)
+				require.Equal(t, dirty.NewResponse(1, []any{int64(i)}), m)
+				time.Sleep(time.Hour)
+			}
+			send(t, c, "wait")
+			<-running
+			if early {
+				time.Sleep(time.Second)
+				require.NoError(t, c.WriteMessage(dirty.NewStatus(1)), "one frame is taken")
+			} else {
+				require.NoError(t, c.Close())
+				require.Equal(t, server.ErrClientGone, <-causes)
+				require.NoError(t, <-served)
+				continue
+			}
+			// Nothing tells that this one leaves, because its frame is kept.
+			require.NoError(t, c.Close())
+			time.Sleep(time.Hour)
+			require.Empty(t, causes)
+			require.NoError(t, s.Close())
+			require.Equal(t, server.ErrServerClosed, <-causes)
+			require.Equal(t, server.ErrServerClosed, <-served)
+		}
+	})
+}
