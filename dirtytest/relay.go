@@ -1,0 +1,134 @@
+package dirtytest
+
+import (
+	"context"
+	"net"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// relay stands between a client's connection and one to the real server, which
+// it has to itself. It forwards whole frames, does not decode those of answers,
+// and is where faults happen.
+type relay struct {
+	server *Server
+	number int
+	ctx    context.Context
+	front  net.Conn    // to the client
+	back   *dirty.Conn // to the server
+}
+
+// serve relays a connection until either side ends it.
+func (r *relay) serve(requests <-chan dirty.Frame) {
+	for {
+		select {
+		case f := <-requests:
+			if r.exchange(f) == hangUp {
+				return
+			}
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// requests reads the client's frames, one ahead, so that its leaving is noticed
+// at once. gone is called when there are no more.
+func (r *relay) requests(gone func()) <-chan dirty.Frame {
+	frames := make(chan dirty.Frame)
+	r.server.background.Go(func() {
+		defer gone()
+		in := dirty.NewReader(r.front)
+		for {
+			f, err := in.ReadFrame()
+			if err != nil {
+				return
+			}
+			select {
+			case frames <- f:
+			case <-r.ctx.Done():
+				return
+			}
+		}
+	})
+	return frames
+}
+
+// exchange relays a request and its answer.
+func (r *relay) exchange(f dirty.Frame) verdict {
+	request := Request{Frame: f, Conn: r.number}
+	request.Message, request.Err = f.Message()
+	r.server.recorder.add(request)
+
+	x := &exchange{ctx: r.ctx, server: r.server, send: r.send, request: request}
+	faults := r.server.faultsFor(request)
+	for _, fault := range faults {
+		if fault.request == nil {
+			continue
+		}
+		switch fault.request(x) {
+		case answer:
+			return goOn
+		case hang:
+			<-r.ctx.Done()
+			return hangUp
+		case hangUp:
+			return hangUp
+		}
+	}
+	if r.back.WriteFrame(f) != nil {
+		return hangUp
+	}
+	for {
+		reply, err := r.back.ReadFrame()
+		if err != nil {
+			return hangUp // as the server did
+		}
+		b, err := reply.MarshalBinary()
+		if err != nil {
+			return hangUp
+		}
+		final := isFinal(b)
+		if len(faults) == 0 {
+			r.server.swapLast(b)
+		}
+		b, v := tamper(x, faults, b)
+		if r.send(b) != nil {
+			return hangUp
+		}
+		x.sent += len(b)
+		x.frames++
+		switch {
+		case v == hangUp:
+			return hangUp
+		case v == hang:
+			<-r.ctx.Done()
+			return hangUp
+		case final:
+			return goOn
+		}
+	}
+}
+
+// tamper applies the faults to a frame of an answer.
+func tamper(x *exchange, faults []Fault, frame []byte) ([]byte, verdict) {
+	worst := goOn
+	for _, fault := range faults {
+		if fault.reply == nil || len(frame) < dirty.HeaderSize {
+			continue
+		}
+		var v verdict
+		frame, v = fault.reply(x, frame)
+		worst = max(worst, v)
+	}
+	return frame, worst
+}
+
+// send writes bytes to the client.
+func (r *relay) send(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := r.front.Write(b)
+	return err
+}
