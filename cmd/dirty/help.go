@@ -9,10 +9,13 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-const helpMain = `dirty shows and makes frames of gunicorn's dirty-worker protocol.
+const helpMain = `dirty shows and makes frames of gunicorn's dirty-worker protocol, and
+demonstrates its server and client.
 
 Usage:
 
+	dirty demo                            see a server and a client at work
+	dirty serve [-s PATH]                 a server to try things with
 	dirty decode [-o text|json] FILE|-    print frames, a line each
 	dirty encode [-o raw|capture] FILE|-  make frames of such lines
 	dirty version                         print the version
@@ -23,7 +26,7 @@ A file named - is standard input.
 Exit status:
 
 	0  all went well
-	1  reading or writing failed
+	1  reading or writing failed, or a step of the demo went wrong
 	2  the command line is wrong
 	5  the input is broken: a frame, a capture, or a line
 `
@@ -88,12 +91,34 @@ in place of a payload gives these bytes as payload. The first line that cannot
 be encoded ends the run with status 5; what came before it is written.
 `
 
+const helpServe = `Usage: dirty serve [-s PATH]
+
+Serves the app demo:App, written in Go, on a Unix socket until it is interrupted,
+for any client of gunicorn's dirty workers:
+
+	echo(*args, **kwargs)          gives back its arguments
+	add(a, b)                      their sum
+	tokens(prompt, pause=0)        streams the words, with a pause of seconds
+	fail(message)                  fails
+	slow(seconds)                  takes its time, unless its client leaves
+
+and a stash. It prints the path of the socket, by default one in a new folder for
+temporary files, and a command to try with gunicorn's own client.
+`
+
+const helpDemo = `Usage: dirty demo
+
+Starts a server in Go and calls it with the client: calls, a stream, the stash, the
+status, an error and a cancelled call. Prints what it does and the frames on the
+wire. The exit status is 0 only if each step gave what it should.
+`
+
 const helpVersion = `Usage: dirty version
 
 Prints the version of this command, of Go and of the protocol.
 `
 
-const helpHelp = `Usage: dirty help [decode|encode|version]
+const helpHelp = `Usage: dirty help [decode|encode|serve|demo|version]
 `
 
 func runHelp(args []string, stdout io.Writer) error {
@@ -103,7 +128,7 @@ func runHelp(args []string, stdout io.Writer) error {
 	text := helpMain
 	if len(args) == 1 {
 		var ok bool
-		text, ok = map[string]string{"decode": helpDecode, "encode": helpEncode, "version": helpVersion, "help": helpHelp}[args[0]]
+		text, ok = map[string]string{"decode": helpDecode, "encode": helpEncode, "serve": helpServe, "demo": helpDemo, "version": helpVersion, "help": helpHelp}[args[0]]
 		if !ok {
 			return usagef("help: unknown command %q", args[0])
 		}

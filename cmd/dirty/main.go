@@ -1,5 +1,7 @@
-// Command dirty shows and makes frames of gunicorn's dirty-worker protocol.
+// Command dirty shows and makes frames of gunicorn's dirty-worker protocol, and
+// demonstrates its server and client.
 //
+//	dirty demo
 //	dirty decode testdata/sessions/gunicorn-26.1.0.bin
 //	dirty decode -o json session.bin | jq .payload
 //	dirty decode session.bin | dirty encode -o capture - > copy.bin
@@ -40,6 +42,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		err = runDecode(rest, stdin, stdout)
 	case "encode":
 		err = runEncode(rest, stdin, stdout)
+	case "serve":
+		err = runServe(rest, stdout, stderr)
+	case "demo":
+		err = runDemo(rest, stdout)
 	case "version", "-version", "--version":
 		err = runVersion(rest, stdout)
 	case "help", "-h", "-help", "--help":
@@ -108,19 +114,29 @@ func (c *choice) Set(s string) error {
 	return fmt.Errorf("want one of %v", c.words)
 }
 
+// parseFlags parses the flags of a command. After the help was asked for and
+// printed, it returns flag.ErrHelp.
+func parseFlags(flags *flag.FlagSet, help string, args []string, stdout io.Writer) error {
+	flags.SetOutput(io.Discard) // errors are printed by report
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		if _, err := io.WriteString(stdout, help); err != nil {
+			return err
+		}
+		return err
+	}
+	if err != nil {
+		return usagef("%s: %v", flags.Name(), err)
+	}
+	return nil
+}
+
 // parseArgs parses the flags of a command and opens its one argument, a file
 // or "-". Standard input is read only when it is asked for: a command that
 // guesses hangs in scripts.
 func parseArgs(flags *flag.FlagSet, help string, args []string, stdin io.Reader, stdout io.Writer) (io.ReadCloser, error) {
-	flags.SetOutput(io.Discard) // errors are printed by report
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			if _, err := io.WriteString(stdout, help); err != nil {
-				return nil, err
-			}
-			return nil, err
-		}
-		return nil, usagef("%s: %v", flags.Name(), err)
+	if err := parseFlags(flags, help, args, stdout); err != nil {
+		return nil, err
 	}
 	switch {
 	case flags.NArg() == 0:

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// TestDemo: the whole story, with the frames of each step.
+func TestDemo(t *testing.T) {
+	got := dirtyRun("", "demo")
+	require.Equal(t, exitOK, got.code, "%s%s", got.stdout, got.stderr)
+	for _, want := range []string{
+		"> request ", "< response ", "< chunk ", "< end ", "> stash ", "> status ", "< error ",
+		`= 3.5`, "[to be or not]", "Key not found: bob", "it failed: out of ink", "context deadline exceeded",
+		"the server's handler was cancelled too", "All went as it should.",
+	} {
+		assert.Contains(t, got.stdout, want)
+	}
+	assert.NotContains(t, got.stdout, "!", "no frame is broken")
+}
+
+// TestDemoExpects: a step that gives something else ends the demonstration.
+func TestDemoExpects(t *testing.T) {
+	d := &demo{out: io.Discard}
+	assert.NoError(t, d.expect("x", 1, nil, 1))
+	assert.ErrorContains(t, d.expect("x", 1, nil, 2), "x gave 1, not 2")
+	assert.ErrorIs(t, d.expect("x", 1, io.EOF, 1), io.EOF)
+	assert.NoError(t, d.expectError("x", io.EOF, io.EOF))
+	assert.ErrorContains(t, d.expectError("x", nil, io.EOF), "not EOF")
+}
+
+// TestServe: it tells its socket, answers there, and takes it away at the end.
+func TestServe(t *testing.T) {
+	for name, path := range map[string]string{"its own path": "", "a given path": filepath.Join(shortTempDir(t), "s")} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			out, in := io.Pipe()
+			done := make(chan error, 1)
+			go func() { done <- serve(ctx, path, in, slog.New(slog.DiscardHandler)) }()
+			var text bytes.Buffer
+			_, err := io.CopyN(&text, out, int64(len("serving demo:App on /")))
+			require.NoError(t, err)
+			rest := make([]byte, 4096)
+			n, err := out.Read(rest)
+			require.NoError(t, err)
+			socket, _, _ := strings.Cut("/"+string(rest[:n]), "\n")
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			if path != "" {
+				assert.Equal(t, path, socket)
+			}
+
+			c, err := client.New(client.WithSocket(socket))
+			require.NoError(t, err)
+			defer c.Close()
+			sum, err := client.Call[float64](t.Context(), c, demoApp, "add", client.Kwargs{"a": 1, "b": 2})
+			require.NoError(t, err)
+			assert.Equal(t, 3.0, sum)
+			require.NoError(t, c.Close())
+
+			cancel()
+			select {
+			case err := <-done:
+				require.NoError(t, err)
+			case <-time.After(10 * time.Second):
+				require.Fail(t, "it does not end")
+			}
+			assert.NoFileExists(t, socket)
+		})
+	}
+}
+
+// TestServeRefused: a path that cannot be used is an error, at once.
+func TestServeRefused(t *testing.T) {
+	got := dirtyRun("", "serve", "-s", filepath.Join(t.TempDir(), "missing", "s"))
+	assert.Equal(t, exitIO, got.code)
+	assert.Contains(t, got.stderr, "missing")
+	got = dirtyRun("", "serve", "-s", filepath.Join(t.TempDir(), strings.Repeat("x", 200)))
+	assert.Equal(t, exitIO, got.code)
+	assert.Contains(t, got.stderr, "bytes")
+}
+
+func shortTempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "d")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/server"
+)
+
+// demoApp is the app of the demonstration server.
+const demoApp = "demo:App"
+
+// newDemoMux returns the actions of the demonstration server. cancelled is
+// called when a client leaves while it waits for slow.
+func newDemoMux(cancelled func()) *server.Mux {
+	mux := server.NewMux()
+	mux.Handle(demoApp, "echo", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		return w.Respond(dirty.Dict{{Key: "args", Value: r.Args}, {Key: "kwargs", Value: r.Kwargs}})
+	}))
+	mux.Handle(demoApp, "add", server.Func(func(_ context.Context, arg struct {
+		A float64 `dirty:"a"`
+		B float64 `dirty:"b"`
+	}) (float64, error) {
+		return arg.A + arg.B, nil
+	}))
+	mux.Handle(demoApp, "tokens", server.StreamFunc(func(ctx context.Context, arg struct {
+		Prompt string  `dirty:"prompt"`
+		Pause  float64 `dirty:"pause"` // seconds before each token
+	}) iter.Seq2[string, error] {
+		return func(yield func(string, error) bool) {
+			for token := range strings.FieldsSeq(arg.Prompt) {
+				if err := wait(ctx, arg.Pause); err != nil {
+					yield("", err)
+					return
+				}
+				if !yield(token, nil) {
+					return
+				}
+			}
+		}
+	}))
+	mux.Handle(demoApp, "fail", server.Func(func(_ context.Context, message string) (any, error) {
+		return nil, fmt.Errorf("it failed: %s", message)
+	}))
+	mux.Handle(demoApp, "slow", server.Func(func(ctx context.Context, seconds float64) (string, error) {
+		if err := wait(ctx, seconds); err != nil {
+			cancelled()
+			return "", err
+		}
+		return "done", nil
+	}))
+	return mux
+}
+
+// wait waits for some seconds, or until the client leaves.
+func wait(ctx context.Context, seconds float64) error {
+	timer := time.NewTimer(time.Duration(seconds * float64(time.Second)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
