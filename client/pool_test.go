@@ -199,7 +199,7 @@ func TestServedByWhatComesFirst(t *testing.T) {
 	assert.Equal(t, 1, c.Stats().Dialing)
 	dial <- nil
 	await(t, "the dial is kept", func() bool { return c.Stats().Idle == 2 })
-	assert.Equal(t, 2, p.connections())
+	await(t, "the peer sees it", func() bool { return p.connections() == 2 })
 }
 
 // TestDialServesTheNext: a dial whose caller has left goes on, and serves who

@@ -72,6 +72,10 @@ func TestStash(t *testing.T) {
 			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: map[string]any{"a": int64(1)}}, true, nil},
 		{"put a struct", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", struct{ A *int }{}) },
 			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: map[string]any{"A": nil}}, true, nil},
+		{"put a list of another type", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", []string{"error"}) },
+			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: []any{"error"}}, true, nil},
+		{"put a number of another type", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", number(3)) },
+			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: int64(3)}, true, nil},
 		{"put an error deeper inside", func(s *client.Stash) (any, error) {
 			return nil, s.Put(ctx, "k", map[string]any{"errors": 1, "x": map[string]any{"error": 1}})
 		}, dirty.Stash{Op: dirty.StashPut, Key: "k", Value: map[string]any{"errors": int64(1), "x": map[string]any{"error": int64(1)}}}, true, nil},
@@ -323,5 +327,17 @@ func TestItems(t *testing.T) {
 			}
 			assert.Len(t, asked, 2)
 		})
+	}
+}
+
+// TestPutIsNotDecoded: the limits of what is decoded are not those of what is
+// stored, though Put looks for an "error" in it.
+func TestPutIsNotDecoded(t *testing.T) {
+	p := newPeer(t, answering(arbiter))
+	c := p.client(t, client.WithLimits(dirty.Limits{MaxValues: 50}))
+	for name, value := range map[string]any{
+		"dict": map[string]any{"a": make([]int, 1000)}, "list": make([]int, 1000), "any list": []any{make([]int, 1000)},
+	} {
+		assert.NoError(t, c.Stash("t").Put(context.Background(), "k", value), name)
 	}
 }

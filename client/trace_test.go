@@ -41,9 +41,7 @@ func (j *journal) CallStart(ctx context.Context, op client.Operation) context.Co
 }
 
 func (j *journal) note(ctx context.Context, format string, args ...any) {
-	if ctx != nil {
-		assert.Equal(j.t, "call", ctx.Value(journalKey(j.name)), format)
-	}
+	assert.Equal(j.t, "call", ctx.Value(journalKey(j.name)), format)
 	j.events = append(j.events, fmt.Sprintf(format, args...))
 }
 
@@ -58,7 +56,7 @@ func (j *journal) DialDone(_ context.Context, d client.DialResult) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.dial = d
-	j.note(nil, "dial after %d: %v", d.Retries, d.Err != nil)
+	j.events = append(j.events, fmt.Sprintf("dial after %d: %v", d.Retries, d.Err != nil))
 }
 
 func (j *journal) AcquireDone(ctx context.Context, op client.Operation, a client.AcquireResult) {
