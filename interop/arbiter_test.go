@@ -39,7 +39,7 @@ func TestStatus(t *testing.T) {
 // TestManage has servers of its own: a removed worker lingers and may lose
 // the requests of others.
 func TestManage(t *testing.T) {
-	eachFresh(t, patient, func(t *testing.T, g *gunicorn) {
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
 		result, err := p.send(dirty.NewManage(p.nextID(), dirty.ManageAdd, 2))
 		require.NoError(t, err)

@@ -1,9 +1,9 @@
-"""Make one virtual environment for each gunicorn release in releases.txt.
+"""Make a virtual environment for each of some gunicorn releases.
 
-    python envs.py            make what is missing; print "release<TAB>interpreter" lines
-    python envs.py --list     print only those that exist already; make nothing
+    python envs.py [RELEASE ...]          make what is missing; print "release<TAB>interpreter" lines
+    python envs.py --list [RELEASE ...]   print only those that exist already; make nothing
 
-Environments live in DIRTY_INTEROP_CACHE (default: the user's cache folder) and
+The releases are those of releases.txt if none are given. Environments live in DIRTY_INTEROP_CACHE (default: the user's cache folder) and
 are made from DIRTY_INTEROP_PYTHON (default: the interpreter that runs this).
 Several processes may call this at once.
 """
@@ -40,29 +40,29 @@ def base_python():
     return python, "-".join(tag.stdout.split())
 
 
-def existing():
+def existing(wanted=None):
     """{release: interpreter} of the environments that are there."""
     _, tag = base_python()
     found = {}
-    for release in releases():
+    for release in wanted or releases():
         python = interpreter(environment(tag, release))
         if python.exists():
             found[release] = str(python)
     return found
 
 
-def ensure():
-    """Make what is missing. {release: interpreter} of all releases."""
+def ensure(wanted=None):
+    """Make what is missing. {release: interpreter} of all that are wanted."""
     python, tag = base_python()
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for release in releases():
+        for release in wanted or releases():
             target = environment(tag, release)
             if not interpreter(target).exists():
                 build(python, release, target)
-    return existing()
+    return existing(wanted)
 
 
 def environment(tag, release):
@@ -95,7 +95,8 @@ def quietly(command):
 
 
 def main():
-    found = existing() if sys.argv[1:] == ["--list"] else ensure()
+    wanted = [argument for argument in sys.argv[1:] if argument != "--list"]
+    found = existing(wanted) if "--list" in sys.argv[1:] else ensure(wanted)
     for release, python in found.items():
         print(f"{release}\t{python}")
 

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,30 +12,50 @@ import (
 	"testing"
 )
 
+// json25 is the last release that speaks JSON. It is no part of the matrix.
+const json25 = "25.0.3"
+
 // python is an interpreter that has a release of gunicorn.
 type python struct {
-	release string
+	release string // of gunicorn
+	version string // of Python, as in "3.13"
 	path    string
 }
 
-// pythons are those to test with, oldest release first. TestMain sets it.
-var pythons []python
+func (p python) String() string { return p.release + "-py" + p.version }
 
-// eachPython runs test as a subtest for each release, several at a time.
-func eachPython(t *testing.T, test func(t *testing.T, p python)) {
+// pythons are those to test with, oldest release first; pythons25 have json25.
+// TestMain sets them.
+var pythons, pythons25 []python
+
+// eachPython runs test as a subtest for each release on each Python, several
+// at a time.
+func eachPython(t *testing.T, test func(t *testing.T, p python)) { eachOf(t, pythons, test) }
+
+func eachOf(t *testing.T, ps []python, test func(t *testing.T, p python)) {
 	noteInputs()
-	for _, p := range pythons {
-		t.Run(p.release, func(t *testing.T) {
+	for _, p := range ps {
+		t.Run(p.String(), func(t *testing.T) {
 			t.Parallel()
 			test(t, p)
 		})
 	}
 }
 
+// newest are those of pythons that have the newest release, for tests of what
+// is the same in all and takes long.
+func newest() []python {
+	return slices.DeleteFunc(slices.Clone(pythons), func(p python) bool {
+		return p.release != pythons[len(pythons)-1].release
+	})
+}
+
 // noteInputs tells go test what its cached results depend on: it watches what
 // tests read, but neither TestMain nor Python.
 var noteInputs = sync.OnceFunc(func() {
-	for _, name := range []string{"DIRTY_INTEROP", "DIRTY_INTEROP_RELEASES", "DIRTY_INTEROP_PYTHON", "DIRTY_INTEROP_CACHE"} {
+	for _, name := range []string{
+		"DIRTY_INTEROP", "DIRTY_INTEROP_RELEASES", "DIRTY_INTEROP_PYTHON", "DIRTY_INTEROP_PYTHONS", "DIRTY_INTEROP_CACHE",
+	} {
 		_ = os.Getenv(name)
 	}
 	for _, pattern := range []string{"*.py", "app/*.py"} {
@@ -45,37 +66,61 @@ var noteInputs = sync.OnceFunc(func() {
 	}
 })
 
-// findPythons asks envs.py for the environments, and to make them if makeThem
-// is set. DIRTY_INTEROP_RELEASES, a list with commas, limits the releases.
-func findPythons(makeThem bool) ([]python, error) {
+// findPythons sets pythons and pythons25: it asks envs.py for the environments
+// of each interpreter, and to make them if makeThem is set.
+// DIRTY_INTEROP_RELEASES, a list with commas, limits the releases.
+func findPythons(makeThem bool) error {
 	wanted, err := wantedReleases()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	base := os.Getenv("DIRTY_INTEROP_PYTHON")
-	if base == "" {
-		base = "python3"
+	bases, err := baseInterpreters()
+	if err != nil {
+		return err
 	}
-	args := []string{"-B", "envs.py", "--list"}
-	if makeThem {
-		args = args[:2]
+	for _, b := range bases {
+		found, err := environments(b, append(slices.Clone(wanted), json25), makeThem)
+		if err != nil {
+			return err
+		}
+		for _, p := range found {
+			if p.release == json25 {
+				pythons25 = append(pythons25, p)
+			} else {
+				pythons = append(pythons, p)
+			}
+		}
 	}
-	cmd := exec.Command(base, args...)
+	slices.SortStableFunc(pythons, func(a, b python) int {
+		return cmp.Compare(slices.Index(wanted, a.release), slices.Index(wanted, b.release))
+	})
+	say("gunicorn %s on Python %s", strings.Join(wanted, ", "), describe(bases))
+	return nil
+}
+
+// environments asks envs.py for those of an interpreter.
+func environments(b base, wanted []string, makeThem bool) ([]python, error) {
+	args := []string{"-B", "envs.py"}
+	if !makeThem {
+		args = append(args, "--list")
+	}
+	cmd := exec.Command(b.command, append(args, wanted...)...)
+	cmd.Env = append(os.Environ(), "DIRTY_INTEROP_PYTHON="+b.command)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s envs.py: %w", base, err)
+		return nil, fmt.Errorf("%s envs.py: %w", b.command, err)
 	}
 	var found []python
 	for line := range strings.Lines(string(out)) {
 		release, path, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if i := slices.Index(wanted, release); i >= 0 {
 			wanted = slices.Delete(wanted, i, i+1)
-			found = append(found, python{release, path})
+			found = append(found, python{release, b.minor(), path})
 		}
 	}
 	if len(wanted) > 0 {
-		return nil, fmt.Errorf("no environment for gunicorn %s", strings.Join(wanted, ", "))
+		return nil, fmt.Errorf("no environment for gunicorn %s on Python %s", strings.Join(wanted, ", "), b.version)
 	}
 	return found, nil
 }
@@ -96,5 +141,6 @@ func wantedReleases() ([]string, error) {
 			return nil, fmt.Errorf("DIRTY_INTEROP_RELEASES: %q is not in releases.txt", release)
 		}
 	}
+	slices.SortFunc(wanted, func(a, b string) int { return cmp.Compare(slices.Index(all, a), slices.Index(all, b)) })
 	return wanted, nil
 }

@@ -94,7 +94,7 @@ func TestWrongMessageType(t *testing.T) {
 
 // TestTimeout: the arbiter and the worker count the same seconds; either may be first.
 func TestTimeout(t *testing.T) {
-	eachFresh(t, hasty, func(t *testing.T, g *gunicorn) {
+	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
 		remote := g.dial(t).fail("sleep", hasty+0.5)
 		requireKind(t, dirty.ErrTimeout, remote)
 		assert.True(t, remote.Timeout())
@@ -108,7 +108,7 @@ func TestTimeout(t *testing.T) {
 
 // TestStreamTimeout: between chunks only the arbiter counts.
 func TestStreamTimeout(t *testing.T) {
-	eachFresh(t, hasty, func(t *testing.T, g *gunicorn) {
+	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
 		chunks, err := g.dial(t).stream("stall", hasty+0.5)
 		requireKind(t, dirty.ErrTimeout, err)
 		assert.Equal(t, []any{"before"}, chunks)

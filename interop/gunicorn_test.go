@@ -2,6 +2,8 @@ package interop
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -25,12 +27,28 @@ const (
 	hasty   = 2  // for the tests of timeouts; a busy machine needs that much
 )
 
-// gunicorn is a running server with its arbiter and one dirty worker.
-type gunicorn struct {
-	release string
-	socket  string // of the arbiter
+// options are gunicorn's settings where a test wants others than those of
+// app/gunicorn.conf.py.
+type options struct {
+	Workers    int      `json:"dirty_workers,omitempty"`
+	Timeout    int      `json:"dirty_timeout"` // patient, if it is 0
+	Apps       []string `json:"dirty_apps,omitempty"`
+	Grace      int      `json:"graceful_timeout,omitempty"`
+	DirtyGrace int      `json:"dirty_graceful_timeout,omitempty"`
 
+	OwnPath  bool `json:"-"` // the arbiter's socket is where gunicorn puts it, anew at each start
+	NotReady bool `json:"-"` // start does not wait for a worker
+	JSON     bool `json:"-"` // the release speaks JSON
+}
+
+// gunicorn is a running server with its arbiter and, by default, one dirty worker.
+type gunicorn struct {
+	python
+	options
+	socket string // of the arbiter, if it has not OwnPath
 	folder string
+	events events
+
 	cmd    *exec.Cmd
 	stdin  io.Closer     // the server ends when this does, even if we crash
 	exited chan struct{} // closed when the master has ended
@@ -39,75 +57,116 @@ type gunicorn struct {
 // servers are started when a test first needs them, and shared by the tests.
 var servers struct {
 	sync.Mutex
-	running map[string]*gunicorn
+	running map[python]*gunicorn
 }
 
-// eachRelease is eachPython with the release's shared server.
+// eachRelease is eachPython with the shared server.
 func eachRelease(t *testing.T, test func(t *testing.T, g *gunicorn)) {
 	eachPython(t, func(t *testing.T, p python) { test(t, server(t, p)) })
 }
 
 // eachFresh is eachRelease for tests that leave their server in disorder.
-func eachFresh(t *testing.T, timeout int, test func(t *testing.T, g *gunicorn)) {
-	eachPython(t, func(t *testing.T, p python) {
-		g := start(t, p, timeout)
-		t.Cleanup(g.stop)
-		test(t, g)
-	})
+func eachFresh(t *testing.T, o options, test func(t *testing.T, g *gunicorn)) {
+	eachPython(t, func(t *testing.T, p python) { test(t, fresh(t, p, o)) })
 }
 
-// server returns the release's shared server.
-func server(t *testing.T, p python) *gunicorn {
+// fresh starts a server that is stopped with the test.
+func fresh(t testing.TB, p python, o options) *gunicorn {
 	t.Helper()
-	servers.Lock()
-	defer servers.Unlock()
-	if g := servers.running[p.release]; g != nil {
-		return g
-	}
-	g := start(t, p, patient)
-	if servers.running == nil {
-		servers.running = map[string]*gunicorn{}
-	}
-	servers.running[p.release] = g
+	g := newGunicorn(t, p, o)
+	t.Cleanup(g.stop)
+	g.start(t)
 	return g
 }
 
-func start(t *testing.T, p python, timeout int) *gunicorn {
+// server returns the shared server.
+func server(t testing.TB, p python) *gunicorn {
+	t.Helper()
+	servers.Lock()
+	defer servers.Unlock()
+	if g := servers.running[p]; g != nil {
+		return g
+	}
+	g := newGunicorn(t, p, options{})
+	if servers.running == nil {
+		servers.running = map[python]*gunicorn{}
+	}
+	servers.running[p] = g
+	g.start(t)
+	return g
+}
+
+// newGunicorn makes the folder of a server that start starts.
+func newGunicorn(t testing.TB, p python, o options) *gunicorn {
 	t.Helper()
 	// Not the configured temporary folder: a socket's path has at most 107 bytes.
 	folder, err := os.MkdirTemp("/tmp", "gd")
 	require.NoError(t, err)
-	g := &gunicorn{release: p.release, folder: folder, socket: filepath.Join(folder, "arbiter.sock"), exited: make(chan struct{})}
-	log, err := os.Create(filepath.Join(folder, "log"))
+	o.Timeout = cmp.Or(o.Timeout, patient)
+	g := &gunicorn{python: p, options: o, folder: folder, socket: filepath.Join(folder, "arbiter.sock")}
+	g.events.listen(t, filepath.Join(folder, "events"))
+	return g
+}
+
+// start may be called again after the master has ended.
+func (g *gunicorn) start(t testing.TB) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(g.folder, "log"))
 	require.NoError(t, err)
 	defer log.Close()
-	g.cmd = exec.Command(p.path, "-B", "-m", "gunicorn", "-c", "app/gunicorn.conf.py")
+	settings, err := json.Marshal(g.options)
+	require.NoError(t, err)
+	g.cmd = exec.Command(g.python.path, "-B", "-m", "gunicorn", "-c", "app/gunicorn.conf.py")
 	g.cmd.Env = []string{
 		g.marker(),
-		"DIRTY_INTEROP_TIMEOUT=" + strconv.Itoa(timeout),
-		"HOME=" + folder, "TMPDIR=" + folder, "XDG_RUNTIME_DIR=" + folder,
+		"DIRTY_INTEROP_SETTINGS=" + string(settings),
+		"HOME=" + g.folder, "TMPDIR=" + g.folder, "XDG_RUNTIME_DIR=" + g.folder,
 		"PATH=" + os.Getenv("PATH"),
 		"PYTHONDONTWRITEBYTECODE=1",
+	}
+	if g.OwnPath {
+		g.cmd.Env = append(g.cmd.Env, "DIRTY_INTEROP_OWN_PATH=1")
 	}
 	g.cmd.Stdout, g.cmd.Stderr = log, log
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	g.stdin, err = g.cmd.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, g.cmd.Start())
+	exited := make(chan struct{})
+	g.exited = exited
 	go func() {
 		_ = g.cmd.Wait() // it is killed in the end
-		close(g.exited)
+		close(exited)
 	}()
 	if err := g.waitUntilReady(); err != nil {
-		text, _ := os.ReadFile(log.Name())
-		g.stop()
-		t.Fatalf("gunicorn %s: %v\n%s", p.release, err, text)
+		t.Fatalf("gunicorn %s: %v\n%s", g.python, err, g.log())
 	}
-	return g
 }
 
 // marker is in the environment of every process of this server.
 func (g *gunicorn) marker() string { return "DIRTY_INTEROP_DIR=" + g.folder }
+
+// log is the end of what gunicorn has written.
+func (g *gunicorn) log() []byte {
+	text, _ := os.ReadFile(filepath.Join(g.folder, "log"))
+	return text[max(0, len(text)-1500):]
+}
+
+// address returns where the arbiter's socket is now. One that was killed leaves
+// its own behind.
+func (g *gunicorn) address() string {
+	if !g.OwnPath {
+		return g.socket
+	}
+	newest, made := g.socket, time.Time{}
+	found, _ := filepath.Glob(filepath.Join(g.folder, "gunicorn-dirty-*", "arbiter.sock"))
+	for _, name := range found {
+		if info, err := os.Stat(name); err == nil && info.ModTime().After(made) {
+			newest, made = name, info.ModTime()
+		}
+	}
+	return newest
+}
 
 // waitUntilReady returns when a worker answers. The arbiter alone is not
 // enough: it refuses requests while its worker has bound its socket but does
@@ -129,18 +188,26 @@ func (g *gunicorn) waitUntilReady() error {
 	}
 }
 
-// ping calls an action on a connection of its own.
+// ping calls an action on a connection of its own, or if the server is not to
+// be ready asks for the status.
 func (g *gunicorn) ping() error {
-	c, err := net.Dial("unix", g.socket)
+	c, err := net.Dial("unix", g.address())
 	if err != nil {
 		return err
 	}
 	conn := dirty.NewConn(c)
 	defer conn.Close()
+	if g.JSON {
+		return pingJSON(c)
+	}
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return err
 	}
-	if err := conn.WriteMessage(dirty.NewRequest(1, app, "pid", nil, nil)); err != nil {
+	question := dirty.Message(dirty.NewRequest(1, app, "pid", nil, nil))
+	if g.NotReady {
+		question = dirty.NewStatus(1)
+	}
+	if err := conn.WriteMessage(question); err != nil {
 		return err
 	}
 	answer, err := conn.ReadMessage()
@@ -153,9 +220,21 @@ func (g *gunicorn) ping() error {
 // stop kills the whole tree: the process group, and on Linux also whatever
 // left the group but still has the marker.
 func (g *gunicorn) stop() {
-	_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)
-	_ = g.stdin.Close()
-	<-g.exited
+	if g.cmd != nil && g.cmd.Process != nil {
+		_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)
+		_ = g.stdin.Close()
+		<-g.exited
+	}
+	for _, pid := range g.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	g.events.close()
+	_ = os.RemoveAll(g.folder)
+}
+
+// processes are the ids of all processes of this server (on Linux).
+func (g *gunicorn) processes() []int {
+	var pids []int
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range environments {
 		environment, err := os.ReadFile(name)
@@ -163,10 +242,10 @@ func (g *gunicorn) stop() {
 			continue
 		}
 		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+			pids = append(pids, pid)
 		}
 	}
-	_ = os.RemoveAll(g.folder)
+	return pids
 }
 
 func stopAll() {

@@ -4,8 +4,10 @@ package interop
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 )
 
@@ -18,8 +20,14 @@ import (
 //	require  make them; whatever is missing is a failure
 //	off      do not run
 func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		os.Exit(childOfWorker())
+	}
 	os.Exit(run(m))
 }
+
+// manyAtOnce is the default of -parallel: the tests wait more than they compute.
+const manyAtOnce = 8
 
 func run(m *testing.M) int {
 	mode := os.Getenv("DIRTY_INTEROP")
@@ -28,7 +36,7 @@ func run(m *testing.M) int {
 	case "off":
 		err = errors.New("DIRTY_INTEROP=off")
 	case "", "require":
-		pythons, err = findPythons(mode == "require")
+		err = findPythons(mode == "require")
 	default:
 		fmt.Fprintf(os.Stderr, "interop: DIRTY_INTEROP=%s: want require, off or nothing\n", mode)
 		return 1
@@ -40,18 +48,32 @@ func run(m *testing.M) int {
 		}
 		return 0
 	}
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(manyAtOnce)); err != nil {
+			panic(err)
+		}
+	}
 	defer stopAll()
 	return m.Run()
 }
 
 // notRun says that nothing was tested where people see it: go test hides the
 // output of packages that pass, but repeats this one line as "[no tests to
-// run]", and cannot hide the terminal.
+// run]".
 func notRun(reason error) {
-	text := fmt.Sprintf("interop: NOT RUN against real gunicorn: %v\n"+
-		"interop: DIRTY_INTEROP=require makes the environments and runs; see interop/README.md\n", reason)
-	fmt.Fprint(os.Stderr, text)
+	say("NOT RUN against real gunicorn: %v\n"+
+		"interop: DIRTY_INTEROP=require makes the environments and runs; see interop/README.md", reason)
 	fmt.Println("testing: warning: no tests to run")
+}
+
+// say writes a line where go test cannot hide it: it hides the output of
+// packages that pass, but not the terminal.
+func say(format string, args ...any) {
+	text := "interop: " + fmt.Sprintf(format, args...) + "\n"
+	fmt.Fprint(os.Stderr, text)
 	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
 		fmt.Fprint(tty, text)
 		_ = tty.Close() // nothing can be done about it

@@ -33,14 +33,14 @@ const (
 // oracles are started when they are first needed.
 var oracles struct {
 	sync.Mutex
-	running map[string]*oracle
+	running map[python]*oracle
 }
 
 func oracleOf(t testing.TB, p python) *oracle {
 	t.Helper()
 	oracles.Lock()
 	defer oracles.Unlock()
-	if o := oracles.running[p.release]; o != nil {
+	if o := oracles.running[p]; o != nil {
 		return o
 	}
 	o := &oracle{cmd: exec.Command(p.path, "-B", "oracle.py")}
@@ -51,9 +51,9 @@ func oracleOf(t testing.TB, p python) *oracle {
 	require.NoError(t, err)
 	require.NoError(t, o.cmd.Start())
 	if oracles.running == nil {
-		oracles.running = map[string]*oracle{}
+		oracles.running = map[python]*oracle{}
 	}
-	oracles.running[p.release] = o
+	oracles.running[p] = o
 	return o
 }
 

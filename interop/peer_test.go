@@ -25,7 +25,7 @@ type peer struct {
 // takes longer than a minute.
 func (g *gunicorn) dial(t *testing.T, opts ...dirty.Option) *peer {
 	t.Helper()
-	c, err := net.Dial("unix", g.socket)
+	c, err := net.Dial("unix", g.address())
 	require.NoError(t, err)
 	require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
 	conn := dirty.NewConn(c, opts...)

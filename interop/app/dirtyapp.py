@@ -1,7 +1,10 @@
 """The dirty app that the tests call. Every public method is an action."""
 
 import asyncio
+import contextlib
 import os
+import socket
+import subprocess
 import time
 
 from gunicorn.dirty.app import DirtyApp
@@ -32,6 +35,15 @@ UNENCODABLE = {
     "surrogate": "\ud800",
     "long_list": [None] * (2**20 + 1),
 }
+
+
+FOLDER = os.environ["DIRTY_INTEROP_DIR"]
+
+
+def tell(*words):
+    """Tell the tests of an event, if they listen."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(" ".join(words).encode(), os.path.join(FOLDER, "events"))
 
 
 class OutOfPaper(Exception):
@@ -87,11 +99,52 @@ class App(DirtyApp):
         time.sleep(seconds)
         return "slept"
 
+    def hold(self, token, seconds):
+        """A sleep that tells when it begins and ends."""
+        tell("begin", token)
+        time.sleep(seconds)
+        tell("end", token)
+        return token
+
+    hold_too = hold
+
+    def late(self, value, seconds):
+        """The value, which no other call has, after a while."""
+        time.sleep(seconds)
+        return value
+
+    def late_chunk(self, value, seconds):
+        time.sleep(seconds)
+        yield value
+
+    def run(self, command, environment):
+        """What a process prints that this worker starts."""
+        environment = {**os.environ, **environment}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    def stash_put(self, table, items):
+        """Store pairs by gunicorn's own client, which 25.0 does not have."""
+        from gunicorn.dirty import stash
+        for key, value in items:
+            stash.put(table, key, value)
+
+    def stash_kinds(self, table):
+        """What Python sees in a table."""
+        from gunicorn.dirty import stash
+        return {key: type(stash.get(table, key)).__name__ for key in stash.keys(table)}
+
+    def stash_put_odd_keys(self, table):
+        self.stash_put(table, [(key, repr(key)) for key in (5, "5", 1.5, True, None, b"b")])
+
     def die(self):
         os._exit(1)
 
     def pid(self):
         return os.getpid()
+
+    def parent(self):
+        """The arbiter's process id, while it lives."""
+        return os.getppid()
 
     def fail(self, message):
         raise ValueError(message)
@@ -121,6 +174,43 @@ class App(DirtyApp):
         yield "good"
         yield {1}
 
+    def blocks(self, token, count, size):
+        """So many chunks of that size."""
+        tell("begin", token)
+        for _ in range(count):
+            yield bytes(size)
+        tell("end", token)
+
+    def ticks(self, token, seconds):
+        """Chunks without end; tells when the generator is closed."""
+        tell("begin", token)
+        n = 0
+        try:
+            while True:
+                yield n
+                n += 1
+                time.sleep(seconds)
+        except GeneratorExit:
+            tell("left", token)
+            raise
+        finally:
+            tell("over", token)
+
+    def ticks_async(self, token, seconds):
+        return ticks_async(token, seconds)
+
+    def numbered(self, token, n):
+        """Chunks that show whose they are."""
+        for i in range(n):
+            yield [token, i]
+
+    def two_errors(self):
+        """What makes a worker of 26.1 and before send two errors for one request."""
+        try:
+            yield {1}
+        finally:
+            raise ValueError("and another")
+
     def count_async(self, n):
         return count_async(n)
 
@@ -138,3 +228,18 @@ async def break_off_async(n):
     async for i in count_async(n):
         yield i
     raise ValueError("broke off")
+
+
+async def ticks_async(token, seconds):
+    tell("begin", token)
+    n = 0
+    try:
+        while True:
+            yield n
+            n += 1
+            await asyncio.sleep(seconds)
+    except GeneratorExit:
+        tell("left", token)
+        raise
+    finally:
+        tell("over", token)

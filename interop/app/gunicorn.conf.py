@@ -1,6 +1,13 @@
-"""How the tests run gunicorn. DIRTY_INTEROP_DIR is the instance's own folder."""
+"""How the tests run gunicorn.
 
+DIRTY_INTEROP_DIR is the instance's own folder, DIRTY_INTEROP_SETTINGS settings
+that differ from those here, as JSON. With DIRTY_INTEROP_OWN_PATH the arbiter's
+socket is where gunicorn puts it.
+"""
+
+import json
 import os
+import pathlib
 import signal
 import sys
 import threading
@@ -18,19 +25,25 @@ control_socket_disable = True  # 25.1 puts it into the app's folder
 
 dirty_apps = ["dirtyapp:App"]
 dirty_workers = 1
-dirty_timeout = int(os.environ["DIRTY_INTEROP_TIMEOUT"])
 dirty_graceful_timeout = 1
 
+globals().update(json.loads(os.environ["DIRTY_INTEROP_SETTINGS"]))
 
-def on_dirty_starting(arbiter):
-    """Put the arbiter at a path that the tests know.
 
-    Children have read the old path from the environment by now; the link keeps
-    it good.
-    """
-    fixed = os.path.join(_folder, "arbiter.sock")
-    os.symlink(fixed, arbiter.socket_path)
-    arbiter.socket_path = fixed
+def _readme_hook():
+    """The hook of the README, just as it is there, but for the path."""
+    readme = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+    code = readme.read_text().split("```python\n", 1)[1].split("```", 1)[0]
+    path = "/run/myapp/dirty.sock"
+    if path not in code:
+        raise ValueError(f"the first Python code of {readme} is not the hook")
+    names = {}
+    exec(code.replace(path, os.path.join(_folder, "arbiter.sock")), names)
+    return names["on_dirty_starting"]
+
+
+if "DIRTY_INTEROP_OWN_PATH" not in os.environ:
+    on_dirty_starting = _readme_hook()
 
 
 def when_ready(_server):

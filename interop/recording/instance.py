@@ -44,7 +44,7 @@ def start(program, run):
     environment = {
         "PATH": os.defpath, "HOME": str(run), "TMPDIR": str(run), "XDG_RUNTIME_DIR": str(run),
         "PYTHONHOME": str(ROOT / "python"), "PYTHONPATH": str(ROOT / "site"), "PYTHONDONTWRITEBYTECODE": "1",
-        "DIRTY_INTEROP_DIR": str(run), "DIRTY_INTEROP_TIMEOUT": "2",
+        "DIRTY_INTEROP_DIR": str(run), "DIRTY_INTEROP_SETTINGS": '{"dirty_timeout": 2}',
     }
     command = [ROOT / "python" / "bin" / program, "-m", "gunicorn", "-c", ROOT / "app" / "gunicorn.conf.py"]
     with open(run / "log", "w") as log:

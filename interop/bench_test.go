@@ -1,0 +1,168 @@
+package interop
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// BenchmarkClient compares our client with gunicorn's own, and with the floor,
+// a bare loop that writes prepared bytes and reads what comes, all against the
+// same gunicorn of the newest release and in turns:
+//
+//	DIRTY_INTEROP=require go test -run '^$' -bench Client -benchtime 20x ./interop
+//
+// Each iteration is a round of some thousands of calls or chunks for each of the
+// three. It reports medians over the rounds, in nanoseconds a call or chunk.
+func BenchmarkClient(b *testing.B) {
+	p := pythons[len(pythons)-1]
+	g := server(b, p)
+	c := g.client(b)
+	python := startPython(b, p, g)
+	for _, bench := range []struct {
+		what  string
+		count int
+		ours  func(b *testing.B, c *client.Client, n int) float64
+		floor func(b *testing.B, conn net.Conn, n int) float64
+	}{
+		{"call", 2000, ourCalls, bareCalls},
+		{"stream", 5000, ourStream, bareStream},
+	} {
+		b.Run(bench.what, func(b *testing.B) {
+			conn, err := net.Dial("unix", g.address())
+			require.NoError(b, err)
+			defer conn.Close()
+			var ours, floor, theirs []float64
+			for b.Loop() {
+				floor = append(floor, bench.floor(b, conn, bench.count))
+				ours = append(ours, bench.ours(b, c, bench.count))
+				theirs = append(theirs, python.run(b, bench.what, bench.count))
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(median(ours), "ns/ours")
+			b.ReportMetric(median(floor), "ns/floor")
+			b.ReportMetric(median(theirs), "ns/python")
+			b.ReportMetric(median(ours)/median(floor), "ours/floor")
+			b.ReportMetric(median(ours)/median(theirs), "ours/python")
+		})
+	}
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// medianCall times n calls.
+func medianCall(n int, call func()) float64 {
+	times := make([]float64, n)
+	for i := range times {
+		begin := time.Now()
+		call()
+		times[i] = float64(time.Since(begin))
+	}
+	return median(times)
+}
+
+func ourCalls(b *testing.B, c *client.Client, n int) float64 {
+	return medianCall(n, func() {
+		v, err := client.Call[int](context.Background(), c, app, "identity", 1)
+		if err != nil || v != 1 {
+			b.Fatal(v, err)
+		}
+	})
+}
+
+func ourStream(b *testing.B, c *client.Client, n int) float64 {
+	begin, chunks := time.Now(), 0
+	for _, err := range client.StreamOf[int](context.Background(), c, app, "count", n) {
+		require.NoError(b, err)
+		chunks++
+	}
+	require.Equal(b, n, chunks)
+	return float64(time.Since(begin)) / float64(n)
+}
+
+func bareCalls(b *testing.B, conn net.Conn, n int) float64 {
+	request, err := dirty.AppendMessage(nil, dirty.NewRequest(1, app, "identity", []any{1}, nil))
+	require.NoError(b, err)
+	buf := make([]byte, 4096)
+	return medianCall(n, func() {
+		if _, err := conn.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		for got := 0; got < dirty.HeaderSize || got < dirty.HeaderSize+int(binary.BigEndian.Uint32(buf[4:])); {
+			m, err := conn.Read(buf[got:])
+			if err != nil {
+				b.Fatal(err)
+			}
+			got += m
+		}
+	})
+}
+
+// bareStream reads frames without decoding their payloads.
+func bareStream(b *testing.B, conn net.Conn, n int) float64 {
+	request, err := dirty.AppendMessage(nil, dirty.NewRequest(1, app, "count", []any{n}, nil))
+	require.NoError(b, err)
+	begin := time.Now()
+	_, err = conn.Write(request)
+	require.NoError(b, err)
+	in, header := bufio.NewReaderSize(conn, 64<<10), make([]byte, dirty.HeaderSize)
+	for chunks := 0; ; chunks++ {
+		_, err := io.ReadFull(in, header)
+		require.NoError(b, err)
+		_, err = in.Discard(int(binary.BigEndian.Uint32(header[4:])))
+		require.NoError(b, err)
+		if dirty.MessageType(header[3]) == dirty.TypeEnd {
+			require.Equal(b, n, chunks)
+			return float64(time.Since(begin)) / float64(n)
+		}
+	}
+}
+
+// pythonBench is a running bench.py.
+type pythonBench struct {
+	in  io.Writer
+	out *bufio.Reader
+}
+
+func startPython(b *testing.B, p python, g *gunicorn) *pythonBench {
+	cmd := exec.Command(p.path, "-B", "bench.py", g.address(), app)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(b, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() {
+		_ = in.Close() // ends it
+		require.NoError(b, cmd.Wait())
+	})
+	return &pythonBench{in, bufio.NewReader(out)}
+}
+
+func (p *pythonBench) run(b *testing.B, what string, n int) float64 {
+	_, err := fmt.Fprintln(p.in, what, n)
+	require.NoError(b, err)
+	line, err := p.out.ReadString('\n')
+	require.NoError(b, err)
+	v, err := strconv.ParseFloat(strings.TrimSpace(line), 64)
+	require.NoError(b, err)
+	return v
+}

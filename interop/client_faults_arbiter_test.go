@@ -1,0 +1,183 @@
+package interop
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// ways by which an arbiter ends.
+var endsOfArbiter = map[string]syscall.Signal{"kill -9": syscall.SIGKILL, "SIGTERM": syscall.SIGTERM}
+
+// TestClientFaultArbiterCalls: what calls see that go on when the arbiter ends,
+// one on a connection older than a worker, one on a younger.
+func TestClientFaultArbiterCalls(t *testing.T) {
+	t.Parallel()
+	for name, signal := range endsOfArbiter {
+		t.Run(name, func(t *testing.T) {
+			eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
+				// A graceful stop waits for what runs, on Python 3.12 and later.
+				p := newPooled(t, g, client.WithTimeout(20*time.Second))
+				type outcome struct {
+					err error
+					at  time.Time
+				}
+				call := func(action, token string) chan outcome {
+					done := make(chan outcome, 1)
+					go func() {
+						_, err := p.Execute(t.Context(), app, action, token, 3)
+						done <- outcome{err, time.Now()}
+					}()
+					g.events.await(t, "begin "+token)
+					return done
+				}
+				older := call("hold", t.Name()+"/older")
+				younger := call("hold_too", t.Name()+"/younger")
+				require.True(t, p.reused.of("hold"), "on the connection that was there")
+				require.False(t, p.reused.of("hold_too"), "on a new connection")
+
+				fault := g.signal(t, g.arbiterPID(t), signal)
+				recovered := back(t, g.client(t), fault)
+				for age, done := range map[string]chan outcome{"older": older, "younger": younger} {
+					o := <-done
+					if o.err == nil {
+						require.Equal(t, syscall.SIGTERM, signal)
+					} else {
+						requireOutcomeUnknown(t, o.err)
+						require.NotErrorIs(t, o.err, client.ErrTimeout, "%s", age)
+						assert.Less(t, o.at.Sub(fault), 4*time.Second, "it is noticed")
+					}
+					report(t, name+" of the arbiter, a running call on a connection "+age+" than a worker",
+						seen(o.err)+" "+after(o.at.Sub(fault)), recovered)
+				}
+				g.requireRecovered(t, p.Client)
+			})
+		})
+	}
+}
+
+// TestClientFaultArbiterKilled: what callers see of kill -9 of the arbiter who
+// make one call after the other, with connections in the pool.
+func TestClientFaultArbiterKilled(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
+		p := newPooled(t, g, client.WithTimeout(lostAfter))
+		p.fill(t, 3)
+		arbiter := g.arbiterPID(t)
+		fault := g.signal(t, arbiter, syscall.SIGKILL)
+		sees, recovered, ok := callUntilAnswered(t, p.Client, arbiter, fault, within)
+		require.True(t, ok, "no arbiter came: %s", sees)
+		g.requireRecovered(t, p.Client)
+		report(t, "kill -9 of the arbiter, the next calls", sees, recovered)
+	})
+}
+
+// TestClientFaultArbiterTerminated: SIGTERM of the arbiter while nobody calls.
+// From Python 3.12 on it waits for the connections that the pool keeps, which
+// are closed after their idle time.
+func TestClientFaultArbiterTerminated(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
+		p := newPooled(t, g, client.WithWaitForServer(within))
+		p.fill(t, 3)
+		fault := g.terminate(t, g.arbiterPID(t))
+		recovered, err := callOnce(t, p.Client, fault)
+		assert.Less(t, recovered, client.DefaultIdleTime+5*time.Second)
+		g.requireRecovered(t, p.Client)
+		report(t, "SIGTERM of the arbiter while nobody calls", seen(err), recovered)
+	})
+}
+
+// TestClientFaultArbiterTerminatedBusy: SIGTERM of the arbiter while callers
+// make one call after the other. From Python 3.12 on it may lose a call that
+// comes while it ends, and then waits for that for ever: only kill -9 helps.
+func TestClientFaultArbiterTerminatedBusy(t *testing.T) {
+	t.Parallel()
+	const patience = 6 * time.Second // more than it takes without a lost call
+	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
+		p := newPooled(t, g, client.WithTimeout(lostAfter))
+		p.fill(t, 3)
+		arbiter := g.arbiterPID(t)
+		fault := g.signal(t, arbiter, syscall.SIGTERM)
+		sees, recovered, ok := callUntilAnswered(t, p.Client, arbiter, fault, patience)
+		name := "SIGTERM of the arbiter, the next calls"
+		if !ok {
+			require.True(t, g.drains(), "no arbiter came: %s", sees)
+			name += ", if it never ends (back: after kill -9)"
+			fault = g.signal(t, arbiter, syscall.SIGKILL)
+			_, recovered, ok = callUntilAnswered(t, p.Client, arbiter, fault, within)
+			require.True(t, ok)
+		}
+		g.requireRecovered(t, p.Client)
+		report(t, name, sees, recovered)
+	})
+}
+
+// TestClientFaultArbiterPIDFile is the same without the hook: the socket moves,
+// and the pid file tells where to.
+func TestClientFaultArbiterPIDFile(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{Workers: 2, OwnPath: true}, func(t *testing.T, g *gunicorn) {
+		p := newPooled(t, g, client.WithTimeout(lostAfter), client.WithResolver(client.PIDFile(g.pidFile())))
+		p.fill(t, 3)
+		old, arbiter := g.address(), g.arbiterPID(t)
+		fault := g.signal(t, arbiter, syscall.SIGKILL)
+		sees, recovered, ok := callUntilAnswered(t, p.Client, arbiter, fault, within)
+		require.True(t, ok, "no arbiter came: %s", sees)
+		g.requireRecovered(t, p.Client)
+		report(t, "kill -9 of the arbiter, found by its pid file", sees, recovered)
+
+		// The old path still accepts, but is known to be stale.
+		_, err := g.client(t, client.WithSocket(old)).Execute(t.Context(), app, "pid")
+		requireUnavailable(t, err)
+		assert.ErrorContains(t, err, "is dead")
+
+		arbiter = g.arbiterPID(t)
+		g.terminate(t, arbiter)
+		_, _, ok = callUntilAnswered(t, p.Client, arbiter, fault, within)
+		require.True(t, ok)
+	})
+}
+
+// TestClientFaultArbiterWaits: with WithWaitForServer callers see nothing of an
+// arbiter that is replaced but a pause, if they call when it is dead.
+func TestClientFaultArbiterWaits(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
+		p := newPooled(t, g, client.WithWaitForServer(within))
+		p.fill(t, 3)
+		arbiter := g.arbiterPID(t)
+		fault := g.signal(t, arbiter, syscall.SIGKILL)
+		until(t, "the arbiter is dead", func() bool { return errors.Is(syscall.Kill(arbiter, 0), syscall.ESRCH) })
+		recovered, err := callOnce(t, p.Client, fault)
+		report(t, "kill -9 of the arbiter, the next call, WithWaitForServer", seen(err), recovered)
+		g.requireRecovered(t, p.Client)
+		assert.NotZero(t, p.Stats().Closed.Dead)
+	})
+}
+
+// TestClientFaultStashIsLost: the stash is the arbiter's. A new one has none, and
+// tables are to be made again.
+func TestClientFaultStashIsLost(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
+		p := newPooled(t, g, client.WithWaitForServer(within))
+		s := p.Stash("table")
+		require.NoError(t, s.Put(t.Context(), "key", 1))
+		fault := g.signal(t, g.arbiterPID(t), syscall.SIGKILL)
+		back(t, p.Client, fault)
+		_, err := s.Get(t.Context(), "key")
+		requireRemote(t, dirty.ErrKeyNotFound, err)
+		require.NoError(t, s.Put(t.Context(), "key", 2))
+		got, err := client.StashGet[int](t.Context(), s, "key")
+		require.NoError(t, err)
+		assert.Equal(t, 2, got)
+	})
+}

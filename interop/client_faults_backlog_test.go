@@ -1,0 +1,99 @@
+package interop
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// An arbiter that does not run (SIGSTOP, or while it decodes a large message)
+// accepts no more connections than its backlog of 100 holds. A dial beyond that
+// gets EAGAIN at once, which Go calls a timeout; the client must not.
+
+// parallelCalls makes calls at one time, each with a value of its own, and
+// returns their errors when all are over.
+func parallelCalls(t *testing.T, c *client.Client, n int) (wait func() []error) {
+	t.Helper()
+	errs := make([]error, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			got, err := client.Call[int](t.Context(), c, app, "identity", i)
+			if err == nil && got != i {
+				err = errors.New("the answer of another call")
+			}
+			errs[i] = err
+		})
+	}
+	return func() []error {
+		group.Wait()
+		return errs
+	}
+}
+
+// TestClientFaultArbiterStopped: 150 parallel dials of an arbiter that is
+// stopped for a while all succeed when it runs again.
+func TestClientFaultArbiterStopped(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c := g.client(t, client.WithMaxConns(200), client.WithMaxDials(150), client.WithDialTimeout(20*time.Second))
+		arbiter := g.arbiterPID(t)
+		g.signal(t, arbiter, syscall.SIGSTOP)
+		wait := parallelCalls(t, c, 150)
+		until(t, "the backlog is full", func() bool {
+			s := c.Stats()
+			return s.InUse > 90 && s.Dialing > 30 && s.InUse+s.Dialing >= 150 && s.BacklogFull > 100
+		})
+		fault := g.signal(t, arbiter, syscall.SIGCONT)
+		for _, err := range wait() {
+			require.NoError(t, err)
+		}
+		recovered := time.Since(fault)
+		s := c.Stats()
+		assert.Zero(t, s.DialErrors)
+		assert.Zero(t, s.Closed.Timeout)
+		report(t, "SIGSTOP of the arbiter, 150 parallel dials, SIGCONT", seen(nil), recovered)
+	})
+}
+
+// TestClientFaultArbiterStaysStopped: some calls were sent, and time out; the
+// others found no place and say so, which is no timeout.
+func TestClientFaultArbiterStaysStopped(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c := g.client(t, client.WithMaxConns(200), client.WithMaxDials(150),
+			client.WithDialTimeout(1500*time.Millisecond), client.WithTimeout(3*time.Second))
+		arbiter := g.arbiterPID(t)
+		g.signal(t, arbiter, syscall.SIGSTOP)
+		begin := time.Now()
+		var sent, unsent error
+		n := 0
+		for _, err := range parallelCalls(t, c, 150)() {
+			require.Error(t, err)
+			if errors.Is(err, client.ErrTimeout) {
+				requireTimedOut(t, err)
+				sent = err
+				n++
+				continue
+			}
+			requireUnavailable(t, err)
+			require.ErrorIs(t, err, syscall.EAGAIN)
+			unsent = err
+		}
+		assert.Less(t, time.Since(begin), within)
+		assert.Greater(t, n, 90, "the backlog holds about 100")
+		require.Less(t, n, 150)
+		fault := g.signal(t, arbiter, syscall.SIGCONT)
+		recovered := back(t, c, fault)
+		requireServes(t, c)
+		report(t, "SIGSTOP of the arbiter, calls with a place in its backlog", seen(sent), recovered)
+		report(t, "SIGSTOP of the arbiter, dials beyond its backlog", seen(unsent), recovered)
+	})
+}

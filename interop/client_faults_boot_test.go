@@ -1,0 +1,83 @@
+package interop
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// TestClientFaultWorkerCannotStart: an app fails in its init. gunicorn starts
+// workers without end, hundreds in a second, loses the calls, and tells nobody;
+// the client can tell. That load is why one release has to do: the code is the
+// same in all.
+func TestClientFaultWorkerCannotStart(t *testing.T) {
+	t.Parallel()
+	eachOf(t, newest(), func(t *testing.T, p python) {
+		g := fresh(t, p, options{Apps: []string{app, "otherapps:Fussy"}})
+		c := g.client(t, client.WithTimeout(time.Second))
+		require.NoError(t, c.WaitReady(t.Context(), app, "otherapps:Fussy"))
+		refuse := filepath.Join(g.folder, "refuse")
+		require.NoError(t, os.WriteFile(refuse, nil, 0o600))
+		g.signal(t, g.workerPIDs(t)[0], syscall.SIGKILL)
+
+		until(t, "there are new workers", func() bool {
+			status, err := c.Status(t.Context())
+			require.NoError(t, err)
+			return len(status.Workers) > 0 && status.Workers[0].Age > 3 && status.Serving("") == 0
+		})
+		_, err := c.Execute(t.Context(), app, "hold", t.Name(), 0)
+		lost := requireLostOrWorkerError(t, err)
+		assert.Zero(t, g.events.count("begin "+t.Name()))
+
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		ready := c.WaitReady(ctx, app)
+		require.ErrorIs(t, ready, client.ErrUnavailable)
+		require.ErrorIs(t, ready, context.DeadlineExceeded)
+		assert.ErrorContains(t, ready, "crash")
+
+		require.NoError(t, os.Remove(refuse))
+		cured := time.Now()
+		recovered := back(t, c, cured)
+		require.NoError(t, c.WaitReady(t.Context(), app))
+		requireServes(t, c)
+		t.Logf("the call was lost: %v", lost)
+		report(t, "workers cannot start (back: after the app's init does not fail any more)", seen(err), recovered)
+	})
+}
+
+// TestClientFaultStartsAnew: gunicorn is gone for a while.
+func TestClientFaultStartsAnew(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c := g.client(t)
+		requireServes(t, c)
+		g.stopGracefully(t)
+		_, err := c.Execute(t.Context(), app, "pid")
+		requireUnavailable(t, err)
+		waiting := make(chan error, 1)
+		patient := g.client(t, client.WithWaitForServer(20*time.Second))
+		go func() {
+			_, err := patient.Execute(t.Context(), app, "pid")
+			waiting <- err
+		}()
+		until(t, "a call waits", func() bool { return patient.Stats().BacklogFull > 0 })
+		begin := time.Now()
+		g.start(t)
+		if err := <-waiting; err != nil {
+			// It may come before the first worker.
+			require.True(t, client.SafeToRetry(err), "%v", err)
+		}
+		recovered := back(t, c, begin)
+		requireServes(t, c)
+		report(t, "gunicorn is stopped and started (back: after its start)", seen(err), recovered)
+	})
+}

@@ -1,0 +1,83 @@
+package interop
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// pooled is a client whose pool has a connection that is older than a worker,
+// which inherited it, and others that are younger.
+//
+// When the arbiter dies by SIGKILL, the older one gets no EOF: the worker holds it.
+type pooled struct {
+	*client.Client
+	reused reusedTracer
+}
+
+// reusedTracer notes which calls got a kept connection.
+type reusedTracer struct {
+	mu    sync.Mutex
+	calls map[string]bool // by action
+}
+
+func (*reusedTracer) CallStart(ctx context.Context, _ client.Operation) context.Context  { return ctx }
+func (*reusedTracer) CallEnd(_ context.Context, _ client.Operation, _ client.CallResult) {}
+
+func (r *reusedTracer) AcquireDone(_ context.Context, op client.Operation, a client.AcquireResult) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls == nil {
+		r.calls = map[string]bool{}
+	}
+	r.calls[op.Action] = a.Reused
+}
+
+func (r *reusedTracer) of(action string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls[action]
+}
+
+// newPooled needs a server with two workers or more.
+func newPooled(t *testing.T, g *gunicorn, opts ...client.Option) *pooled {
+	t.Helper()
+	p := &pooled{}
+	p.Client = g.client(t, append(opts, client.WithTracer(&p.reused))...)
+	workers := g.awaitWorkers(t, g.Workers)
+	requireServes(t, p.Client)
+	g.signal(t, workers[0], syscall.SIGKILL)
+	until(t, "there is a new worker", func() bool { // by questions that keep the connection from being idle
+		status, err := p.Status(t.Context())
+		require.NoError(t, err)
+		return status.Serving(app) == g.Workers && status.Workers[0].PID != workers[0]
+	})
+	require.Equal(t, uint64(1), p.Stats().Dials, "the connection that is older")
+	return p
+}
+
+// fill makes n idle connections more.
+func (p *pooled) fill(t *testing.T, n int) {
+	t.Helper()
+	var group sync.WaitGroup
+	streams := make([]*client.Stream, 1+n)
+	for i := range streams {
+		s, err := p.OpenStream(t.Context(), app, "count", 1)
+		require.NoError(t, err)
+		streams[i] = s
+	}
+	for _, s := range streams {
+		group.Go(func() {
+			_, err := collect(s.All())
+			assert.NoError(t, err)
+		})
+	}
+	group.Wait()
+	require.Equal(t, 1+n, p.Stats().Idle)
+}

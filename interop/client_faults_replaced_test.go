@@ -1,0 +1,122 @@
+package interop
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// requireOutcomeUnknown checks what a call may see whose arbiter died.
+func requireOutcomeUnknown(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, client.ErrOutcomeUnknown)
+	requireOp(t, err, client.StageRead, true)
+	require.False(t, client.SafeToRetry(err))
+}
+
+// requireRecovered checks that calls are answered again once all workers have
+// booted. Before that the arbiter routes some to those that do not listen yet.
+func (g *gunicorn) requireRecovered(t *testing.T, c *client.Client) {
+	t.Helper()
+	g.awaitWorkers(t, g.Workers)
+	requireServes(t, c)
+}
+
+// terminate stops an arbiter and waits until it has ended.
+func (g *gunicorn) terminate(t *testing.T, arbiter int) (fault time.Time) {
+	t.Helper()
+	fault = g.signal(t, arbiter, syscall.SIGTERM)
+	until(t, "the arbiter has ended", func() bool { return errors.Is(syscall.Kill(arbiter, 0), syscall.ESRCH) })
+	return fault
+}
+
+// drains reports whether this Python waits for open connections at the end.
+func (p python) drains() bool { return p.version >= "3.12" }
+
+// callUntilAnswered makes calls, one after the other, until the successor of
+// this arbiter answers, as long as patience lasts. It returns what was seen, each
+// once, and how long after the fault the answer came.
+func callUntilAnswered(t *testing.T, c *client.Client, arbiter int, fault time.Time, patience time.Duration) (sees string, recovered time.Duration, ok bool) {
+	t.Helper()
+	var seens []string
+	for begin := time.Now(); time.Since(begin) < patience; {
+		answered, err := client.Call[int](t.Context(), c, app, "parent")
+		if err == nil {
+			if answered == arbiter {
+				continue
+			}
+			recovered, ok = time.Since(fault), true
+			break
+		}
+		requireMayHappen(t, err)
+		if text := seen(err); !slices.Contains(seens, text) {
+			seens = append(seens, text)
+		}
+		time.Sleep(2 * time.Millisecond) // callers should wait longer
+	}
+	if seens == nil {
+		seens = []string{seen(nil)}
+	}
+	return strings.Join(seens, ", "), recovered, ok
+}
+
+// requireMayHappen checks what calls see that are made while an arbiter is
+// replaced.
+func requireMayHappen(t *testing.T, err error) {
+	t.Helper()
+	var remote *dirty.RemoteError
+	switch {
+	case errors.Is(err, client.ErrUnavailable):
+		requireUnavailable(t, err)
+	case errors.As(err, &remote): // the new one has no workers yet, or they do not listen
+		require.True(t, client.SafeToRetry(err), "nothing ran: %v", err)
+	default: // the call was sent before the old one died
+		requireOutcomeUnknown(t, err)
+	}
+}
+
+// requireUnavailable checks what a call sees that found no arbiter.
+func requireUnavailable(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, client.ErrUnavailable)
+	require.NotErrorIs(t, err, client.ErrOutcomeUnknown)
+	requireOp(t, err, client.StageDial, false)
+	require.True(t, client.SafeToRetry(err))
+	var op *client.OpError
+	require.ErrorAs(t, err, &op)
+	require.False(t, op.Timeout(), "%v", err)
+}
+
+// callOnce makes one call to an arbiter that is just replaced. It may meet a new
+// one whose worker does not listen yet.
+func callOnce(t *testing.T, c *client.Client, fault time.Time) (recovered time.Duration, err error) {
+	t.Helper()
+	got, err := client.Call[int](t.Context(), c, app, "identity", 1)
+	recovered = time.Since(fault)
+	if err != nil {
+		requireMayHappen(t, err)
+		require.NotErrorIs(t, err, client.ErrUnavailable)
+		return back(t, c, fault), err
+	}
+	require.Equal(t, 1, got)
+	return recovered, nil
+}
+
+// after says when something was seen, roughly.
+func after(d time.Duration) string {
+	switch {
+	case d < 200*time.Millisecond:
+		return "at once"
+	case d < 1500*time.Millisecond:
+		return "within 1.5 s"
+	}
+	return "after more than 1.5 s"
+}

@@ -1,0 +1,96 @@
+package interop
+
+import (
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// TestClientFaultShutdown: a full stop of gunicorn while a client has idle
+// connections. From Python 3.12 on the arbiter waits for them, as long as
+// graceful_timeout allows, and is killed then; the client closes them after its
+// idle time. Compared are a stop without a client, with one, with a connection
+// that is kept open, and with callers, each of a server of its own.
+func TestClientFaultShutdown(t *testing.T) {
+	t.Parallel()
+	const grace = 8 // longer than it takes with a client
+	eachPython(t, func(t *testing.T, p python) {
+		var without, with, kept, busy time.Duration
+		var group sync.WaitGroup
+		stop := func(took *time.Duration, connect func(g *gunicorn)) {
+			g := fresh(t, p, options{Grace: grace})
+			connect(g)
+			group.Go(func() { *took = g.stopGracefully(t) })
+		}
+		stop(&without, func(*gunicorn) {})
+		stop(&kept, func(g *gunicorn) {
+			g.dial(t)             // it has asked nothing, so the arbiter does not look whether it is to stop
+			g.dial(t).call("pid") // and has accepted both
+		})
+		var c *client.Client
+		stop(&with, func(g *gunicorn) {
+			c = g.client(t)
+			streams := make([]*client.Stream, 4)
+			for i := range streams {
+				s, err := c.OpenStream(t.Context(), app, "count", 1)
+				require.NoError(t, err)
+				streams[i] = s
+			}
+			for _, s := range streams {
+				_, err := collect(s.All())
+				require.NoError(t, err)
+			}
+			require.Equal(t, 4, c.Stats().Idle)
+		})
+		stop(&busy, func(g *gunicorn) {
+			c := g.client(t, client.WithTimeout(lostAfter))
+			requireServes(t, c)
+			for range 2 {
+				group.Go(func() {
+					for {
+						select {
+						case <-g.exited:
+							return
+						default:
+							_, _ = c.Execute(t.Context(), app, "sleep", 0.01) // anything may happen
+						}
+					}
+				})
+			}
+		})
+		group.Wait()
+		const margin = 2 * time.Second // gunicorn looks once in a second
+		assert.Less(t, with, without+client.DefaultIdleTime+margin)
+		assert.Less(t, max(kept, busy), grace*time.Second+margin)
+		if p.drains() {
+			assert.Greater(t, kept, grace*time.Second-margin, "what the client spares gunicorn")
+		}
+		_, err := c.Execute(t.Context(), app, "pid")
+		requireUnavailable(t, err)
+		for how, took := range map[string]time.Duration{
+			"without a client": without, "while the client has idle connections": with, "while somebody keeps an idle connection": kept,
+			"while two callers call": busy,
+		} {
+			report(t, "full stop of gunicorn "+how+" (back: its end)", seen(err), took)
+		}
+	})
+}
+
+// stopGracefully stops the master and returns how long it takes to end.
+func (g *gunicorn) stopGracefully(t *testing.T) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	assert.NoError(t, g.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-g.exited:
+	case <-time.After(20 * time.Second):
+		assert.Fail(t, "gunicorn does not stop")
+	}
+	return time.Since(begin)
+}

@@ -1,0 +1,115 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// report notes what a caller saw of a fault, and how soon service was back.
+// faults.py makes the table in docs/FAULTS.md of it.
+func report(t *testing.T, fault, sees string, back time.Duration) {
+	t.Helper()
+	t.Logf("FAULT %s: sees %s; back after %d ms", fault, sees, back.Milliseconds())
+}
+
+// seen says in the same words what callers see: how an error is matched, what
+// gunicorn told without what differs each time, and whether the call can be made
+// again.
+func seen(err error) string {
+	if err == nil {
+		return "the answer"
+	}
+	var names []string
+	for _, known := range []struct {
+		err  error
+		name string
+	}{
+		{client.ErrTimeout, "ErrTimeout"}, {client.ErrUnavailable, "ErrUnavailable"},
+		{client.ErrIDMismatch, "ErrIDMismatch"}, {client.ErrPoolTimeout, "ErrPoolTimeout"},
+		{client.ErrUnsupportedPeer, "ErrUnsupportedPeer"}, {client.ErrOutcomeUnknown, "ErrOutcomeUnknown"},
+		{dirty.ErrTimeout, "dirty.ErrTimeout"}, {dirty.ErrWorker, "dirty.ErrWorker"}, {dirty.ErrNoWorkers, "dirty.ErrNoWorkers"},
+		{dirty.ErrApp, "dirty.ErrApp"},
+		{io.ErrUnexpectedEOF, "EOF"}, {syscall.EAGAIN, "EAGAIN"}, {syscall.ECONNREFUSED, "ECONNREFUSED"},
+		{syscall.ECONNRESET, "ECONNRESET"}, {syscall.EPIPE, "EPIPE"}, {os.ErrNotExist, "ENOENT"},
+	} {
+		if errors.Is(err, known.err) {
+			names = append(names, known.name)
+		}
+	}
+	text := strings.Join(names, " + ")
+	if remote := (*dirty.RemoteError)(nil); errors.As(err, &remote) {
+		message := strings.TrimPrefix(remote.Message, "Worker communication failed: ")
+		text += fmt.Sprintf(" %q", varying.ReplaceAllString(message, "N"))
+	} else if text == "" || strings.Contains(err.Error(), "dead") {
+		text += fmt.Sprintf(" %q", varying.ReplaceAllString(errors.Unwrap(err).Error(), "N"))
+	}
+	if client.SafeToRetry(err) {
+		return text + " [safe to retry]"
+	}
+	return text + " [not safe to retry]"
+}
+
+// varying is what differs from one message to the next.
+var varying = regexp.MustCompile(`/tmp/\S+|\b\d{3,}\b`)
+
+// back waits until a call that began after the fault is answered, and returns
+// how long that was after the fault. Gunicorn loses calls while it recovers, so
+// calls begin all the time, whatever becomes of those before.
+func back(t *testing.T, c *client.Client, fault time.Time) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer awaitCalm(t, c)
+	defer cancel() // the calls that are lost
+	answered := make(chan time.Time, 1)
+	last := errors.New("none was answered")
+	failed := make(chan error, 1)
+	begin := time.NewTicker(20 * time.Millisecond)
+	defer begin.Stop()
+	timeout := time.After(25 * time.Second)
+	for {
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, time.Second) // they must not take all connections
+			defer cancel()
+			got, err := client.Call[int](ctx, c, app, "identity", 17)
+			switch {
+			case err == nil && got == 17:
+				select {
+				case answered <- time.Now():
+				default:
+				}
+			case err == nil:
+				err = fmt.Errorf("a wrong answer: %d", got)
+				fallthrough
+			default:
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		}()
+		select {
+		case at := <-answered:
+			return at.Sub(fault)
+		case err := <-failed:
+			require.NotContains(t, err.Error(), "a wrong answer")
+			last = err
+			<-begin.C
+		case <-begin.C:
+		case <-timeout:
+			require.FailNow(t, "service does not come back", "%v", last)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package interop
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// lostAfter bounds calls whose worker dies. gunicorn loses some of these (up
+// to half on Python 3.12 and later): no answer ever comes, and the client's own
+// bound is what ends them. So each test here accepts that, or gunicorn's error.
+const lostAfter = 2 * time.Second
+
+// requireLostOrWorkerError checks what a call may see whose worker died after
+// the request was sent, and returns whether it was lost.
+func requireLostOrWorkerError(t *testing.T, err error) (lost bool) {
+	t.Helper()
+	if errors.Is(err, client.ErrTimeout) {
+		requireTimedOut(t, err)
+		return true
+	}
+	requireRemote(t, dirty.ErrWorker, err)
+	return false
+}
+
+// TestClientFaultBusyWorkerKilled: kill -9 while an action runs.
+func TestClientFaultBusyWorkerKilled(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c := g.client(t, client.WithTimeout(lostAfter))
+		requireServes(t, c)
+		worker := g.workerPIDs(t)[0]
+		done := g.hold(t.Context(), c, t.Name(), 60)
+		g.events.await(t, "begin "+t.Name())
+		fault := g.signal(t, worker, syscall.SIGKILL)
+		recovered := back(t, g.client(t), fault)
+		err := <-done
+		requireLostOrWorkerError(t, err)
+		assert.False(t, client.SafeToRetry(err), "the action had begun")
+		assert.Less(t, recovered, within)
+		requireServes(t, c)
+		report(t, "kill -9 of a busy worker", seen(err), recovered)
+	})
+}
+
+// TestClientFaultIdleWorkerKilled: what the first call after kill -9 of an idle
+// worker sees, which may meet the dying worker.
+func TestClientFaultIdleWorkerKilled(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c := g.client(t, client.WithTimeout(lostAfter))
+		requireServes(t, c)
+		worker := g.workerPIDs(t)[0]
+		fault := g.signal(t, worker, syscall.SIGKILL)
+		done := g.hold(t.Context(), c, t.Name(), 0)
+		recovered := back(t, g.client(t), fault)
+		err := <-done
+		if err != nil && !requireLostOrWorkerError(t, err) && client.SafeToRetry(err) {
+			assert.Zero(t, g.events.count("begin "+t.Name()), "it is safe to retry: %v", err)
+		}
+		assert.Less(t, recovered, within)
+		requireServes(t, c)
+		report(t, "kill -9 of an idle worker, the next call", seen(err), recovered)
+	})
+}
+
+// TestClientFaultQueued: calls that wait in the arbiter for a worker that is
+// killed.
+func TestClientFaultQueued(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c := g.client(t, client.WithTimeout(lostAfter))
+		requireServes(t, c)
+		worker := g.workerPIDs(t)[0]
+		first := g.hold(t.Context(), c, t.Name()+"/first", 60)
+		g.events.await(t, "begin "+t.Name()+"/first")
+		queued := g.hold(t.Context(), c, t.Name()+"/queued", 0)
+		until(t, "both calls have connections", func() bool { return c.Stats().InUse == 2 })
+		require.NoError(t, c.Ping(t.Context())) // the arbiter has read the second by now, most likely
+		fault := g.signal(t, worker, syscall.SIGKILL)
+		recovered := back(t, g.client(t), fault)
+		requireLostOrWorkerError(t, <-first)
+		err := <-queued
+		if err != nil && !requireLostOrWorkerError(t, err) && client.SafeToRetry(err) { // nil: it came late
+			assert.Zero(t, g.events.count("begin "+t.Name()+"/queued"), "it is safe to retry: %v", err)
+		}
+		requireServes(t, c)
+		report(t, "kill -9 of a busy worker, a call queued behind it", seen(err), recovered)
+	})
+}
+
+// TestClientFaultMidStream: kill -9 between chunks. The stream never ends as if
+// it were complete.
+func TestClientFaultMidStream(t *testing.T) {
+	t.Parallel()
+	for action, name := range map[string]string{"ticks": "sync", "ticks_async": "async"} {
+		t.Run(name, func(t *testing.T) {
+			eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+				c := g.client(t, client.WithTimeout(lostAfter), client.WithStreamTimeout(lostAfter))
+				requireServes(t, c)
+				worker := g.workerPIDs(t)[0]
+				var fault time.Time
+				var recovered time.Duration
+				var err error
+				want := 0
+				for tick, e := range client.StreamOf[int](t.Context(), c, app, action, t.Name(), 0.002) {
+					if err = e; err != nil {
+						break
+					}
+					require.Equal(t, want, tick)
+					want++
+					if tick == 3 {
+						fault = g.signal(t, worker, syscall.SIGKILL)
+						recovered = back(t, g.client(t), fault)
+					}
+				}
+				require.Error(t, err, "the stream ended")
+				requireLostOrWorkerError(t, err)
+				assert.False(t, client.SafeToRetry(err))
+				assert.Less(t, recovered, within)
+				requireServes(t, c)
+				report(t, "kill -9 of a worker between chunks", seen(err), recovered)
+			})
+		})
+	}
+}
+
+// TestClientFaultWorkerStopped: a worker that does not run at all (SIGSTOP) is
+// killed by gunicorn once its heart has not beaten for dirty_timeout.
+func TestClientFaultWorkerStopped(t *testing.T) {
+	t.Parallel()
+	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
+		const bound = 8 * time.Second
+		c := g.client(t, client.WithTimeout(bound))
+		requireServes(t, c)
+		worker := g.workerPIDs(t)[0]
+		fault := g.signal(t, worker, syscall.SIGSTOP)
+		done := g.hold(t.Context(), c, t.Name(), 0)
+		recovered := back(t, g.client(t), fault)
+		err := <-done
+		require.Error(t, err)
+		if !errors.Is(err, client.ErrTimeout) {
+			require.True(t, errors.Is(err, dirty.ErrTimeout) || errors.Is(err, dirty.ErrWorker), "%v", err)
+		}
+		requireServes(t, c)
+		report(t, "SIGSTOP of a worker (dirty_timeout 2 s)", seen(err), recovered)
+	})
+}

@@ -1,0 +1,141 @@
+package interop
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/client"
+)
+
+func TestClientStatus(t *testing.T) {
+	eachFresh(t, options{Workers: 2, Timeout: hasty}, func(t *testing.T, g *gunicorn) {
+		c, ctx := g.client(t), t.Context()
+		pids := g.awaitWorkers(t, 2)
+		require.NoError(t, c.Ping(ctx))
+		status, err := c.Status(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, g.arbiterPID(t), status.ArbiterPID)
+		assert.Equal(t, []string{app}, status.Apps)
+		require.Len(t, status.Workers, 2)
+		for i, w := range status.Workers {
+			assert.Equal(t, pids[i], w.PID)
+			assert.Equal(t, i+1, w.Age)
+			assert.Equal(t, []string{app}, w.Apps)
+			assert.True(t, w.Booted, "gunicorn's own field is false")
+			assert.GreaterOrEqual(t, w.HeartbeatAge, time.Duration(0))
+			assert.Less(t, w.HeartbeatAge, hasty*time.Second)
+		}
+		assert.Equal(t, 2, status.Serving(app))
+		assert.Equal(t, 2, status.Serving(""))
+		assert.Zero(t, status.Serving("nowhere:App"))
+
+		// The arbiter answers while all workers are busy, and their hearts beat on.
+		for range 2 {
+			go func() { _, _ = c.Execute(ctx, app, "hold", t.Name(), 1.2) }()
+		}
+		g.events.awaitCount(t, "begin "+t.Name(), 2)
+		begin := time.Now()
+		require.NoError(t, c.Ping(ctx))
+		assert.Less(t, time.Since(begin), time.Second)
+		until(t, "the hearts beat again", func() bool {
+			status, err = c.Status(ctx)
+			require.NoError(t, err)
+			return status.Workers[0].HeartbeatAge < 500*time.Millisecond && status.Serving(app) == 2
+		})
+		g.events.awaitCount(t, "end "+t.Name(), 2)
+	})
+}
+
+func TestClientManage(t *testing.T) {
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c, ctx := g.client(t), t.Context()
+		scaled, err := c.AddWorkers(ctx, 3)
+		require.NoError(t, err)
+		assert.Equal(t, client.Scaled{Requested: 3, Changed: 3, Total: 4, Target: 4}, *scaled)
+		g.awaitWorkers(t, 4)
+
+		scaled, err = c.RemoveWorkers(ctx, 2)
+		require.NoError(t, err)
+		assert.Equal(t, 2, scaled.Requested)
+		assert.Equal(t, 2, scaled.Changed)
+		assert.Equal(t, 2, scaled.Target)
+
+		for _, n := range []int{0, -1, client.MaxScale + 1} {
+			_, err = c.AddWorkers(ctx, n)
+			require.ErrorIs(t, err, client.ErrInvalidArgument)
+			requireOp(t, err, client.StagePrepare, false)
+			_, err = c.RemoveWorkers(ctx, n)
+			require.ErrorIs(t, err, client.ErrInvalidArgument)
+		}
+		status, err := c.Status(ctx)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, len(status.Workers), 2)
+	})
+}
+
+// TestClientManageLimits: what is asked for and what is done differ. The
+// deadline grows with the number of workers, each of which takes gunicorn 0.1 s.
+func TestClientManageLimits(t *testing.T) {
+	eachFresh(t, options{Apps: []string{app + ":1"}}, func(t *testing.T, g *gunicorn) {
+		c, ctx := g.client(t, client.WithTimeout(500*time.Millisecond)), t.Context()
+		scaled, err := c.AddWorkers(ctx, 2)
+		require.NoError(t, err)
+		assert.Zero(t, scaled.Changed)
+		assert.NotEmpty(t, scaled.Reason)
+		scaled, err = c.RemoveWorkers(ctx, 5)
+		require.NoError(t, err)
+		assert.Zero(t, scaled.Changed, "the last one stays")
+	})
+	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+		c, ctx := g.client(t, client.WithTimeout(500*time.Millisecond)), t.Context()
+		scaled, err := c.AddWorkers(ctx, 7) // 0.7 s
+		require.NoError(t, err)
+		assert.Equal(t, 7, scaled.Changed)
+	})
+}
+
+// TestClientWaitReady: from before the server is there until each app serves.
+// Once all workers have booted, whoever has waited can call. Before that the
+// arbiter routes some calls to workers that do not listen yet.
+func TestClientWaitReady(t *testing.T) {
+	const slow = "otherapps:Slow"
+	eachPython(t, func(t *testing.T, p python) {
+		g := newGunicorn(t, p, options{Workers: 2, Apps: []string{app, slow + ":1"}, NotReady: true})
+		t.Cleanup(g.stop)
+		c, ctx := g.client(t), t.Context()
+		wait := func(apps ...string) chan error {
+			done := make(chan error, 1)
+			go func() { done <- c.WaitReady(ctx, apps...) }()
+			return done
+		}
+		short := g.client(t, client.WithTimeout(200*time.Millisecond))
+		err := short.WaitReady(ctx)
+		require.ErrorIs(t, err, client.ErrUnavailable)
+		require.ErrorIs(t, err, client.ErrTimeout)
+		require.ErrorIs(t, err, os.ErrNotExist)
+
+		any, both := wait(), wait(app, slow)
+		g.start(t)
+		require.NoError(t, <-any)
+		require.NoError(t, c.WaitReady(ctx, app))
+		err = short.WaitReady(ctx, app, slow)
+		require.ErrorIs(t, err, client.ErrUnavailable)
+		require.ErrorIs(t, err, client.ErrTimeout)
+		assert.ErrorContains(t, err, slow)
+		status, err := c.Status(ctx)
+		require.NoError(t, err)
+		assert.Zero(t, status.Serving(slow))
+		assert.Equal(t, 1, status.Serving(app))
+
+		require.NoError(t, os.WriteFile(filepath.Join(g.folder, "go"), nil, 0o600))
+		require.NoError(t, <-both)
+		got, err := c.Execute(ctx, slow, "identity", "at once")
+		require.NoError(t, err)
+		assert.Equal(t, "at once", got)
+	})
+}

@@ -1,0 +1,79 @@
+package interop
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// client returns a client of this server. After its end it must hold nothing.
+func (g *gunicorn) client(t testing.TB, opts ...client.Option) *client.Client {
+	t.Helper()
+	c, err := client.New(append([]client.Option{client.WithSocket(g.socket)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, c.Close())
+		awaitCalm(t, c)
+		assert.Zero(t, c.Stats().Idle)
+	})
+	return c
+}
+
+// hold makes a call in the background that takes so many seconds, and tells when
+// it begins and ends.
+func (g *gunicorn) hold(ctx context.Context, c *client.Client, token string, seconds float64) chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Execute(ctx, app, "hold", token, seconds)
+		done <- err
+	}()
+	return done
+}
+
+// awaitCalm waits until no call has a connection or waits for one.
+func awaitCalm(t testing.TB, c *client.Client) {
+	t.Helper()
+	until(t, "the client is calm", func() bool {
+		s := c.Stats()
+		return s.InUse+s.Dialing+s.Closing+s.Waiting == 0
+	})
+}
+
+// requireServes checks that calls are answered, each by its own reply.
+func requireServes(t *testing.T, c *client.Client) {
+	t.Helper()
+	for i := range 20 {
+		got, err := client.Call[int](t.Context(), c, app, "identity", i)
+		require.NoError(t, err)
+		require.Equal(t, i, got)
+	}
+}
+
+// requireOp checks that err is the failure of a call at a stage.
+func requireOp(t *testing.T, err error, stage client.Stage, sent bool) {
+	t.Helper()
+	var op *client.OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, stage, op.Stage, "%v", err)
+	require.Equal(t, sent, op.Sent, "%v", err)
+}
+
+// requireRemote checks that err is what the peer answered.
+func requireRemote(t *testing.T, kind, err error) *dirty.RemoteError {
+	t.Helper()
+	requireKind(t, kind, err)
+	requireOp(t, err, client.StageRead, true)
+	require.NotErrorIs(t, err, client.ErrOutcomeUnknown)
+	var remote *dirty.RemoteError
+	require.ErrorAs(t, err, &remote)
+	return remote
+}
+
+// within bounds what should come at once, but may be slow on a busy machine.
+const within = 10 * time.Second

@@ -1,0 +1,84 @@
+package interop
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// until polls for what no event tells.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	begin := time.Now()
+	for !is() {
+		require.Less(t, time.Since(begin), 20*time.Second, "waiting until %s", what)
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// pidFile is where gunicorn writes the id of the arbiter.
+func (g *gunicorn) pidFile() string {
+	return filepath.Join(g.folder, "gunicorn-dirty-"+filepath.Base(g.folder)+".pid")
+}
+
+func (g *gunicorn) arbiterPID(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile(g.pidFile())
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+	return pid
+}
+
+// workerPIDs are those of booted workers, oldest first. It asks on a connection
+// of its own that does not last: workers that fork later inherit what is open.
+func (g *gunicorn) workerPIDs(t *testing.T) []int {
+	t.Helper()
+	p := g.dial(t)
+	defer p.Close()
+	var pids []int
+	for _, w := range p.status()["workers"].([]any) {
+		worker := w.(map[string]any)
+		if beat, ok := worker["last_heartbeat"].(float64); ok && beat >= 0 {
+			pids = append(pids, int(worker["pid"].(int64)))
+		}
+	}
+	return pids
+}
+
+// awaitWorkers waits until there are n booted workers, and none of these.
+func (g *gunicorn) awaitWorkers(t *testing.T, n int, gone ...int) []int {
+	t.Helper()
+	var pids []int
+	until(t, "there are new workers", func() bool {
+		pids = g.workerPIDs(t)
+		return len(pids) == n && !slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(gone, pid) })
+	})
+	return pids
+}
+
+// signal sends a signal to a process of this server, and returns when.
+func (g *gunicorn) signal(t *testing.T, pid int, s syscall.Signal) time.Time {
+	t.Helper()
+	require.Contains(t, g.processes(), pid)
+	now := time.Now()
+	require.NoError(t, syscall.Kill(pid, s))
+	return now
+}
+
+// put stores a value in the stash as it is, which the client may refuse to do.
+func (g *gunicorn) put(t *testing.T, table string, key, value any) {
+	t.Helper()
+	p := g.dial(t)
+	defer p.Close()
+	p.stash(dirty.StashPut, table, key, value, "")
+}
