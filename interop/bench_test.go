@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
+	goserver "github.com/gunicorn-go/dirty/server"
 )
 
 // BenchmarkClient compares our client with gunicorn's own, and with the floor,
@@ -33,7 +36,7 @@ func BenchmarkClient(b *testing.B) {
 	p := pythons[len(pythons)-1]
 	g := server(b, p)
 	c := g.client(b)
-	python := startPython(b, p, g)
+	python := startPython(b, p, g.address())
 	for _, bench := range []struct {
 		what  string
 		count int
@@ -61,6 +64,69 @@ func BenchmarkClient(b *testing.B) {
 			b.ReportMetric(median(ours)/median(theirs), "ours/python")
 		})
 	}
+}
+
+// BenchmarkServer is how many calls a second gunicorn's own client makes to our
+// server, and to a real arbiter with as many workers as there are processes that
+// call, in turns:
+//
+//	DIRTY_INTEROP=require go test -run '^$' -bench Server -benchtime 10x ./interop
+func BenchmarkServer(b *testing.B) {
+	const processes, calls = 2, 2000
+	p := pythons[len(pythons)-1]
+	real := fresh(b, p, options{Workers: processes})
+	until(b, "all workers have booted", func() bool {
+		status, err := real.client(b).Status(b.Context())
+		return err == nil && status.Serving(app) == processes
+	})
+	mux := goserver.NewMux()
+	mux.Handle(app, "identity", goserver.Func(func(_ context.Context, v any) (any, error) { return v, nil }))
+	ours := dirtyServer(b, mux)
+
+	callers := func(path string) []*pythonBench {
+		started := make([]*pythonBench, processes)
+		for i := range started {
+			started[i] = startPython(b, p, path)
+		}
+		return started
+	}
+	toOurs, toReal := callers(ours), callers(real.address())
+	rate := func(callers []*pythonBench) float64 {
+		begin := time.Now()
+		var group sync.WaitGroup
+		for _, c := range callers {
+			group.Go(func() { c.run(b, "call", calls) })
+		}
+		group.Wait()
+		return processes * calls / time.Since(begin).Seconds()
+	}
+	var us, them []float64
+	for b.Loop() {
+		them = append(them, rate(toReal))
+		us = append(us, rate(toOurs))
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(us), "calls/s")
+	b.ReportMetric(median(them), "arbiter-calls/s")
+	b.ReportMetric(median(us)/median(them), "ours/arbiter")
+}
+
+// dirtyServer starts our server on a socket of its own.
+func dirtyServer(b *testing.B, h goserver.Handler) (path string) {
+	folder, err := os.MkdirTemp("/tmp", "gd")
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = os.RemoveAll(folder) })
+	path = filepath.Join(folder, "s")
+	l, err := goserver.Listen(path, 0)
+	require.NoError(b, err)
+	s := &goserver.Server{Handler: h}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	b.Cleanup(func() {
+		require.NoError(b, s.Close())
+		require.ErrorIs(b, <-done, goserver.ErrServerClosed)
+	})
+	return path
 }
 
 func median(v []float64) float64 {
@@ -142,8 +208,8 @@ type pythonBench struct {
 	out *bufio.Reader
 }
 
-func startPython(b *testing.B, p python, g *gunicorn) *pythonBench {
-	cmd := exec.Command(p.path, "-B", "bench.py", g.address(), app)
+func startPython(b *testing.B, p python, socket string) *pythonBench {
+	cmd := exec.Command(p.path, "-B", "bench.py", socket, app)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(b, err)
