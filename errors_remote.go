@@ -183,10 +183,12 @@ func typeOf(err error) string {
 			return k.name
 		}
 	}
+	var marshal *MarshalError
 	var protocol *ProtocolError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "DirtyTimeoutError"
+	case errors.As(err, &marshal): // the app's result, whatever its own encoding says
 	case errors.As(err, &protocol):
 		return "DirtyProtocolError"
 	}

@@ -134,12 +134,15 @@ func TestRemoteErrorDetails(t *testing.T) {
 
 func TestNewErrorReply(t *testing.T) {
 	remote := &dirty.RemoteError{Type: "Custom", Message: "m", Details: map[string]any{"a": int64(1)}}
+	_, broken := dirty.Marshal(dirty.RawValue{7}) // a MarshalError around a ProtocolError
+	require.Error(t, broken)
 	for _, tt := range []struct {
 		name         string
 		err          error
 		typ, message string
 	}{
 		{"nil", nil, "DirtyError", "Unknown error"},
+		{"a result that has no encoding", broken, "DirtyAppError", broken.Error()},
 		{"typed nil", (*dirty.RemoteError)(nil), "DirtyError", "Unknown error"},
 		{"wrapped typed nil", fmt.Errorf("x: %w", (*dirty.RemoteError)(nil)), "DirtyError", "Unknown error"},
 		{"RemoteError", remote, "Custom", "m"},
