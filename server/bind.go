@@ -126,7 +126,7 @@ func (b *binder) bind(r *dirty.Request, arg reflect.Value) error {
 		return bindSingle(r, arg)
 	}
 	if got, most := len(r.Args), len(b.fields); got > most {
-		return misuse(r, "takes %s, but got %d", countOf(most, "at most ", "positional argument"), got)
+		return misuse(r, "takes %s, but got %d", atMost(most), got)
 	}
 	for i, v := range r.Args {
 		if err := b.fields[i].set(r, arg, v); err != nil {
@@ -186,8 +186,12 @@ func bindSingle(r *dirty.Request, arg reflect.Value) error {
 	if kws := keywords(r); len(kws) > 0 {
 		return misuse(r, "takes no keyword arguments, but got '%s'", kws[0].Key)
 	}
-	if got := len(r.Args); got != 1 {
-		return misuse(r, "takes 1 positional argument, but got %s", countOf(got, "", ""))
+	switch got := len(r.Args); got {
+	case 0:
+		return misuse(r, "takes 1 positional argument, but got none")
+	case 1:
+	default:
+		return misuse(r, "takes 1 positional argument, but got %d", got)
 	}
 	if err := assign(arg, r.Args[0]); err != nil {
 		return misuse(r, "cannot take its argument: %s", reason(err))
@@ -255,17 +259,13 @@ func misuse(r *dirty.Request, format string, args ...any) error {
 	return appError(r, r.Action+"() "+fmt.Sprintf(format, args...))
 }
 
-// countOf says how many of something there are, with "no" for none.
-func countOf(n int, most, what string) string {
-	switch {
-	case n == 0 && what == "":
-		return "none"
-	case n == 0:
-		return "no " + what + "s"
-	case what == "":
-		return fmt.Sprint(n)
-	case n == 1:
-		return most + "1 " + what
+// atMost says how many positional arguments a call may have.
+func atMost(n int) string {
+	switch n {
+	case 0:
+		return "no positional arguments"
+	case 1:
+		return "at most 1 positional argument"
 	}
-	return fmt.Sprintf("%s%d %ss", most, n, what)
+	return fmt.Sprintf("at most %d positional arguments", n)
 }

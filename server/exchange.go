@@ -74,13 +74,13 @@ func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
 	w.request = r
 	counts := &c.server.counts
 	counts.requests.Add(1)
-	if err := c.server.enter(w.ctx); err != nil {
+	if err := c.server.queue.enter(w.ctx); err != nil {
 		return err
 	}
 	counts.running.Add(1)
 	defer func() {
 		counts.running.Add(-1)
-		c.server.leave()
+		c.server.queue.leave()
 	}()
 	return c.cfg.handler.ServeDirty(w.ctx, w, r)
 }

@@ -25,6 +25,10 @@ func TestMux(t *testing.T) {
 	mux.HandleApp("a:A", named("a rest"))
 	mux.HandleApp("c:C", named("c rest"))
 	assert.Equal(t, []string{"b:B", "a:A", "c:C"}, mux.Apps())
+	assert.NotNil(t, mux.Handler("b:B", "do"))
+	assert.NotNil(t, mux.Handler("a:A", "other"))
+	assert.Nil(t, mux.Handler("b:B", "other"))
+	assert.Nil(t, mux.Handler("d:D", "do"))
 	c := connect(t, &server.Server{Handler: mux})
 	for _, test := range []struct{ app, action, want string }{
 		{"b:B", "do", "b do"},

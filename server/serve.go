@@ -89,9 +89,10 @@ func (s *Server) accept(nc net.Conn) {
 }
 
 // ServeConn serves one connection, of whatever kind, until the client has
-// left, which is nil, and closes it. Other errors are a fault of the client, the
-// cause of ctx, [ErrServerClosed] and [ErrTooManyConns]. The handlers' contexts are
-// made from ctx. It serves also without Serve: a server may have no listener.
+// left, which is nil, and closes it. Other errors say that the connection was not
+// wanted ([ErrTooManyConns]), a fault of the client, the cause of ctx, or
+// [ErrServerClosed]. The handlers' contexts are made from ctx. It serves also
+// without Serve: a server may have no listener.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
 	if err := s.setUp(); err != nil {
 		_ = nc.Close()

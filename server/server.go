@@ -98,12 +98,11 @@ type Server struct {
 	cfg    config
 	cfgErr error
 
-	slots  chan struct{} // has an element for each request that is handled; nil: no bound
+	queue  *queue
 	counts counts
 
 	closing atomic.Bool   // Shutdown or Close was called
 	ended   chan struct{} // closed then
-	aborted atomic.Bool   // all connections are being ended
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -147,44 +146,10 @@ func (s *Server) setUp() error {
 		if s.cfg.logger == nil {
 			s.cfg.logger = slog.New(slog.DiscardHandler)
 		}
-		if s.MaxConcurrent > 0 {
-			s.slots = make(chan struct{}, s.MaxConcurrent)
-		}
+		s.queue = newQueue(s.MaxConcurrent, &s.counts.queued)
 		if err := s.Limits.Validate(); err != nil {
 			s.cfgErr = fmt.Errorf("dirty: server: %w", err)
 		}
 	})
 	return s.cfgErr
-}
-
-// enter waits until a request may be handled. The runtime serves those who
-// wait to send on a channel in order.
-func (s *Server) enter(ctx context.Context) error {
-	if s.slots == nil {
-		return nil
-	}
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	s.counts.queued.Add(1)
-	defer s.counts.queued.Add(-1)
-	select {
-	case s.slots <- struct{}{}:
-		if ctx.Err() == nil && !s.aborted.Load() {
-			return nil
-		}
-		s.leave()
-		<-ctx.Done() // it has, or will at once: the place is free because all contexts are being ended
-	case <-ctx.Done():
-	}
-	return context.Cause(ctx)
-}
-
-// leave ends what enter began.
-func (s *Server) leave() {
-	if s.slots != nil {
-		<-s.slots
-	}
 }

@@ -75,7 +75,7 @@ func (s *Server) stop() (drained <-chan struct{}, err error) {
 
 // abortAll ends all connections, and with them the contexts of their handlers.
 func (s *Server) abortAll() {
-	s.aborted.Store(true)
+	s.queue.close()
 	s.mu.Lock()
 	conns := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()

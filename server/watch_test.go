@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,18 +60,21 @@ func TestHandlerIsToldThatTheClientLeft(t *testing.T) {
 			_ = c.Close()
 		}
 	}
-	for name, leave := range leave {
-		t.Run(name, func(t *testing.T) {
-			h, running, causes := patient()
-			s := &server.Server{Handler: h}
-			c := connect(t, s)
-			send(t, c, "wait")
-			wait(t, "the handler", running)
-			leave(c)
-			assert.Equal(t, server.ErrClientGone, wait(t, "the cause", causes))
-			eventually(t, "the connection is gone", func() bool { return s.Stats().Conns == 0 })
-		})
+	h, running, causes := patient()
+	s := &server.Server{Handler: h}
+	path := start(t, s)
+	var leaving sync.WaitGroup // at once, because some take a second to be noticed
+	for _, leave := range leave {
+		c := dial(t, path)
+		send(t, c, "wait")
+		wait(t, "the handler", running)
+		leaving.Go(func() { leave(c) })
 	}
+	for range leave {
+		assert.Equal(t, server.ErrClientGone, wait(t, "the cause", causes))
+	}
+	leaving.Wait()
+	eventually(t, "the connections are gone", func() bool { return s.Stats().Conns == 0 })
 }
 
 // The write that fails because the client has left tells the handler as well.

@@ -138,13 +138,7 @@ func (w *ResponseWriter) finish(err error) error {
 func (w *ResponseWriter) errorReply(err error) *dirty.ErrorReply {
 	reply := dirty.NewErrorReply(w.id, err)
 	var remote *dirty.RemoteError
-	if errors.As(err, &remote) {
-		return reply
-	}
-	if isUnsendable(err) { // also if what makes it so is a fault of encoded bytes
-		reply.Err.Type = typeAppError
-	}
-	if w.request != nil && reply.Err.Type == typeAppError {
+	if w.request != nil && reply.Err.Type == typeAppError && !errors.As(err, &remote) {
 		reply.Err = appError(w.request, reply.Err.Message)
 	}
 	return reply
