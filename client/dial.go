@@ -34,9 +34,14 @@ func (cfg *config) connect(ctx context.Context, trouble func(error)) (*conn, err
 	deadline := begin.Add(cfg.DialTimeout)
 	result := DialResult{}
 	pause := firstPause
+	var before error // why the attempt before this failed
 	for {
+		started := time.Now()
 		c, path, err := cfg.connectOnce(ctx, deadline)
 		result.Path = path
+		if before != nil && errors.Is(err, ErrTimeout) && time.Since(started) < lastPause {
+			err = before // this one had no time of its own
+		}
 		full, absent := errors.Is(err, syscall.EAGAIN), err != nil && isAbsent(err)
 		wait := rand.N(pause) + 1
 		again := false
@@ -44,6 +49,7 @@ func (cfg *config) connect(ctx context.Context, trouble func(error)) (*conn, err
 		case full:
 			left := time.Until(deadline)
 			again = sleep(ctx, min(wait, left)) && wait < left
+			before = err
 			err = fmt.Errorf("the listen backlog is full: %w", err)
 		case absent:
 			left := time.Until(begin.Add(cfg.WaitForServer))
@@ -84,7 +90,8 @@ func (cfg *config) dialError(ctx context.Context, err error) error {
 
 // connectOnce makes one attempt.
 func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, string, error) {
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline, &timeoutError{"the dial timeout", cfg.DialTimeout})
+	expired := &timeoutError{"the dial timeout", cfg.DialTimeout}
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, expired)
 	defer cancel()
 	path, err := cfg.resolve(ctx)
 	var nc net.Conn
@@ -92,8 +99,12 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 		nc, err = cfg.dial(ctx, path)
 	}
 	if err != nil {
-		if ctx.Err() != nil && !errors.Is(err, syscall.EAGAIN) {
+		switch {
+		case errors.Is(err, syscall.EAGAIN):
+		case ctx.Err() != nil:
 			err = contextError(ctx)
+		case errors.Is(err, context.DeadlineExceeded), isTimeout(err): // the context will say so in a moment
+			err = expired
 		}
 		return nil, path, err
 	}
