@@ -81,7 +81,9 @@ func (e *RemoteError) Error() string {
 //   - a DirtyAppNotFoundError is [ErrApp] too, as in Python, and a
 //     DirtyAppError whose traceback ends in that class [ErrAppNotFound];
 //   - a stash miss comes as a DirtyError with a message; it is
-//     [ErrKeyNotFound] or [ErrTableNotFound].
+//     [ErrKeyNotFound] or [ErrTableNotFound];
+//   - so does a call while an arbiter has no workers at all, which is
+//     [ErrNoWorkers].
 func (e *RemoteError) Is(target error) bool {
 	switch target {
 	case ErrTimeout:
@@ -92,6 +94,8 @@ func (e *RemoteError) Is(target error) bool {
 		return e.Type == "DirtyAppNotFoundError" || e.wraps("DirtyAppNotFoundError")
 	case ErrKeyNotFound:
 		return e.Type == typeKeyNotFound || e.Type == typeError && strings.HasPrefix(e.Message, "Key not found: ")
+	case ErrNoWorkers: // the second while an arbiter starts or stops
+		return e.Type == "DirtyNoWorkersAvailableError" || e.Type == typeError && e.Message == "No dirty workers available"
 	case ErrTableNotFound:
 		return e.Type == typeTableNotFound || e.Type == typeError && strings.HasPrefix(e.Message, "Table not found: ")
 	}

@@ -56,6 +56,8 @@ func TestRemoteErrorKinds(t *testing.T) {
 		{&dirty.RemoteError{Type: "DirtyAppNotFoundError"}, []error{dirty.ErrAppNotFound, dirty.ErrApp}},
 		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Dirty app not found: x", Details: trace("gunicorn.dirty.errors.DirtyAppNotFoundError: Dirty app not found: x")}, []error{dirty.ErrAppNotFound, dirty.ErrApp}},
 		{&dirty.RemoteError{Type: "DirtyNoWorkersAvailableError"}, []error{dirty.ErrNoWorkers}},
+		{&dirty.RemoteError{Type: "DirtyError", Message: "No dirty workers available"}, []error{dirty.ErrNoWorkers}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "No dirty workers available"}, []error{dirty.ErrApp}},
 		{&dirty.RemoteError{Type: "DirtyProtocolError"}, []error{dirty.ErrProtocol}},
 		{&dirty.RemoteError{Type: "StashKeyNotFoundError"}, []error{dirty.ErrKeyNotFound}},
 		{&dirty.RemoteError{Type: "DirtyError", Message: "Key not found: k"}, []error{dirty.ErrKeyNotFound}},
