@@ -50,6 +50,8 @@
 // connections have deadlines; and what a Marshaler or an Unmarshaler of the
 // caller does.
 //
+// Package client, in the folder of that name, calls an arbiter with all this.
+//
 // The facts about gunicorn are those of releases 25.1.0 to 26.1.0, which
 // speak the same protocol; docs/SPEC.md has them all, and the folder interop
 // checks them against the real one.

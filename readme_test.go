@@ -5,24 +5,55 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadme compiles the quick start of the README.
+// TestReadme compiles the Go code of the README: the quick start, which is a
+// program, and the other blocks, which are parts of a function.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	_, code, ok := strings.Cut(string(text), "```go\n")
-	require.True(t, ok)
-	code, _, ok = strings.Cut(code, "```")
-	require.True(t, ok)
-	_, body, _ := strings.Cut(code, "func main() {\n")
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, blocks)
+	_, body, _ := strings.Cut(blocks[0][1], "func main() {\n")
 	require.LessOrEqual(t, strings.Count(body, "\n"), 20, "the quick start has at most 20 lines")
+	for i, block := range blocks {
+		if strings.HasPrefix(block[1], "func Test") {
+			continue // as in the example of package dirtytest
+		}
+		t.Run(strconv.Itoa(i), func(t *testing.T) { buildProgram(t, asProgram(block[1])) })
+	}
+}
 
-	// As if there were such a package in the module.
+// asProgram puts code that is no program into one.
+func asProgram(code string) string {
+	if strings.HasPrefix(code, "package ") {
+		return code
+	}
+	var used strings.Builder // or the compiler complains
+	for _, names := range regexp.MustCompile(`(?m)^([\w, ]+?) :=`).FindAllStringSubmatch(code, -1) {
+		for name := range strings.SplitSeq(names[1], ", ") {
+			used.WriteString("_ = " + name + "\n")
+		}
+	}
+	return `package main
+import (
+	"context"
+	"github.com/gunicorn-go/dirty/client"
+)
+func part(ctx context.Context, c *client.Client, image []byte, prompt string) {
+` + code + used.String() + `}
+func main() {}
+`
+}
+
+// buildProgram builds a program as if it were a package of this module.
+func buildProgram(t *testing.T, code string) {
 	dir := t.TempDir()
 	main := filepath.Join(dir, "main.go")
 	require.NoError(t, os.WriteFile(main, []byte(code), 0o600))
