@@ -33,9 +33,9 @@ func init() {
 }
 
 // startListener starts a process that listens, and returns its id.
-func startListener(t *testing.T, folder string, paths string) int {
+func startListener(t *testing.T, folder string, paths string, inherited ...*os.File) int {
 	cmd := helperCommand("listener", "FOLDER", folder, "PATHS", paths)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, inherited
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
@@ -78,6 +78,28 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
+// TestPIDFileAmongSockets: an arbiter inherits those on which its web server
+// listens. They are its parent's too; if that has ended, gunicorn's name helps.
+func TestPIDFileAmongSockets(t *testing.T) {
+	folder := shortTempDir(t)
+	web, err := net.Listen("unix", filepath.Join(folder, "web.sock"))
+	require.NoError(t, err)
+	defer web.Close()
+	inherited, err := web.(*net.UnixListener).File()
+	require.NoError(t, err)
+	defer inherited.Close()
+	for name, pid := range map[string]int{
+		"own.sock":     startListener(t, folder, "own.sock", inherited),
+		"arbiter.sock": startListener(t, folder, "other.sock:arbiter.sock"),
+	} {
+		got, err := client.PIDFile(pidFile(t, strconv.Itoa(pid)))(context.Background())
+		require.NoError(t, err)
+		assert.Equal(t, filepath.Join(folder, name), got)
+	}
+	_, err = client.PIDFile(pidFile(t, strconv.Itoa(startListener(t, folder, "", inherited))))(context.Background())
+	assert.ErrorIs(t, err, client.ErrUnavailable, "not the web server's")
+}
+
 // TestPIDFileFollows: an arbiter that restarts has another process and path.
 func TestPIDFileFollows(t *testing.T) {
 	folder := shortTempDir(t)
@@ -114,6 +136,7 @@ func TestPIDFileErrors(t *testing.T) {
 		{"too large a number", pidFile(t, "99999999999999999999"), true, nil, "no process id"},
 		{"a dead process", pidFile(t, strconv.Itoa(dead.ProcessState.Pid())), true, nil, "not running"},
 		{"no socket", pidFile(t, strconv.Itoa(startListener(t, folder, ""))), true, nil, "does not listen"},
+		{"two sockets of that name", pidFile(t, strconv.Itoa(startListener(t, folder, filepath.Join(shortTempDir(t), "arbiter.sock")+":"+filepath.Join(shortTempDir(t), "arbiter.sock")))), false, nil, "2 Unix sockets"},
 		{"two sockets", pidFile(t, strconv.Itoa(startListener(t, folder, "a:b"))), false, nil, "2 Unix sockets"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -49,6 +49,7 @@ func TestClientFoundByEnvironment(t *testing.T) {
 
 // TestClientFoundByPIDFile: by what gunicorn writes, at whatever path.
 func TestClientFoundByPIDFile(t *testing.T) {
+	onLinux(t)
 	eachPath(t, options{}, func(t *testing.T, g *gunicorn) {
 		// gunicorn's folder for temporary files is not that of the tests.
 		assert.Equal(t, filepath.Base(g.pidFile()), filepath.Base(client.PIDFileName(filepath.Base(g.folder))))

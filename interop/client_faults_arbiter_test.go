@@ -19,6 +19,7 @@ var endsOfArbiter = map[string]syscall.Signal{"kill -9": syscall.SIGKILL, "SIGTE
 // TestClientFaultArbiterCalls: what calls see that go on when the arbiter ends,
 // one on a connection older than a worker, one on a younger.
 func TestClientFaultArbiterCalls(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	for name, signal := range endsOfArbiter {
 		t.Run(name, func(t *testing.T) {
@@ -66,6 +67,7 @@ func TestClientFaultArbiterCalls(t *testing.T) {
 // TestClientFaultArbiterKilled: what callers see of kill -9 of the arbiter who
 // make one call after the other, with connections in the pool.
 func TestClientFaultArbiterKilled(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
 		p := newPooled(t, g, client.WithTimeout(lostAfter))
@@ -83,6 +85,7 @@ func TestClientFaultArbiterKilled(t *testing.T) {
 // From Python 3.12 on it waits for the connections that the pool keeps, which
 // are closed after their idle time.
 func TestClientFaultArbiterTerminated(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
 		p := newPooled(t, g, client.WithWaitForServer(within))
@@ -99,6 +102,7 @@ func TestClientFaultArbiterTerminated(t *testing.T) {
 // make one call after the other. From Python 3.12 on it may lose a call that
 // comes while it ends, and then waits for that for ever: only kill -9 helps.
 func TestClientFaultArbiterTerminatedBusy(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	const patience = 6 * time.Second // more than it takes without a lost call
 	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
@@ -123,6 +127,7 @@ func TestClientFaultArbiterTerminatedBusy(t *testing.T) {
 // TestClientFaultArbiterPIDFile is the same without the hook: the socket moves,
 // and the pid file tells where to.
 func TestClientFaultArbiterPIDFile(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Workers: 2, OwnPath: true}, func(t *testing.T, g *gunicorn) {
 		p := newPooled(t, g, client.WithTimeout(lostAfter), client.WithResolver(client.PIDFile(g.pidFile())))
@@ -149,6 +154,7 @@ func TestClientFaultArbiterPIDFile(t *testing.T) {
 // TestClientFaultArbiterWaits: with WithWaitForServer callers see nothing of an
 // arbiter that is replaced but a pause, if they call when it is dead.
 func TestClientFaultArbiterWaits(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
 		p := newPooled(t, g, client.WithWaitForServer(within))
@@ -166,6 +172,7 @@ func TestClientFaultArbiterWaits(t *testing.T) {
 // TestClientFaultStashIsLost: the stash is the arbiter's. A new one has none, and
 // tables are to be made again.
 func TestClientFaultStashIsLost(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
 		p := newPooled(t, g, client.WithWaitForServer(within))

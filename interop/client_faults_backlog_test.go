@@ -41,6 +41,7 @@ func parallelCalls(t *testing.T, c *client.Client, n int) (wait func() []error) 
 // TestClientFaultArbiterStopped: 150 parallel dials of an arbiter that is
 // stopped for a while all succeed when it runs again.
 func TestClientFaultArbiterStopped(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithMaxConns(200), client.WithMaxDials(150), client.WithDialTimeout(20*time.Second))
@@ -66,6 +67,7 @@ func TestClientFaultArbiterStopped(t *testing.T) {
 // TestClientFaultArbiterStaysStopped: some calls were sent, and time out; the
 // others found no place and say so, which is no timeout.
 func TestClientFaultArbiterStaysStopped(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithMaxConns(200), client.WithMaxDials(150),

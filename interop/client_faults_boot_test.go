@@ -19,6 +19,7 @@ import (
 // the client can tell. That load is why one release has to do: the code is the
 // same in all.
 func TestClientFaultWorkerCannotStart(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachOf(t, newest(), func(t *testing.T, p python) {
 		g := fresh(t, p, options{Apps: []string{app, "otherapps:Fussy"}})
@@ -56,13 +57,16 @@ func TestClientFaultWorkerCannotStart(t *testing.T) {
 
 // TestClientFaultStartsAnew: gunicorn is gone for a while.
 func TestClientFaultStartsAnew(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t)
 		requireServes(t, c)
+		until(t, "gunicorn serves HTTP", g.servesHTTP)
 		g.stopGracefully(t)
 		_, err := c.Execute(t.Context(), app, "pid")
-		requireUnavailable(t, err)
+		require.Error(t, err)
+		requireMayHappen(t, err) // an arbiter that the master has killed may die just now
 		waiting := make(chan error, 1)
 		patient := g.client(t, client.WithWaitForServer(20*time.Second))
 		go func() {

@@ -78,6 +78,7 @@ func (n *tally) call(ctx context.Context, c *client.Client, own string, i int) {
 // others. None gets the value of another. Callers who leave early make gunicorn
 // recover now and then, only to fail again.
 func TestClientFaultCrossTalk(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	const rounds, callers, calls = 3, 12, 150
 	const late = hasty + 0.2 // seconds
@@ -150,6 +151,7 @@ func (g *gunicorn) killWorkers(t *testing.T, c *client.Client) time.Duration {
 // for the answer to the next request, and so on, until a worker's connection
 // ends.
 func TestClientFaultTwoErrors(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t)

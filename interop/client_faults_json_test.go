@@ -54,6 +54,7 @@ func pingJSON(c net.Conn) error {
 // later releases do at a bad frame; the client finds out why. It does so even if
 // all workers are busy.
 func TestClientFaultJSON(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachOf(t, pythons25, func(t *testing.T, p python) {
 		g := fresh(t, p, options{JSON: true})

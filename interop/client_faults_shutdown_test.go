@@ -1,6 +1,10 @@
 package interop
 
 import (
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -18,6 +22,7 @@ import (
 // idle time. Compared are a stop without a client, with one, with a connection
 // that is kept open, and with callers, each of a server of its own.
 func TestClientFaultShutdown(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	const grace = 8 // longer than it takes with a client
 	eachPython(t, func(t *testing.T, p python) {
@@ -25,6 +30,7 @@ func TestClientFaultShutdown(t *testing.T) {
 		var group sync.WaitGroup
 		stop := func(took *time.Duration, connect func(g *gunicorn)) {
 			g := fresh(t, p, options{Grace: grace})
+			until(t, "gunicorn serves HTTP", g.servesHTTP)
 			connect(g)
 			group.Go(func() { *took = g.stopGracefully(t) })
 		}
@@ -82,7 +88,9 @@ func TestClientFaultShutdown(t *testing.T) {
 	})
 }
 
-// stopGracefully stops the master and returns how long it takes to end.
+// stopGracefully stops the master and returns how long it takes to end. It must
+// serve HTTP by then: a worker that has just been forked misses the signal, and
+// gunicorn waits for it.
 func (g *gunicorn) stopGracefully(t *testing.T) time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -93,4 +101,20 @@ func (g *gunicorn) stopGracefully(t *testing.T) time.Duration {
 		assert.Fail(t, "gunicorn does not stop")
 	}
 	return time.Since(begin)
+}
+
+func (g *gunicorn) servesHTTP() bool {
+	c, err := net.Dial("unix", filepath.Join(g.folder, "http.sock"))
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return false
+	}
+	if _, err := io.WriteString(c, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+		return false
+	}
+	answer, err := io.ReadAll(c)
+	return err == nil && strings.Contains(string(answer), "204 No Content")
 }

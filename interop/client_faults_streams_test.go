@@ -18,6 +18,7 @@ import (
 // TestClientFaultAbandonedStreams: a client leaves 300 streams at random points,
 // in every way, among calls of others. Nothing is lost or mixed up by it.
 func TestClientFaultAbandonedStreams(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	const streams, leavers = 300, 6
 	actions := []string{"ticks", "ticks_async", "numbered", "blocks"}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,14 @@ import (
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
 )
+
+// onLinux skips what needs /proc, or the process id of a peer.
+func onLinux(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux")
+	}
+}
 
 // report notes what a caller saw of a fault, and how soon service was back.
 // faults.py makes the table in docs/FAULTS.md of it.
@@ -53,8 +62,10 @@ func seen(err error) string {
 	if remote := (*dirty.RemoteError)(nil); errors.As(err, &remote) {
 		message := strings.TrimPrefix(remote.Message, "Worker communication failed: ")
 		text += fmt.Sprintf(" %q", varying.ReplaceAllString(message, "N"))
-	} else if text == "" || strings.Contains(err.Error(), "dead") {
-		text += fmt.Sprintf(" %q", varying.ReplaceAllString(errors.Unwrap(err).Error(), "N"))
+	} else if strings.Contains(err.Error(), "stale socket") {
+		text += " + stale socket"
+	} else if text == "" {
+		text = fmt.Sprintf("%q", varying.ReplaceAllString(err.Error(), "N"))
 	}
 	if client.SafeToRetry(err) {
 		return text + " [safe to retry]"

@@ -34,6 +34,7 @@ func requireMismatch(t *testing.T, err error) {
 // TestClientFaultTimeout: dirty_timeout passes in a call. The action runs on and
 // holds its worker.
 func TestClientFaultTimeout(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t)
@@ -67,6 +68,7 @@ func TestClientFaultTimeout(t *testing.T) {
 
 // TestClientFaultStreamTimeout: dirty_timeout passes between two chunks.
 func TestClientFaultStreamTimeout(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t)

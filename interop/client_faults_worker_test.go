@@ -32,6 +32,7 @@ func requireLostOrWorkerError(t *testing.T, err error) (lost bool) {
 
 // TestClientFaultBusyWorkerKilled: kill -9 while an action runs.
 func TestClientFaultBusyWorkerKilled(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithTimeout(lostAfter))
@@ -53,6 +54,7 @@ func TestClientFaultBusyWorkerKilled(t *testing.T) {
 // TestClientFaultIdleWorkerKilled: what the first call after kill -9 of an idle
 // worker sees, which may meet the dying worker.
 func TestClientFaultIdleWorkerKilled(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithTimeout(lostAfter))
@@ -74,6 +76,7 @@ func TestClientFaultIdleWorkerKilled(t *testing.T) {
 // TestClientFaultQueued: calls that wait in the arbiter for a worker that is
 // killed.
 func TestClientFaultQueued(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithTimeout(lostAfter))
@@ -99,6 +102,7 @@ func TestClientFaultQueued(t *testing.T) {
 // TestClientFaultMidStream: kill -9 between chunks. The stream never ends as if
 // it were complete.
 func TestClientFaultMidStream(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	for action, name := range map[string]string{"ticks": "sync", "ticks_async": "async"} {
 		t.Run(name, func(t *testing.T) {
@@ -135,6 +139,7 @@ func TestClientFaultMidStream(t *testing.T) {
 // TestClientFaultWorkerStopped: a worker that does not run at all (SIGSTOP) is
 // killed by gunicorn once its heart has not beaten for dirty_timeout.
 func TestClientFaultWorkerStopped(t *testing.T) {
+	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
 		const bound = 8 * time.Second

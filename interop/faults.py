@@ -46,7 +46,7 @@ def read(lines):
 
 def table(faults):
     everything = [measurement for found in faults.values() for measurement in found]
-    rows = ["| fault | what the caller sees | SafeToRetry | back after: median, max | gunicorn, Python |", "|---|---|---|---|---|"]
+    rows = ["| fault | what the caller sees | SafeToRetry | back after: median, max | gunicorn; Python; runs |", "|---|---|---|---|---|"]
     for fault in sorted(faults):
         for found in groups(faults[fault]):
             times = [measurement.ms for measurement in found]
@@ -82,13 +82,13 @@ def sights(found):
 
 
 def where(found, everything):
-    """The releases and Pythons of these, or all."""
+    """The releases and Pythons of these, or all, and their number."""
     texts = []
     for column in ("release", "python"):
         versions = sorted({getattr(measurement, column) for measurement in found}, key=number)
         whole = {getattr(measurement, column) for measurement in everything} - {"25.0.3"}
         texts.append("all" if set(versions) == whole else ", ".join(versions))
-    return "; ".join(texts)
+    return "; ".join(texts) + f"; {len(found)}"
 
 
 def number(version):
