@@ -33,10 +33,12 @@ import (
 // Each iteration is a round of some thousands of calls or chunks for each of the
 // three. It reports medians over the rounds, in nanoseconds a call or chunk.
 //
-// Before each call there is a pause, which is not counted: an arbiter goes on
-// working for a while after its answer, and a call that comes at once is slower by
-// more than it was early. Without it ("burst") whoever takes longest between two
-// calls has the quickest arbiter, the floor the slowest.
+// Before each call there is a pause, which is not counted, and each chunk is worked
+// on for a while, which is: an arbiter goes on working after its answer, and has to
+// wake up whoever waits for it, so that a call that comes at once, and a reader that
+// does nothing but read, are slower by more than they were early. Without that
+// ("burst", "eager") whoever takes longest by itself has the quickest arbiter, and the
+// floor the slowest.
 func BenchmarkClient(b *testing.B) {
 	p := pythons[len(pythons)-1]
 	g := server(b, p)
@@ -51,6 +53,7 @@ func BenchmarkClient(b *testing.B) {
 		{"call", 2000, ourCalls, bareCalls},
 		{"burst", 2000, ourBurst, bareBurst},
 		{"stream", 10000, ourStream, bareStream},
+		{"eager", 10000, ourEager, bareEager},
 	} {
 		b.Run(bench.what, func(b *testing.B) {
 			conn, err := net.Dial("unix", g.address())
@@ -140,16 +143,24 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// pauseBefore is before each call, as in bench.py.
-const pauseBefore = 200 * time.Microsecond
+// The pause before each call, and the work on each chunk, as in bench.py.
+const (
+	pauseBefore = 200 * time.Microsecond
+	workOnChunk = 50 * time.Microsecond
+)
+
+// spin takes that long: sleeping is not that precise.
+func spin(d time.Duration) {
+	for begin := time.Now(); time.Since(begin) < d; {
+		continue
+	}
+}
 
 // medianCall times n calls.
 func medianCall(n int, pause time.Duration, call func()) float64 {
 	times := make([]float64, n)
 	for i := range times {
-		for begin := time.Now(); time.Since(begin) < pause; {
-			continue // sleeping is not that precise
-		}
+		spin(pause)
 		begin := time.Now()
 		call()
 		times[i] = float64(time.Since(begin))
@@ -170,10 +181,15 @@ func timeOurs(b *testing.B, c *client.Client, n int, pause time.Duration) float6
 	})
 }
 
-func ourStream(b *testing.B, c *client.Client, n int) float64 {
+func ourStream(b *testing.B, c *client.Client, n int) float64 { return rangeOurs(b, c, n, workOnChunk) }
+
+func ourEager(b *testing.B, c *client.Client, n int) float64 { return rangeOurs(b, c, n, 0) }
+
+func rangeOurs(b *testing.B, c *client.Client, n int, work time.Duration) float64 {
 	begin, chunks := time.Now(), 0
 	for _, err := range client.StreamOf[int](context.Background(), c, app, "count", n) {
 		require.NoError(b, err)
+		spin(work)
 		chunks++
 	}
 	require.Equal(b, n, chunks)
@@ -202,8 +218,14 @@ func timeBare(b *testing.B, conn net.Conn, n int, pause time.Duration) float64 {
 	})
 }
 
-// bareStream reads frames without decoding their payloads.
 func bareStream(b *testing.B, conn net.Conn, n int) float64 {
+	return rangeBare(b, conn, n, workOnChunk)
+}
+
+func bareEager(b *testing.B, conn net.Conn, n int) float64 { return rangeBare(b, conn, n, 0) }
+
+// rangeBare reads frames without decoding their payloads.
+func rangeBare(b *testing.B, conn net.Conn, n int, work time.Duration) float64 {
 	request, err := dirty.AppendMessage(nil, dirty.NewRequest(1, app, "count", []any{n}, nil))
 	require.NoError(b, err)
 	begin := time.Now()
@@ -215,6 +237,7 @@ func bareStream(b *testing.B, conn net.Conn, n int) float64 {
 		require.NoError(b, err)
 		_, err = in.Discard(int(binary.BigEndian.Uint32(header[4:])))
 		require.NoError(b, err)
+		spin(work)
 		if dirty.MessageType(header[3]) == dirty.TypeEnd {
 			require.Equal(b, n, chunks)
 			return float64(time.Since(begin)) / float64(n)

@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"errors"
 	"syscall"
 	"testing"
 	"time"
@@ -114,9 +113,11 @@ func TestClientFaultArbiterTerminatedBusy(t *testing.T) {
 		name := "SIGTERM of the arbiter, the next calls"
 		if !ok {
 			require.True(t, g.drains(), "no arbiter came: %s", sees)
-			name += ", if it never ends (back: after kill -9)"
-			fault = g.signal(t, arbiter, syscall.SIGKILL)
-			_, recovered, ok = callUntilAnswered(t, p.Client, arbiter, fault, within)
+			if !isDead(arbiter) { // else the machine is slow
+				name += ", if it never ends (back: after kill -9)"
+				fault = g.signal(t, arbiter, syscall.SIGKILL)
+			}
+			_, recovered, ok = callUntilAnswered(t, p.Client, arbiter, fault, 2*within)
 			require.True(t, ok)
 		}
 		g.requireRecovered(t, p.Client)
@@ -161,7 +162,7 @@ func TestClientFaultArbiterWaits(t *testing.T) {
 		p.fill(t, 3)
 		arbiter := g.arbiterPID(t)
 		fault := g.signal(t, arbiter, syscall.SIGKILL)
-		until(t, "the arbiter is dead", func() bool { return errors.Is(syscall.Kill(arbiter, 0), syscall.ESRCH) })
+		until(t, "the arbiter is dead", func() bool { return isDead(arbiter) })
 		recovered, err := callOnce(t, p.Client, fault)
 		report(t, "kill -9 of the arbiter, the next call, WithWaitForServer", seen(err), recovered)
 		g.requireRecovered(t, p.Client)

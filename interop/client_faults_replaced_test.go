@@ -34,7 +34,7 @@ func (g *gunicorn) requireRecovered(t *testing.T, c *client.Client) {
 func (g *gunicorn) terminate(t *testing.T, arbiter int) (fault time.Time) {
 	t.Helper()
 	fault = g.signal(t, arbiter, syscall.SIGTERM)
-	until(t, "the arbiter has ended", func() bool { return errors.Is(syscall.Kill(arbiter, 0), syscall.ESRCH) })
+	until(t, "the arbiter has ended", func() bool { return isDead(arbiter) })
 	return fault
 }
 

@@ -73,7 +73,6 @@ func TestClientFaultShutdown(t *testing.T) {
 		group.Wait()
 		const margin = 2 * time.Second // gunicorn looks once in a second
 		assert.Less(t, with, without+client.DefaultIdleTime+margin)
-		assert.Less(t, max(kept, busy), grace*time.Second+margin)
 		if p.drains() {
 			assert.Greater(t, kept, grace*time.Second-margin, "what the client spares gunicorn")
 		}

@@ -50,8 +50,8 @@ func run(m *testing.M) int {
 	}
 	flag.Parse()
 	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" || f.Name == "test.fuzz" })
+	if !given { // of a fuzzer it is the number of workers, which compute
 		if err := flag.Set("test.parallel", strconv.Itoa(manyAtOnce)); err != nil {
 			panic(err)
 		}

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,6 +66,8 @@ func (g *gunicorn) awaitWorkers(t *testing.T, n int, gone ...int) []int {
 	})
 	return pids
 }
+
+func isDead(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 // signal sends a signal to a process of this server, and returns when.
 func (g *gunicorn) signal(t *testing.T, pid int, s syscall.Signal) time.Time {
