@@ -52,7 +52,7 @@ func TestClientStatus(t *testing.T) {
 }
 
 func TestClientManage(t *testing.T) {
-	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
+	eachFreshPeer(t, options{}, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
 		scaled, err := c.AddWorkers(ctx, 3)
 		require.NoError(t, err)

@@ -45,6 +45,16 @@ func TestDifferences(t *testing.T) {
 // eachPeer is eachRelease, and with dirtytest besides.
 func eachPeer(t *testing.T, test func(t *testing.T, g *gunicorn)) {
 	eachRelease(t, test)
+	onDouble(t, test)
+}
+
+// eachFreshPeer is eachFresh, and with dirtytest besides.
+func eachFreshPeer(t *testing.T, o options, test func(t *testing.T, g *gunicorn)) {
+	eachFresh(t, o, test)
+	onDouble(t, test)
+}
+
+func onDouble(t *testing.T, test func(t *testing.T, g *gunicorn)) {
 	t.Run(double, func(t *testing.T) {
 		t.Parallel()
 		test(t, newDouble(t))
