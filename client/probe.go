@@ -21,8 +21,8 @@ const (
 const probeTimeout = time.Second
 
 // probeRequest is a request in the protocol of gunicorn 25.0, where a length of 4
-// bytes comes before the JSON. It names no app, so nothing runs.
-const probeRequest = `{"type":"request","id":"probe","app_path":"","action":"","args":[],"kwargs":{}}`
+// bytes comes before the JSON. There is no such app, so nothing runs.
+const probeRequest = `{"type":"request","id":"probe","app_path":"no:App","action":"x","args":[],"kwargs":{}}`
 
 // speaksJSON reports whether a peer that closed a new connection without an
 // answer is an arbiter of gunicorn 25.0. It reads our header as a length that is
