@@ -38,7 +38,7 @@ func (e *encoder) message(b []byte, m Message) ([]byte, error) {
 	}
 	begin := len(b)
 	b = Header{Type: m.Type(), RequestID: m.RequestID()}.append(b)
-	e.start = len(b)
+	e.begin(len(b))
 	b, err := m.appendPayload(e, b)
 	if err == nil {
 		err = e.checkSize(b)
@@ -46,7 +46,7 @@ func (e *encoder) message(b []byte, m Message) ([]byte, error) {
 	if err != nil {
 		return b, err.locate()
 	}
-	binary.BigEndian.PutUint32(b[begin+4:], uint32(len(b)-e.start+e.apart))
+	binary.BigEndian.PutUint32(b[begin+4:], uint32(e.size(b)))
 	return b, nil
 }
 

@@ -43,10 +43,9 @@ func (k Kind) String() string {
 
 // The sizes of encoded values, in bytes.
 const (
-	numberSize   = 9  // int64, float64
-	prefixSize   = 5  // kind and length, or kind and count
-	minEntrySize = 6  // a dict entry: an empty key and None
-	shapeShort   = 64 // longest key that is worth remembering
+	numberSize   = 9 // int64, float64
+	prefixSize   = 5 // kind and length, or kind and count
+	minEntrySize = 6 // a dict entry: an empty key and None
 )
 
 // RawValue is the encoding of one value, kept as it is, as json.RawMessage

@@ -61,10 +61,15 @@ func appendPrefix(b []byte, k Kind, n int) []byte {
 	if uint64(n) > math.MaxUint32 { // negative ones too
 		panicLength(k, n)
 	}
+	return appendChecked(b, k, n)
+}
+
+// appendChecked is appendPrefix for a length that is known to be in range; it
+// is inlined.
+func appendChecked(b []byte, k Kind, n int) []byte {
 	return append(b, byte(k), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 }
 
-// panicLength is apart so that appendPrefix is inlined.
 func panicLength(k Kind, n int) {
 	panic(fmt.Sprintf("dirty: a %s of length %d has no encoding", k, n))
 }

@@ -15,9 +15,15 @@ import (
 type encoder struct {
 	lim   Limits // filled in
 	start int    // where the payload begins in the output
+	end   int    // the length that the output may reach
 
 	// keys is a stack of the keys of the maps that are being encoded.
 	keys []string
+
+	// These outlive the value, because the next one is often like it.
+	shapes   shapes
+	lastType reflect.Type // met in an interface
+	lastPlan *plan        // of lastType
 
 	// pointers counts the pointers on the way to the current value: the depth
 	// limit does not see a pointer that points to itself.
@@ -50,18 +56,25 @@ var encoders = sync.Pool{New: func() any { return new(encoder) }}
 // newEncoder takes an encoder from the pool. lim must be valid.
 func newEncoder(lim Limits, start int) *encoder {
 	e := encoders.Get().(*encoder)
-	e.lim, e.start = lim.forEncode(), start
+	e.lim = lim.forEncode()
+	e.begin(start)
 	return e
+}
+
+// begin notes where the payload begins in the output.
+func (e *encoder) begin(start int) {
+	e.start, e.end = start, start+e.lim.MaxPayload
 }
 
 // release gives the encoder back to the pool.
 func (e *encoder) release() {
-	clear(e.keys[:cap(e.keys)])
+	clear(e.keys) // left behind by an error
 	clear(e.parts)
 	if cap(e.keys) > keptKeys {
 		e.keys = nil
 	}
-	*e = encoder{keys: e.keys[:0], parts: e.parts[:0]}
+	e.keys, e.parts = e.keys[:0], e.parts[:0]
+	e.pointers, e.apart, e.vectored = 0, 0, false
 	encoders.Put(e)
 }
 
@@ -93,22 +106,30 @@ func (o EncodeOptions) Append(b []byte, v any) ([]byte, error) {
 
 // checkSize checks that what is encoded so far fits a frame.
 func (e *encoder) checkSize(b []byte) *MarshalError {
-	if n := len(b) - e.start + e.apart; n > e.lim.MaxPayload {
-		return tooLarge(nil, "payload", "bytes", n, e.lim.MaxPayload)
+	if len(b) > e.end {
+		return tooLarge(nil, "payload", "bytes", e.size(b), e.lim.MaxPayload)
 	}
 	return nil
 }
 
+// size returns the size of the payload so far.
+func (e *encoder) size(b []byte) int { return len(b) - e.start + e.apart }
+
 // fits checks that n bytes more fit, before memory is taken for them: a
 // small value can hold the same large text many times.
 func (e *encoder) fits(b []byte, what string, n int) *MarshalError {
+	if n <= e.end-len(b) {
+		return nil
+	}
+	return e.overflow(b, what, n)
+}
+
+// overflow makes the error of fits, which is inlined without it.
+func (e *encoder) overflow(b []byte, what string, n int) *MarshalError {
 	if n > e.lim.MaxPayload {
 		return tooLarge(nil, what, "bytes", n, e.lim.MaxPayload)
 	}
-	if total := len(b) - e.start + e.apart + n; total > e.lim.MaxPayload {
-		return tooLarge(nil, "payload", "or more bytes", total, e.lim.MaxPayload)
-	}
-	return nil
+	return tooLarge(nil, "payload", "or more bytes", e.size(b)+n, e.lim.MaxPayload)
 }
 
 // any appends v. depth is the number of lists and dicts around it.
@@ -138,18 +159,26 @@ func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
 		return e.raw(b, v, depth)
 	}
 	rv := reflect.ValueOf(v)
-	return planOf(rv.Type()).encode(e, b, rv, depth)
+	return e.planOf(rv.Type()).encode(e, b, rv, depth)
+}
+
+// planOf is the function of that name; it remembers the last type.
+func (e *encoder) planOf(t reflect.Type) *plan {
+	if e.lastType != t {
+		e.lastType, e.lastPlan = t, planOf(t)
+	}
+	return e.lastPlan
 }
 
 func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
 	if err := e.fits(b, "string", len(s)); err != nil {
 		return b, err
 	}
-	if !utf8.ValidString(s) {
+	if !isASCII(s) && !utf8.ValidString(s) {
 		return b, &MarshalError{Err: ErrInvalidUTF8, Type: reflect.TypeFor[string](),
-			Reason: "at byte " + strconv.Itoa(validPrefix([]byte(s)))}
+			Reason: "at byte " + strconv.Itoa(validPrefix(s))}
 	}
-	return AppendString(b, s), nil
+	return append(appendChecked(b, KindString, len(s)), s...), nil
 }
 
 func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
@@ -160,12 +189,13 @@ func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
 		return b, err
 	}
 	if e.vectored && len(v) >= vectorSize {
-		b = appendPrefix(b, KindBytes, len(v))
+		b = appendChecked(b, KindBytes, len(v))
 		e.parts = append(e.parts, part{len(b), v})
 		e.apart += len(v)
+		e.end -= len(v)
 		return b, nil
 	}
-	return AppendBytes(b, v), nil
+	return append(appendChecked(b, KindBytes, len(v)), v...), nil
 }
 
 func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
@@ -175,18 +205,62 @@ func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
 	if err := e.enter(b, KindList, len(v), depth); err != nil {
 		return b, err
 	}
-	b = AppendListHeader(b, len(v))
+	b = appendChecked(b, KindList, len(v))
 	var err *MarshalError
-	for i, x := range v {
-		if f, ok := x.(float64); ok {
-			b = AppendFloat64(b, f)
-			continue
+	for i := 0; i < len(v); {
+		n := 0
+		switch x := v[i].(type) {
+		case float64:
+			b, n = appendFloats(b, v[i:])
+		case string:
+			if b, n = e.texts(b, v[i:]); n == 0 {
+				b, err = e.string(b, x)
+				n = 1
+			}
+		case []any:
+			b, err = e.list(b, x, depth+1)
+			n = 1
+		default:
+			b, err = e.any(b, x, depth+1)
+			n = 1
 		}
-		if b, err = e.any(b, x, depth+1); err != nil {
+		if err != nil {
 			return b, err.inList(i).visit(reflect.ValueOf(v))
 		}
+		i += n
 	}
 	return b, nil
+}
+
+// appendFloats appends the floats that the list begins with and returns their
+// number. A loop of its own keeps everything in registers: long lists of
+// floats take a third of the time.
+func appendFloats(b []byte, v []any) ([]byte, int) {
+	for i, x := range v {
+		f, ok := x.(float64)
+		if !ok {
+			return b, i
+		}
+		b = AppendFloat64(b, f)
+	}
+	return b, len(v)
+}
+
+// texts is appendFloats for strings, as many as are UTF-8 and fit.
+func (e *encoder) texts(b []byte, v []any) ([]byte, int) {
+	begin, n := len(b), 0
+	for _, x := range v {
+		s, ok := x.(string)
+		if !ok || len(s)+prefixSize > e.end-len(b) {
+			break
+		}
+		b = append(appendChecked(b, KindString, len(s)), s...)
+		n++
+	}
+	if index, offset := badText(b[begin:]); index >= 0 {
+		b, n = b[:begin+offset], index
+	}
+	return b, n
 }
 
 func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalError) {
@@ -196,13 +270,22 @@ func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalE
 	if err := e.enter(b, KindDict, len(m), depth); err != nil {
 		return b, err
 	}
-	b = AppendDictHeader(b, len(m))
+	b = appendChecked(b, KindDict, len(m))
+	s := e.shapes.of(depth, len(m))
+	if s != nil {
+		if b, ok, err := e.shaped(b, m, s, depth); ok {
+			return b, err
+		}
+	}
 	base := len(e.keys)
 	for k := range m {
 		e.keys = append(e.keys, k)
 	}
 	keys := e.keys[base:]
 	slices.Sort(keys)
+	if s != nil {
+		s.learn(keys)
+	}
 	var err *MarshalError
 	for _, k := range keys {
 		if b, err = e.string(b, k); err == nil {
@@ -212,6 +295,7 @@ func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalE
 			return b, err.inDict(k).visit(reflect.ValueOf(m))
 		}
 	}
+	clear(keys)
 	e.keys = e.keys[:base]
 	return b, nil
 }
@@ -223,7 +307,7 @@ func (e *encoder) ordered(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
 	if err := e.enter(b, KindDict, len(d), depth); err != nil {
 		return b, err
 	}
-	b = AppendDictHeader(b, len(d))
+	b = appendChecked(b, KindDict, len(d))
 	var err *MarshalError
 	for i := range d {
 		if b, err = e.string(b, d[i].Key); err == nil {
@@ -270,6 +354,14 @@ func (e *encoder) checkValue(v RawValue, depth int, typ reflect.Type) *MarshalEr
 
 // enter checks a list or a dict before its header is written.
 func (e *encoder) enter(b []byte, k Kind, n, depth int) *MarshalError {
+	if depth < e.lim.MaxDepth && n <= e.lim.MaxElements && len(b) <= e.end {
+		return nil
+	}
+	return e.refuse(b, k, n, depth)
+}
+
+// refuse makes the error of enter, which is inlined without it.
+func (e *encoder) refuse(b []byte, k Kind, n, depth int) *MarshalError {
 	if depth >= e.lim.MaxDepth {
 		return &MarshalError{Err: ErrTooDeep, Reason: "more than " + strconv.Itoa(e.lim.MaxDepth) +
 			" lists and dicts inside each other (Limits.MaxDepth)"}

@@ -64,16 +64,22 @@ func encodeDict(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *Mars
 	return e.ordered(b, v.Interface().(Dict), depth)
 }
 
-// encodeSlice has a loop without reflection for the commonest elements, for
-// slices that can be pointed to.
+// encodeSlice has a loop without reflection for the commonest elements.
 func encodeSlice(t reflect.Type, elem *plan) encodeFunc {
-	switch {
-	case t.Elem() == reflect.TypeFor[float64]():
-		return encodeNumbers(t, elem, AppendFloat64)
-	case t.Elem() == reflect.TypeFor[int64]():
-		return encodeNumbers(t, elem, AppendInt64)
-	case t.Elem() == reflect.TypeFor[int]():
-		return encodeNumbers(t, elem, func(b []byte, n int) []byte { return AppendInt64(b, int64(n)) })
+	switch t.Elem() {
+	case reflect.TypeFor[float64]():
+		return encodeNumbers(t, func(b []byte, list []float64) []byte {
+			for _, f := range list {
+				b = AppendFloat64(b, f)
+			}
+			return b
+		})
+	case reflect.TypeFor[int64]():
+		return encodeNumbers(t, appendInts[int64])
+	case reflect.TypeFor[int]():
+		return encodeNumbers(t, appendInts[int])
+	case reflect.TypeFor[string]():
+		return encodeStrings(t)
 	}
 	array := encodeArray(elem)
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
@@ -88,28 +94,68 @@ func encodeSlice(t reflect.Type, elem *plan) encodeFunc {
 	}
 }
 
-// encodeNumbers is encodeSlice for numbers.
-func encodeNumbers[T any](t reflect.Type, elem *plan, add func([]byte, T) []byte) encodeFunc {
-	pointer := reflect.TypeFor[*[]T]()
-	array := encodeArray(elem)
+// encodeNumbers is encodeSlice for numbers; add appends the elements.
+func encodeNumbers[T any](t reflect.Type, add func([]byte, []T) []byte) encodeFunc {
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.IsNil() {
 			return AppendNil(b), nil
 		}
-		if !v.CanAddr() {
-			return array(e, b, v, depth)
-		}
-		if err := e.enter(b, KindList, v.Len(), depth); err != nil {
+		list := sliceIn[T](v)
+		if err := e.enter(b, KindList, len(list), depth); err != nil {
 			err.Type = t
 			return b, err
 		}
-		list := *v.Addr().Convert(pointer).Interface().(*[]T)
-		b = slices.Grow(AppendListHeader(b, len(list)), len(list)*numberSize)
-		for _, x := range list {
-			b = add(b, x)
+		return add(slices.Grow(AppendListHeader(b, len(list)), len(list)*numberSize), list), nil
+	}
+}
+
+func appendInts[T int | int64](b []byte, list []T) []byte {
+	for _, n := range list {
+		b = AppendInt64(b, int64(n))
+	}
+	return b
+}
+
+// encodeStrings is encodeSlice for strings.
+func encodeStrings(t reflect.Type) encodeFunc {
+	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+		if v.IsNil() {
+			return AppendNil(b), nil
+		}
+		list := sliceIn[string](v)
+		if err := e.enter(b, KindList, len(list), depth); err != nil {
+			err.Type = t
+			return b, err
+		}
+		b = AppendListHeader(b, len(list))
+		var err *MarshalError
+		for i, s := range list {
+			if b, err = e.string(b, s); err != nil {
+				return b, err.inList(i)
+			}
 		}
 		return b, nil
 	}
+}
+
+// sliceIn returns the slice that v holds, whose type may be one with a name.
+func sliceIn[T any](v reflect.Value) []T {
+	if !v.CanAddr() {
+		if list, ok := v.Interface().([]T); ok {
+			return list
+		}
+		return v.Convert(reflect.TypeFor[[]T]()).Interface().([]T)
+	}
+	return *pointerTo[[]T](v)
+}
+
+// pointerTo returns a pointer to what v holds, whose type is T or one with a
+// name and T underneath.
+func pointerTo[T any](v reflect.Value) *T {
+	if p, ok := v.Addr().Interface().(*T); ok {
+		return p
+	}
+	return v.Addr().Convert(reflect.TypeFor[*T]()).Interface().(*T)
 }
 
 func encodeArray(elem *plan) encodeFunc {

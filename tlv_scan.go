@@ -186,7 +186,7 @@ func (s *scanner) length(k Kind) (int, *ProtocolError) {
 	}
 	if k == KindString {
 		text := cursor{s.data, s.off}
-		if b := text.body(); !utf8.Valid(b) {
+		if b := text.body(); !isASCII(b) && !utf8.Valid(b) {
 			err := s.fail(ErrInvalidUTF8, ruleUTF8, 0, 0)
 			err.Offset += prefixSize + int64(validPrefix(b))
 			return 0, err
@@ -232,19 +232,6 @@ func allocated(n int64) int64 {
 
 // roundUp is n in whole words, the least step of the allocator.
 func roundUp(n int) int64 { return (int64(n) + 7) &^ 7 }
-
-// validPrefix returns how many bytes of b are valid UTF-8.
-func validPrefix(b []byte) int {
-	n := 0
-	for n < len(b) {
-		r, size := utf8.DecodeRune(b[n:])
-		if r == utf8.RuneError && size <= 1 {
-			break
-		}
-		n += size
-	}
-	return n
-}
 
 // Valid is [Valid] with options.
 func (o DecodeOptions) Valid(data []byte) error {

@@ -20,9 +20,9 @@ type structPlan struct {
 // structField is an exported field, maybe of an embedded struct.
 type structField struct {
 	name      string
-	key       []byte // the name, encoded
-	index     []int  // path through embedded structs
-	tagged    bool   // the name comes from a tag
+	key       fieldKey
+	index     []int // path through embedded structs
+	tagged    bool  // the name comes from a tag
 	omitEmpty bool
 	omitZero  bool
 	isZero    func(reflect.Value) bool // the type's IsZero method, or nil
@@ -33,13 +33,42 @@ type structField struct {
 	// a tag makes a field. Reflection gives no access to its methods, nor to
 	// a pointer's target.
 	unexported bool
+
+	// always marks a field of the struct itself that no tag leaves out.
+	always bool
+}
+
+// fieldKey is the encoded name of a field. Where it is short and there is
+// room, a block of fixed size is written, which takes a move or two instead
+// of a call.
+type fieldKey struct {
+	encoded []byte
+	block   [fieldBlock]byte // begins with it, if it is short
+}
+
+const fieldBlock = 24
+
+func newFieldKey(name string) fieldKey {
+	k := fieldKey{encoded: AppendString(nil, name)}
+	copy(k.block[:], k.encoded)
+	return k
+}
+
+func (k *fieldKey) append(b []byte) []byte {
+	n := len(b)
+	if len(k.encoded) <= fieldBlock && cap(b)-n >= fieldBlock {
+		*(*[fieldBlock]byte)(b[n : n+fieldBlock]) = k.block
+		return b[:n+len(k.encoded)]
+	}
+	return append(b, k.encoded...)
 }
 
 func (m planMaker) structPlan(t reflect.Type) *structPlan {
 	s := &structPlan{fields: visibleFields(t), byName: map[string]int{}, byFold: map[string]int{}}
 	for i := range s.fields {
 		f := &s.fields[i]
-		f.key = AppendString(nil, f.name)
+		f.key = newFieldKey(f.name)
+		f.always = len(f.index) == 1 && !f.omitEmpty && !f.omitZero
 		if f.unexported && !isPlainStruct(f.typ) {
 			f.plan = &plan{encodeUnsupported, decodeUnsupported}
 		} else {
@@ -256,16 +285,21 @@ func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([
 		return b, err
 	}
 	header, n := len(b), 0
-	b = AppendDictHeader(b, 0)
+	b = appendChecked(b, KindDict, 0)
 	var err *MarshalError
 	for i := range s.fields {
 		f := &s.fields[i]
-		field, ok := f.value(v, false)
-		if !ok || f.omitted(field) {
-			continue
+		var field reflect.Value
+		if f.always {
+			field = v.Field(f.index[0])
+		} else {
+			var ok bool
+			if field, ok = f.value(v, false); !ok || f.omitted(field) {
+				continue
+			}
 		}
 		n++
-		b = append(b, f.key...)
+		b = f.key.append(b)
 		if b, err = f.plan.encode(e, b, field, depth+1); err != nil {
 			return b, err.inDict(f.name)
 		}
