@@ -58,12 +58,86 @@ func (c *cursor) int64() int64 { return int64(c.number()) }
 
 func (c *cursor) float64() float64 { return math.Float64frombits(c.number()) }
 
-// text reads bytes or a string. The result aliases the data; its capacity is
+// float64s reads the floats that are next, at most as many as the list is
+// long, and returns their number. Long lists of numbers are common: a loop
+// that moves nothing but the data, four at a time, takes half of the time.
+func (c *cursor) float64s(list []float64) int {
+	data, n := c.data[c.off:], 0
+	for n+4 <= len(list) && fourOf(KindFloat64, data) {
+		four := list[n : n+4]
+		four[0], four[1] = float64At(data[1:]), float64At(data[numberSize+1:])
+		four[2], four[3] = float64At(data[2*numberSize+1:]), float64At(data[3*numberSize+1:])
+		data = data[4*numberSize:]
+		n += 4
+	}
+	for n < len(list) && oneOf(KindFloat64, data) {
+		list[n] = float64At(data[1:])
+		data = data[numberSize:]
+		n++
+	}
+	c.off += n * numberSize
+	return n
+}
+
+// fourOf reports whether the data begins with four numbers of the kind.
+func fourOf(k Kind, data []byte) bool {
+	return len(data) >= 4*numberSize &&
+		(data[0]^byte(k))|(data[numberSize]^byte(k))|(data[2*numberSize]^byte(k))|(data[3*numberSize]^byte(k)) == 0
+}
+
+func oneOf(k Kind, data []byte) bool { return len(data) >= numberSize && Kind(data[0]) == k }
+
+func float64At(data []byte) float64 { return math.Float64frombits(binary.BigEndian.Uint64(data)) }
+
+// integers is float64s for integers. It stops before one that T has no room
+// for.
+func integers[T int | int64](c *cursor, list []T) int {
+	data, n := c.data[c.off:], 0
+	for n < len(list) && oneOf(KindInt64, data) {
+		x := int64(binary.BigEndian.Uint64(data[1:numberSize]))
+		list[n] = T(x)
+		if int64(list[n]) != x {
+			break
+		}
+		data = data[numberSize:]
+		n++
+	}
+	c.off += n * numberSize
+	return n
+}
+
+// numbers moves over the numbers of a kind that are next, at most n of them,
+// and returns how many there were.
+func (c *cursor) numbers(k Kind, most int) int {
+	data, n := c.data[c.off:], 0
+	for n+4 <= most && fourOf(k, data) {
+		data = data[4*numberSize:]
+		n += 4
+	}
+	for n < most && oneOf(k, data) {
+		data = data[numberSize:]
+		n++
+	}
+	c.off += n * numberSize
+	return n
+}
+
+// body reads bytes or a string. The result aliases the data; its capacity is
 // its length.
 func (c *cursor) body() []byte {
 	begin := c.off + prefixSize
 	c.off = begin + int(c.prefix())
 	return c.data[begin:c.off:c.off]
+}
+
+// accept moves behind an encoded value if it is next.
+func (c *cursor) accept(value []byte) bool {
+	rest := c.data[c.off:]
+	if len(rest) < len(value) || string(rest[:len(value)]) != string(value) {
+		return false
+	}
+	c.off += len(value)
+	return true
 }
 
 // count reads the header of a list or a dict.

@@ -20,9 +20,9 @@ type decoder struct {
 	text  int             // bytes of short strings that are still to come
 	chunk strings.Builder // memory for short strings
 
-	// names remembers dict keys, which repeat from row to row and from message
-	// to message.
-	names [256]string
+	names nameCache
+	texts textCache
+	run   boxRun
 }
 
 // The sizes up to which values share memory, and how much they share: a part
@@ -150,23 +150,34 @@ func (d *decoder) string() string {
 }
 
 // name reads a dict key.
-func (d *decoder) name() string {
-	b := d.body()
-	if len(b) == 0 || len(b) > shapeShort {
-		return string(b)
+func (d *decoder) name() string { return d.names.get(d.body()) }
+
+// entry builds the value of a dict entry.
+func (d *decoder) entry() any {
+	if d.kind() == KindString && d.texts.worthwhile() {
+		if n := d.prefix(); 0 < n && n <= longestText {
+			return d.texts.get(d.body())
+		}
 	}
-	slot := &d.names[byte(len(b)*7)^b[0]^b[len(b)-1]<<3^b[len(b)/2]<<1]
-	if *slot != string(b) {
-		*slot = string(b)
-	}
-	return *slot
+	return d.any()
 }
 
 func (d *decoder) list() []any {
 	n := d.count()
 	list := d.elements(n)
-	for i := range list {
-		list[i] = d.any()
+	for rest := list; len(rest) > 0; {
+		done := 1
+		switch d.kind() {
+		case KindInt64:
+			done = d.ints(rest)
+		case KindFloat64:
+			done = d.floats(rest)
+		case KindString:
+			done = d.strings(rest)
+		default:
+			rest[0] = d.any()
+		}
+		rest = rest[done:]
 	}
 	return list
 }
@@ -190,7 +201,7 @@ func (d *decoder) mapAny() map[string]any {
 	n := d.count()
 	m := make(map[string]any, n)
 	for range n {
-		m[d.name()] = d.any()
+		m[d.name()] = d.entry()
 	}
 	return m
 }
@@ -221,7 +232,7 @@ func (d *decoder) dict() Dict {
 		if at == len(dict) {
 			dict = append(dict, Entry{Key: key})
 		}
-		dict[at].Value = d.any()
+		dict[at].Value = d.entry()
 	}
 	return dict
 }

@@ -190,21 +190,24 @@ func decodeDict(d *decoder, v reflect.Value) error {
 func decodeSlice(t reflect.Type, elem *plan) decodeFunc {
 	switch {
 	case t.Elem() == reflect.TypeFor[float64]():
-		return decodeNumbers(t, elem, KindFloat64, (*cursor).float64)
+		return decodeRuns(elem, func(d *decoder, list []float64) int { return d.float64s(list) })
 	case t.Elem() == reflect.TypeFor[int64]():
-		return decodeNumbers(t, elem, KindInt64, (*cursor).int64)
+		return decodeRuns(elem, func(d *decoder, list []int64) int { return integers(&d.cursor, list) })
+	case t.Elem() == reflect.TypeFor[int]():
+		return decodeRuns(elem, func(d *decoder, list []int) int { return integers(&d.cursor, list) })
 	case t.Elem() == reflect.TypeFor[string]():
-		return decodeStrings(t, elem)
+		return decodeRuns(elem, (*decoder).stringsInto)
 	}
 	plain := isScalar(t.Elem())
 	return func(d *decoder, v reflect.Value) error {
+		fresh := v.IsNil()
 		done, n, err := d.sliceOf(v)
 		if done {
 			return err
 		}
 		for i := range n {
 			x := v.Index(i)
-			if !plain || d.kind() == KindNone {
+			if !fresh && (!plain || d.kind() == KindNone) {
 				x.SetZero() // of an element that was there before
 			}
 			if err := elem.decode(d, x); err != nil {
@@ -245,53 +248,46 @@ func (d *decoder) sliceOf(v reflect.Value) (done bool, n int, err error) {
 	return false, n, nil
 }
 
-// decodeNumbers is decodeSlice for numbers of one kind.
-func decodeNumbers[T any](t reflect.Type, elem *plan, kind Kind, read func(*cursor) T) decodeFunc {
-	pointer := reflect.TypeFor[*[]T]()
+// decodeRuns is decodeSlice for elements of which run decodes as many as are
+// next and of the usual kind.
+func decodeRuns[T any](elem *plan, run func(*decoder, []T) int) decodeFunc {
 	return func(d *decoder, v reflect.Value) error {
-		done, _, err := d.sliceOf(v)
-		if done {
-			return err
+		if k := d.kind(); k == KindNone {
+			d.off++
+			v.SetZero()
+			return nil
+		} else if k != KindList {
+			return d.mismatch(v)
 		}
-		list := *v.Addr().Convert(pointer).Interface().(*[]T)
-		for i := range list {
-			if d.kind() == kind {
-				list[i] = read(&d.cursor)
-				continue
-			}
+		slice := pointerTo[[]T](v)
+		n := d.count()
+		if *slice == nil || cap(*slice) < n {
+			*slice = make([]T, n)
+		}
+		list := (*slice)[:n]
+		*slice = list
+		for i := run(d, list); i < n; i += run(d, list[i:]) {
 			var zero T
 			list[i] = zero
 			if err := elem.decode(d, v.Index(i)); err != nil {
-				v.SetLen(i)
+				*slice = list[:i]
 				return err
 			}
+			i++
 		}
 		return nil
 	}
 }
 
-// decodeStrings is decodeSlice for strings.
-func decodeStrings(t reflect.Type, elem *plan) decodeFunc {
-	pointer := reflect.TypeFor[*[]string]()
-	return func(d *decoder, v reflect.Value) error {
-		done, _, err := d.sliceOf(v)
-		if done {
-			return err
-		}
-		list := *v.Addr().Convert(pointer).Interface().(*[]string)
-		for i := range list {
-			if d.kind() == KindString {
-				list[i] = d.string()
-				continue
-			}
-			list[i] = ""
-			if err := elem.decode(d, v.Index(i)); err != nil {
-				v.SetLen(i)
-				return err
-			}
-		}
-		return nil
+// stringsInto decodes the strings that are next, at most as many as the list
+// is long, and returns their number.
+func (d *decoder) stringsInto(list []string) int {
+	n := 0
+	for n < len(list) && d.kind() == KindString {
+		list[n] = d.string()
+		n++
 	}
+	return n
 }
 
 func decodeArray(elem *plan) decodeFunc {

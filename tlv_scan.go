@@ -1,6 +1,9 @@
 package dirty
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // scanner checks encoded values: all rules and limits, in one pass that
 // builds nothing. Whatever reads values after it needs no checks, cannot be
@@ -56,19 +59,28 @@ func newScanner(data []byte, lim Limits) scanner {
 func (s *scanner) value() *ProtocolError {
 	type level struct {
 		left   int // elements to come; of a dict keys and values
+		depth  int // lists and dicts around them, and the one they are in
 		isDict bool
 	}
 	var (
-		few   [16]level
-		outer = few[:0] // the containers around the current one, and the root
+		few   [8]level
+		outer = few[:0] // the root and the containers around the current one, where something is to come
 		cur   = level{left: 1}
 	)
 	for {
+		if s.bytes > int64(s.lim.MaxValues)*slotSize {
+			return s.fail(ErrTooLarge, ruleMemory, int64(s.lim.MaxValues), (s.bytes+slotSize-1)/slotSize)
+		}
 		for cur.left == 0 {
 			if len(outer) == 0 {
 				return nil
 			}
 			cur, outer = outer[len(outer)-1], outer[:len(outer)-1]
+		}
+		if cur.isDict {
+			if cur.left = s.entries(cur.left); cur.left == 0 {
+				continue
+			}
 		}
 		cur.left--
 		if s.left() == 0 {
@@ -118,15 +130,17 @@ func (s *scanner) value() *ProtocolError {
 			if err != nil {
 				return err
 			}
-			if n > 0 {
-				s.bytes += stringBox + roundUp(n)
-				if n <= sharedText {
-					s.text += n
-				}
-			}
+			s.string(n)
 			s.off += prefixSize + n
+			if !cur.isDict && cur.left > 0 {
+				n, err := s.strings(cur.left)
+				if err != nil {
+					return err
+				}
+				cur.left -= n
+			}
 		case KindList, KindDict:
-			depth := len(outer) + 1
+			depth := cur.depth + 1
 			if depth > s.lim.MaxDepth {
 				return s.fail(ErrTooDeep, ruleDepth, int64(s.lim.MaxDepth), int64(depth))
 			}
@@ -135,8 +149,10 @@ func (s *scanner) value() *ProtocolError {
 				return err
 			}
 			s.off += prefixSize
-			outer = append(outer, cur)
-			cur = level{left: n, isDict: k == KindDict}
+			if cur.left > 0 {
+				outer = append(outer, cur)
+			}
+			cur = level{left: n, depth: depth, isDict: k == KindDict}
 			switch {
 			case !cur.isDict:
 				s.slots += n
@@ -153,22 +169,95 @@ func (s *scanner) value() *ProtocolError {
 		default:
 			return s.fail(ErrMalformed, ruleKind, 0, int64(k))
 		}
-		if s.bytes > int64(s.lim.MaxValues)*slotSize {
-			return s.fail(ErrTooLarge, ruleMemory, int64(s.lim.MaxValues), (s.bytes+slotSize-1)/slotSize)
-		}
 	}
 }
 
-// numbers moves over at most n more numbers of the kind and returns how
-// many there were. Long lists of numbers are common, and quick in a loop of
-// their own.
-func (s *scanner) numbers(k Kind, n int) int {
+// entries moves over keys and values of a dict, left of which are to come, as
+// long as these are scalars without a fault, and returns how many are left.
+// Most dicts are nothing else, and this loop has no errors to make.
+func (s *scanner) entries(left int) int {
+	rest := s.data[s.off:]
+	for left > 0 {
+		if left%2 == 0 {
+			n, ok := s.ascii(rest)
+			if !ok {
+				break
+			}
+			s.bytes += roundUp(n)
+			rest = rest[prefixSize+n:]
+			left--
+		}
+		size := 0
+		if len(rest) > 0 {
+			switch Kind(rest[0]) {
+			case KindNone:
+				size = 1
+			case KindBool:
+				size = 2
+			case KindInt64, KindFloat64:
+				size = numberSize
+				s.bytes += numberBox
+			case KindString:
+				if n, ok := s.ascii(rest); ok {
+					size = prefixSize + n
+					s.string(n)
+				}
+			}
+		}
+		if size == 0 || size > len(rest) {
+			break
+		}
+		rest = rest[size:]
+		left--
+	}
+	s.off = len(s.data) - len(rest)
+	return left
+}
+
+// ascii returns the length of the string that data begins with, if it is
+// complete and ASCII.
+func (s *scanner) ascii(data []byte) (int, bool) {
+	if len(data) < prefixSize || Kind(data[0]) != KindString {
+		return 0, false
+	}
+	n := int64(binary.BigEndian.Uint32(data[1:]))
+	if n > int64(min(len(data)-prefixSize, s.lim.MaxPayload)) || !isASCII(data[prefixSize:prefixSize+n]) {
+		return 0, false
+	}
+	return int(n), true
+}
+
+// strings checks at most n more strings and moves over them, as cursor.numbers does.
+// It stops before one that has another fault than its text.
+func (s *scanner) strings(n int) (int, *ProtocolError) {
+	c := s.cursor
 	i := 0
-	for i < n && s.left() >= numberSize && s.kind() == k {
-		s.off += numberSize
+	for i < n && c.left() >= prefixSize && c.kind() == KindString {
+		size := int64(c.prefix())
+		if size > int64(min(c.left()-prefixSize, s.lim.MaxPayload)) {
+			break
+		}
+		s.string(int(size))
+		c.off += prefixSize + int(size)
 		i++
 	}
-	return i
+	if _, at := badText(s.data[s.off:c.off]); at >= 0 {
+		s.off += at
+		_, err := s.length(KindString)
+		return 0, err
+	}
+	s.cursor = c
+	return i, nil
+}
+
+// string counts what a string of n bytes that is a value takes.
+func (s *scanner) string(n int) {
+	if n > 0 {
+		s.bytes += stringBox + roundUp(n)
+		if n <= sharedText {
+			s.text += n
+		}
+	}
 }
 
 // length checks the next value, bytes or a string, and returns its length.

@@ -33,9 +33,6 @@ type structField struct {
 	// a tag makes a field. Reflection gives no access to its methods, nor to
 	// a pointer's target.
 	unexported bool
-
-	// always marks a field of the struct itself that no tag leaves out.
-	always bool
 }
 
 // fieldKey is the encoded name of a field. Where it is short and there is
@@ -68,7 +65,6 @@ func (m planMaker) structPlan(t reflect.Type) *structPlan {
 	for i := range s.fields {
 		f := &s.fields[i]
 		f.key = newFieldKey(f.name)
-		f.always = len(f.index) == 1 && !f.omitEmpty && !f.omitZero
 		if f.unexported && !isPlainStruct(f.typ) {
 			f.plan = &plan{encodeUnsupported, decodeUnsupported}
 		} else {
@@ -258,17 +254,15 @@ func (f *structField) omitted(v reflect.Value) bool {
 	return false
 }
 
-// value returns the field of v. With create, nil pointers to embedded structs
-// on the way are filled in; otherwise ok is false where there is one.
-func (f *structField) value(v reflect.Value, create bool) (field reflect.Value, ok bool) {
-	if len(f.index) == 1 {
-		return v.Field(f.index[0]), true
-	}
+// promoted returns the field of an embedded struct of v. With create, nil
+// pointers on the way are filled in; otherwise, or where that cannot be, the
+// result is not valid.
+func (f *structField) promoted(v reflect.Value, create bool) reflect.Value {
 	for i, x := range f.index {
 		if i > 0 && v.Kind() == reflect.Pointer {
 			if v.IsNil() {
 				if !create || !v.CanSet() {
-					return v, false
+					return reflect.Value{}
 				}
 				v.Set(reflect.New(v.Type().Elem()))
 			}
@@ -276,7 +270,7 @@ func (f *structField) value(v reflect.Value, create bool) (field reflect.Value, 
 		}
 		v = v.Field(x)
 	}
-	return v, true
+	return v
 }
 
 func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
@@ -290,13 +284,13 @@ func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([
 	for i := range s.fields {
 		f := &s.fields[i]
 		var field reflect.Value
-		if f.always {
+		if len(f.index) == 1 {
 			field = v.Field(f.index[0])
-		} else {
-			var ok bool
-			if field, ok = f.value(v, false); !ok || f.omitted(field) {
-				continue
-			}
+		} else if field = f.promoted(v, false); !field.IsValid() {
+			continue
+		}
+		if (f.omitEmpty || f.omitZero) && f.omitted(field) {
+			continue
 		}
 		n++
 		b = f.key.append(b)
@@ -325,22 +319,24 @@ func (s *structPlan) decode(d *decoder, v reflect.Value) error {
 	}
 	next := 0 // most senders keep the order of the fields
 	for range d.count() {
-		at := d.off
-		key := d.body()
-		i, ok := next, next < len(s.fields) && s.fields[next].name == string(key)
-		if !ok {
-			i, ok = s.find(key)
-		}
-		if !ok {
+		at, i := d.off, next
+		if next < len(s.fields) && d.accept(s.fields[next].key.encoded) {
+			next++
+		} else if found, ok := s.find(d.body()); ok {
+			i, next = found, found+1
+		} else {
+			key := d.data[at+prefixSize : d.off]
 			if d.opts.DisallowUnknownFields {
 				return d.errorAt(at, ErrUnknownField, v.Type(), "no field is named "+pathString([]step{{key: string(key), isKey: true}}))
 			}
 			d.skip()
 			continue
 		}
-		next = i + 1
-		field, ok := s.fields[i].value(v, true)
-		if !ok {
+		f := &s.fields[i]
+		var field reflect.Value
+		if len(f.index) == 1 {
+			field = v.Field(f.index[0])
+		} else if field = f.promoted(v, true); !field.IsValid() {
 			return d.errorAt(at, ErrTypeMismatch, v.Type(), "an embedded pointer to an unexported struct is nil")
 		}
 		if bit := uint64(1) << (i % 64); seen[i/64]&bit == 0 {
@@ -348,7 +344,7 @@ func (s *structPlan) decode(d *decoder, v reflect.Value) error {
 		} else if field.CanSet() {
 			field.SetZero() // the last of equal keys wins, nothing is merged
 		}
-		if err := s.fields[i].plan.decode(d, field); err != nil {
+		if err := f.plan.decode(d, field); err != nil {
 			return err
 		}
 	}

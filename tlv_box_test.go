@@ -1,0 +1,158 @@
+package dirty_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestRuns decodes lists that are runs of one kind after the other, of all
+// lengths at which decoding takes another way, and compares element by
+// element with what was encoded.
+func TestRuns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	make1 := map[string]func() any{
+		"int64":   func() any { return rng.Int64() - 1<<62 },
+		"float64": func() any { return rng.NormFloat64() },
+		"string":  func() any { return strings.Repeat("é", rng.IntN(70)) + fmt.Sprint(rng.IntN(100)) },
+		"None":    func() any { return nil },
+		"bool":    func() any { return rng.IntN(2) == 0 },
+		"list":    func() any { return []any{rng.Int64()} },
+		"dict":    func() any { return map[string]any{"k": fmt.Sprint(rng.IntN(3))} },
+	}
+	for _, n := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 63, 64, 65, 72, 127, 255, 256, 257, 511, 512, 513, 777, 2000} {
+		for first, makeFirst := range make1 {
+			for second, makeSecond := range make1 {
+				list := make([]any, 0, 2*n+1)
+				for range n {
+					list = append(list, makeFirst())
+				}
+				list = append(list, makeSecond())
+				for range n % 11 {
+					list = append(list, makeFirst())
+				}
+				data, err := dirty.Marshal(list)
+				require.NoError(t, err)
+				var got any
+				require.NoError(t, dirty.Unmarshal(data, &got))
+				require.Equal(t, any(list), got, "%d of %s, then %s", n, first, second)
+			}
+		}
+	}
+}
+
+// TestTypedRuns is TestRuns for slices of Go types, where an element of
+// another kind may be one that fits or that does not.
+func TestTypedRuns(t *testing.T) {
+	for _, n := range []int{0, 1, 3, 4, 5, 8, 9, 100} {
+		for at := range n {
+			ints, floats, strs := make([]any, n), make([]any, n), make([]any, n)
+			wantInts, wantFloats, wantStrs := make([]int, n), make([]float64, n), make([]string, n)
+			for i := range n {
+				ints[i], floats[i], strs[i] = i, float64(i)+0.5, fmt.Sprint(i)
+				wantInts[i], wantFloats[i], wantStrs[i] = i, float64(i)+0.5, fmt.Sprint(i)
+			}
+			ints[at], wantInts[at] = float64(7), 7
+			floats[at], wantFloats[at] = 7, 7
+			strs[at], wantStrs[at] = nil, ""
+
+			// Where something was before, nothing of it may be left.
+			gotInts, gotFloats, gotStrs := []int{9, 9, 9, 9, 9, 9}, []float64{9, 9, 9, 9, 9, 9}, []string{"9", "9", "9", "9", "9", "9"}
+			for _, test := range []struct{ in, got, want any }{
+				{ints, &gotInts, &wantInts}, {floats, &gotFloats, &wantFloats}, {strs, &gotStrs, &wantStrs},
+			} {
+				data, err := dirty.Marshal(test.in)
+				require.NoError(t, err)
+				require.NoError(t, dirty.Unmarshal(data, test.got))
+				require.Equal(t, test.want, test.got, "%d, other at %d", n, at)
+			}
+
+			ints[at] = "no number"
+			data, err := dirty.Marshal(ints)
+			require.NoError(t, err)
+			for _, dst := range []any{new([]int), new([]int64), new([]float64)} {
+				err := dirty.Unmarshal(data, dst)
+				var fault *dirty.UnmarshalTypeError
+				require.ErrorAs(t, err, &fault)
+				require.Equal(t, fmt.Sprintf("[%d]", at), fault.Path)
+			}
+		}
+	}
+}
+
+// TestIntegersOutOfRange: integers that their type has no room for are refused in
+// runs as well.
+func TestIntegersOutOfRange(t *testing.T) {
+	large := int64(1) << 40
+	data, err := dirty.Marshal([]int64{1, 2, 3, 4, 5, large, 6})
+	require.NoError(t, err)
+	var small []int32
+	require.ErrorIs(t, dirty.Unmarshal(data, &small), dirty.ErrOverflow)
+	assert.Equal(t, []int32{1, 2, 3, 4, 5}, small)
+
+	var ints []int
+	err = dirty.Unmarshal(data, &ints)
+	if strconv.IntSize == 32 {
+		require.ErrorIs(t, err, dirty.ErrOverflow)
+		assert.Equal(t, []int{1, 2, 3, 4, 5}, ints)
+		return
+	}
+	require.NoError(t, err)
+	assert.Equal(t, []int{1, 2, 3, 4, 5, int(large), 6}, ints)
+}
+
+// TestElementsShareNothing: elements of a list lie in arrays that they share,
+// and still each is what it was after everything else is gone or has changed.
+func TestElementsShareNothing(t *testing.T) {
+	floats := make([]float64, 1000)
+	for i := range floats {
+		floats[i] = float64(i) + 0.25
+	}
+	data, err := dirty.Marshal(floats)
+	require.NoError(t, err)
+	var kept []any
+	for i := range 100 {
+		var v any
+		require.NoError(t, dirty.Unmarshal(data, &v))
+		list := v.([]any)
+		kept = append(kept, list[i*10])
+		for j := range list {
+			list[j] = nil // must not reach the others
+		}
+	}
+	clear(data)
+	runtime.GC()
+	for i, v := range kept {
+		require.Equal(t, float64(i*10)+0.25, v)
+	}
+}
+
+// TestRepeatedTexts: texts that repeat are remembered, between messages too;
+// what comes out is always what was sent.
+func TestRepeatedTexts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	few := []string{"app:App", "run", "app:Bpp", "", "x", "é", strings.Repeat("long", 7), strings.Repeat("long", 8), strings.Repeat("long", 9)}
+	for range 5000 {
+		want := map[string]any{}
+		for i := range 1 + rng.IntN(4) {
+			text := few[rng.IntN(len(few))]
+			if rng.IntN(3) == 0 {
+				text = fmt.Sprint(rng.Int64())
+			}
+			want[fmt.Sprint(i)] = text
+		}
+		data, err := dirty.Marshal(want)
+		require.NoError(t, err)
+		var got any
+		require.NoError(t, dirty.Unmarshal(data, &got))
+		require.Equal(t, any(want), got)
+		clear(data)
+	}
+}
