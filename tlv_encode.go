@@ -174,11 +174,12 @@ func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
 	if err := e.fits(b, "string", len(s)); err != nil {
 		return b, err
 	}
-	if !isASCII(s) && !utf8.ValidString(s) {
+	b, ascii := appendText(b, s)
+	if !ascii && !utf8.ValidString(s) {
 		return b, &MarshalError{Err: ErrInvalidUTF8, Type: reflect.TypeFor[string](),
 			Reason: "at byte " + strconv.Itoa(validPrefix(s))}
 	}
-	return append(appendChecked(b, KindString, len(s)), s...), nil
+	return b, nil
 }
 
 func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
@@ -213,21 +214,20 @@ func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
 		case float64:
 			b, n = appendFloats(b, v[i:])
 		case string:
-			if b, n = e.texts(b, v[i:]); n == 0 {
-				b, err = e.string(b, x)
+			b, n, err = e.strings(b, v[i:])
+		case []any:
+			if b, err = e.list(b, x, depth+1); err == nil {
 				n = 1
 			}
-		case []any:
-			b, err = e.list(b, x, depth+1)
-			n = 1
 		default:
-			b, err = e.any(b, x, depth+1)
-			n = 1
+			if b, err = e.any(b, x, depth+1); err == nil {
+				n = 1
+			}
 		}
+		i += n
 		if err != nil {
 			return b, err.inList(i).visit(reflect.ValueOf(v))
 		}
-		i += n
 	}
 	return b, nil
 }
@@ -246,21 +246,26 @@ func appendFloats(b []byte, v []any) ([]byte, int) {
 	return b, len(v)
 }
 
-// texts is appendFloats for strings, as many as are UTF-8 and fit.
-func (e *encoder) texts(b []byte, v []any) ([]byte, int) {
-	begin, n := len(b), 0
-	for _, x := range v {
+// strings is appendFloats for strings. An error is about the one behind those
+// that it counts.
+func (e *encoder) strings(b []byte, v []any) (_ []byte, n int, err *MarshalError) {
+	for i, x := range v {
 		s, ok := x.(string)
-		if !ok || len(s)+prefixSize > e.end-len(b) {
-			break
+		if !ok {
+			return b, i, nil
 		}
-		b = append(appendChecked(b, KindString, len(s)), s...)
-		n++
+		if len(s) > e.end-len(b) {
+			b, err = e.string(b, s) // makes the error
+			return b, i, err
+		}
+		out, ascii := appendText(b, s)
+		if !ascii && !utf8.ValidString(s) {
+			b, err = e.string(b, s)
+			return b, i, err
+		}
+		b = out
 	}
-	if index, offset := badText(b[begin:]); index >= 0 {
-		b, n = b[:begin+offset], index
-	}
-	return b, n
+	return b, len(v), nil
 }
 
 func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalError) {

@@ -1,11 +1,43 @@
 package dirty
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+// appendText appends an encoded string, and tells whether it is ASCII. Short
+// strings are moved by words that are looked at on the way; a call to move
+// them and a second look take half as long again.
+func appendText(b []byte, s string) (_ []byte, ascii bool) {
+	n, at := len(s), len(b)
+	if n < 4 || n > 16 || cap(b)-at < prefixSize+16 {
+		return append(appendChecked(b, KindString, n), s...), isASCII(s)
+	}
+	out := b[at : at+prefixSize+16]
+	out[0] = byte(KindString)
+	binary.BigEndian.PutUint32(out[1:], uint32(n))
+	text := out[prefixSize:]
+	var bits uint64
+	if n >= 8 {
+		first, last := word(s), word(s[n-8:])
+		binary.LittleEndian.PutUint64(text, first)
+		binary.LittleEndian.PutUint64(text[n-8:], last)
+		bits = first | last
+	} else {
+		first, last := halfWord(s), halfWord(s[n-4:])
+		binary.LittleEndian.PutUint32(text, first)
+		binary.LittleEndian.PutUint32(text[n-4:], last)
+		bits = uint64(first | last)
+	}
+	return b[:at+prefixSize+n], bits&notASCII == 0
+}
+
+// notASCII has the bits that are set in bytes that are not ASCII.
+const notASCII = 0x8080808080808080
 
 // isASCII looks at whole words, of which two may overlap. Most text is too
 // short for utf8.Valid to do so.
 func isASCII[T string | []byte](s T) bool {
-	const high = 0x8080808080808080 // set in bytes that are not ASCII
 	var bits uint64
 	switch n := len(s); {
 	case n >= 8:
@@ -18,7 +50,7 @@ func isASCII[T string | []byte](s T) bool {
 	case n > 0:
 		bits = uint64(s[0] | s[n/2] | s[n-1])
 	}
-	return bits&high == 0
+	return bits&notASCII == 0
 }
 
 // word returns the first 8 bytes; the compiler makes it one load.
