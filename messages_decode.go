@@ -96,7 +96,7 @@ func (o DecodeOptions) message(f Frame) (m Message, aliased bool, err error) {
 	}
 	var s scanner
 	if len(f.Payload) > 0 {
-		if s, err = o.scan(f.Payload, true); err != nil {
+		if err = o.scan(&s, f.Payload, true); err != nil {
 			return nil, false, inFrame(err, f.Header)
 		}
 	}

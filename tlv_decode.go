@@ -20,9 +20,13 @@ type decoder struct {
 	text  int             // bytes of short strings that are still to come
 	chunk strings.Builder // memory for short strings
 
-	names nameCache
-	texts textCache
-	run   boxRun
+	run boxRun
+
+	// These outlive the message, because the next one is often like it.
+	names    nameCache
+	texts    textCache
+	lastType reflect.Type // of a destination, a pointer
+	lastPlan *plan        // of what it points to
 }
 
 // The sizes up to which values share memory, and how much they share: a part
@@ -75,8 +79,8 @@ func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, err err
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
 		return 0, &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer that is not nil"}
 	}
-	s, err := o.scan(data, whole)
-	if err != nil {
+	var s scanner
+	if err := o.scan(&s, data, whole); err != nil {
 		return 0, err
 	}
 	d := newDecoder(data, &s, o)
@@ -93,7 +97,10 @@ func (d *decoder) into(pointer reflect.Value) error {
 		*p = d.any()
 		return nil
 	}
-	return planOf(pointer.Type().Elem()).decode(d, pointer.Elem())
+	if t := pointer.Type(); d.lastType != t {
+		d.lastType, d.lastPlan = t, planOf(t.Elem())
+	}
+	return d.lastPlan.decode(d, pointer.Elem())
 }
 
 // any builds the next value.
@@ -128,7 +135,9 @@ func (d *decoder) bytes() []byte {
 		d.aliased = true
 		return b
 	}
-	return append(make([]byte, 0, len(b)), b...)
+	owned := make([]byte, len(b)) // with copy right behind, it is not cleared
+	copy(owned, b)
+	return owned
 }
 
 // string copies a string. Short ones share memory, of just the size that is

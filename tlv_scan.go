@@ -324,17 +324,17 @@ func roundUp(n int) int64 { return (int64(n) + 7) &^ 7 }
 
 // Valid is [Valid] with options.
 func (o DecodeOptions) Valid(data []byte) error {
-	_, err := o.scan(data, true)
-	return err
+	var s scanner
+	return o.scan(&s, data, true)
 }
 
 // scan checks the first value of data, and if whole is set that nothing
 // follows.
-func (o DecodeOptions) scan(data []byte, whole bool) (scanner, error) {
+func (o *DecodeOptions) scan(s *scanner, data []byte, whole bool) error {
 	if err := o.Limits.Validate(); err != nil {
-		return scanner{}, err
+		return err
 	}
-	s := newScanner(data, o.Limits.forDecode())
+	s.data, s.claims, s.lim = data, len(data), o.Limits.forDecode()
 	err := s.value()
 	if err == nil && whole && s.left() > 0 {
 		err = s.fail(ErrTrailingData, ruleTrailing, 0, int64(s.left()))
@@ -342,7 +342,7 @@ func (o DecodeOptions) scan(data []byte, whole bool) (scanner, error) {
 		err.Path = pathAt(data, int(err.Offset))
 	}
 	if err != nil {
-		return s, err
+		return err
 	}
-	return s, nil
+	return nil
 }
