@@ -61,8 +61,8 @@ func benchValues() []benchValue {
 			Stop: []string{"\n", "END"}, Prompt: strings.Repeat("What is on this picture? ", 8),
 		}),
 		newBenchValue("rows", ptr(randomRows(rng, 1000))),
-		newBenchValue("1MiB", ptr(make([]byte, 1<<20))),
-		newBenchValue("16MiB", ptr(make([]byte, 16<<20))),
+		newBenchValue("1MiB", ptr(randomBytes(rng, 1<<20))),
+		newBenchValue("16MiB", ptr(randomBytes(rng, 16<<20))),
 		newBenchValue("levels", ptr(benchLevels(500))),
 		newBenchValue("floats", ptr(randomFloats(rng, 100_000))),
 		newBenchValue("strings", ptr(randomStrings(rng, 100_000))),
@@ -89,6 +89,16 @@ func benchLevels(n int) benchNode {
 		node = benchNode{node}
 	}
 	return node
+}
+
+// randomBytes are not zero: memory that was never written to is one page that
+// stays in the cache.
+func randomBytes(rng *rand.Rand, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
 }
 
 func randomFloats(rng *rand.Rand, n int) []float64 {

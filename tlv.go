@@ -151,7 +151,8 @@ func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, 
 
 // Unmarshal decodes the one value that data is, into what v points to. What
 // follows the value is an [ErrTrailingData]. The result owns its memory; it
-// does not refer to data.
+// does not refer to data. Small parts of it may lie in memory that they share:
+// who keeps one of them keeps at most 16 KiB.
 //
 // The whole of data is checked first, so on a [*ProtocolError] nothing was
 // stored. An any receives nil, bool, int64, float64, string, []byte, []any
