@@ -1,0 +1,111 @@
+package codecs
+
+import (
+	"encoding/base64"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/bench/internal/values"
+)
+
+// cannot is what a codec has no way to say; the report shows a dash for it.
+var cannot = map[string]bool{
+	"msgp/e levels/typed": true, // no generated code for a list of itself
+}
+
+// TestRoundTrip is that all do the same work: what comes back is what went in.
+func TestRoundTrip(t *testing.T) {
+	for _, source := range values.All() {
+		v, err := source.Make()
+		require.NoError(t, err)
+		for _, c := range Peers() {
+			t.Run(c.Name+"/"+v.Name+"/any", func(t *testing.T) {
+				want := v.Any
+				switch c.Name {
+				case "json", "json v2":
+					want = asJSON(want)
+				case "gob":
+					want = asGob(want)
+				}
+				var got any
+				s := c.Open()
+				data, err := s.Encode(v.Any)
+				if cannot[c.Name+"/"+v.Name+"/any"] {
+					require.Error(t, err)
+					return
+				}
+				require.NoError(t, err)
+				for range 2 { // the second from a warm stream
+					got = nil
+					require.NoError(t, s.Decode(data, &got))
+					require.Equal(t, want, got)
+				}
+			})
+			t.Run(c.Name+"/"+v.Name+"/typed", func(t *testing.T) {
+				s := c.Open()
+				data, err := s.Encode(v.Typed)
+				if cannot[c.Name+"/"+v.Name+"/typed"] {
+					require.Error(t, err)
+					return
+				}
+				require.NoError(t, err)
+				want := v.Typed
+				if node, ok := want.(*values.Node); ok && c.Name == "gob" {
+					want = asGob(node)
+				}
+				reused := v.New()
+				for range 2 {
+					require.NoError(t, s.Decode(data, reused))
+					require.Equal(t, want, reused)
+					fresh := v.New()
+					require.NoError(t, s.Decode(data, fresh))
+					require.Equal(t, want, fresh)
+				}
+			})
+		}
+	}
+}
+
+// asJSON is what is left of a tree in JSON: all numbers are floats, bytes
+// are text.
+func asJSON(v any) any {
+	switch v := v.(type) {
+	case int64:
+		return float64(v)
+	case []byte:
+		return base64.StdEncoding.EncodeToString(v)
+	case []any:
+		list := make([]any, len(v))
+		for i := range v {
+			list[i] = asJSON(v[i])
+		}
+		return list
+	case map[string]any:
+		dict := make(map[string]any, len(v))
+		for k := range v {
+			dict[k] = asJSON(v[k])
+		}
+		return dict
+	}
+	return v
+}
+
+// asGob is what gob makes of nested lists: an empty one comes back as nil.
+func asGob(v any) any {
+	switch v := v.(type) {
+	case []any:
+		var list []any
+		for _, e := range v {
+			list = append(list, asGob(e))
+		}
+		return list
+	case *values.Node:
+		var node values.Node
+		for _, e := range *v {
+			node = append(node, *asGob(&e).(*values.Node))
+		}
+		return &node
+	}
+	return v
+}

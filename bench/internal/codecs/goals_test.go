@@ -1,0 +1,93 @@
+package codecs
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/bench/internal/report"
+	"github.com/gunicorn-go/dirty/bench/internal/rounds"
+	"github.com/gunicorn-go/dirty/bench/internal/values"
+)
+
+// TestGoals is that each goal finds what it is about: where everybody takes
+// as long, none is left out and every ratio is 1.
+func TestGoals(t *testing.T) {
+	r := allEqual()
+	for what, test := range map[string]struct {
+		goals []report.Goal
+		want  int
+	}{
+		"summary":         {r.Summary(UsualGC), 15},
+		"summary, rarely": {r.Summary(RareGC), 12},
+		"each value":      {r.Goals(), 87},
+	} {
+		require.Len(t, test.goals, test.want, what)
+		for _, g := range test.goals {
+			switch g.Value {
+			case 1, 100, 3, 0: // a ratio, nanoseconds, allocations, allocations beyond
+			default:
+				require.Fail(t, what, "%+v", g)
+			}
+		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	short := allEqual().Short()
+	require.Len(t, short.Rows, len(Operations))
+	for _, row := range short.Rows {
+		require.Equal(t, []string{"1", "1", "1", "1", "1", "1"}, row.Cells, row.Name)
+	}
+}
+
+func TestCharts(t *testing.T) {
+	for _, c := range allEqual().Charts() {
+		require.Len(t, c.Series, len(Peers()))
+		for _, s := range c.Series {
+			require.Len(t, s.Values, len(c.Groups))
+			for _, v := range s.Values {
+				require.InDelta(t, 1, v, 1e-9, "%s of %s", s.Name, c.Title)
+			}
+		}
+	}
+}
+
+func TestTables(t *testing.T) {
+	r := allEqual()
+	for _, op := range Operations {
+		for _, table := range r.Tables(op) {
+			for _, row := range table.Rows {
+				require.Len(t, row.Cells, len(table.Columns)-1, table.Title)
+			}
+		}
+	}
+}
+
+// allEqual is a run in which everything takes 100 ns and 3 allocations.
+func allEqual() Results {
+	r := Results{runs: map[key]map[string]rounds.Result{}}
+	for _, name := range []string{request, model, rows, mib, mib16, levels, floats, strs} {
+		v := values.Value{Name: name, Blob: name == mib || name == mib16}
+		r.Values = append(r.Values, v)
+		for _, op := range Operations {
+			for _, gc := range []int{UsualGC, RareGC} {
+				run := map[string]rounds.Result{}
+				for _, c := range competitors(op, v.Blob) {
+					run[c.Name] = rounds.Result{Name: c.Name, Samples: []rounds.Sample{{Nanoseconds: 100, Allocs: 3}}}
+				}
+				r.runs[key{op, name, gc}] = run
+			}
+		}
+	}
+	return r
+}
+
+// TestNames is that goals use the names of the values.
+func TestNames(t *testing.T) {
+	var names []string
+	for _, source := range values.All() {
+		names = append(names, source.Name)
+	}
+	require.Equal(t, []string{request, model, rows, mib, mib16, levels, floats, strs}, names)
+}

@@ -1,0 +1,60 @@
+package codecs
+
+import (
+	"errors"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/gunicorn-go/dirty/bench/internal/values"
+)
+
+var errNoCode = errors.New("no generated code")
+
+type msgpStream struct{ buf []byte }
+
+func (s *msgpStream) Encode(v any) (_ []byte, err error) {
+	if isTree(v) {
+		s.buf, err = msgp.AppendIntf(s.buf[:0], v)
+		return s.buf, err
+	}
+	g, ok := generated(v)
+	if !ok {
+		return nil, errNoCode
+	}
+	s.buf, err = g.MarshalMsg(s.buf[:0])
+	return s.buf, err
+}
+
+func (s *msgpStream) Decode(data []byte, v any) (err error) {
+	if p, ok := v.(*any); ok {
+		*p, _, err = msgp.ReadIntfBytes(data)
+		return err
+	}
+	g, ok := generated(v)
+	if !ok {
+		return errNoCode
+	}
+	_, err = g.UnmarshalMsg(data)
+	return err
+}
+
+type msgpValue interface {
+	msgp.Marshaler
+	msgp.Unmarshaler
+}
+
+// generated finds the code that was generated for what v points to.
+func generated(v any) (g msgpValue, ok bool) {
+	switch v := v.(type) {
+	case *[]values.Row:
+		return (*values.Rows)(v), true
+	case *[]float64:
+		return (*values.Floats)(v), true
+	case *[]string:
+		return (*values.Strings)(v), true
+	case *[]byte:
+		return (*values.Bytes)(v), true
+	}
+	g, ok = v.(msgpValue)
+	return g, ok
+}

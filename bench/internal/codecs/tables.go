@@ -1,0 +1,154 @@
+package codecs
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gunicorn-go/dirty/bench/internal/report"
+	"github.com/gunicorn-go/dirty/bench/internal/rounds"
+)
+
+// Short is one table for who has no time: the geometric means.
+func (r Results) Short() report.Table {
+	t := report.Table{Columns: []string{"time of dirty / time of"}}
+	for _, c := range Peers()[1:] {
+		t.Columns = append(t.Columns, c.Name)
+	}
+	for _, op := range Operations {
+		row := report.Row{Name: string(op)}
+		for _, c := range Peers()[1:] {
+			cell := report.None
+			if means := r.means(op, UsualGC, c.Name, r.meant(op)); means != nil {
+				cell = report.Number(rounds.SpreadOf(means).Median)
+			}
+			row.Cells = append(row.Cells, cell)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// Tables are all the figures of an operation.
+func (r Results) Tables(op Operation) []report.Table {
+	names := r.names(op)
+	return []report.Table{
+		r.table(op, UsualGC, "time", names, func(run map[string]rounds.Result, name string) string {
+			return report.Time(run[name].Time().Median)
+		}),
+		r.ratioTable(op, UsualGC),
+		r.ratioTable(op, RareGC),
+		r.table(op, UsualGC, "allocations", names, func(run map[string]rounds.Result, name string) string {
+			return report.Count(run[name].Allocs())
+		}),
+	}
+}
+
+// ratioTable is ours over each, and the geometric means.
+func (r Results) ratioTable(op Operation, gc int) report.Table {
+	names := []string{limit}
+	for _, c := range Peers()[1:] {
+		names = append(names, c.Name)
+	}
+	t := r.table(op, gc, "time of dirty / time of the other", names, func(run map[string]rounds.Result, name string) string {
+		return report.Ratio(run[ours].Ratio(run[name]))
+	})
+	mean := report.Row{Name: "geometric mean"}
+	for _, name := range names {
+		cell := report.None
+		if ratios := r.means(op, gc, name, r.meant(op)); ratios != nil {
+			cell = report.Ratio(rounds.SpreadOf(ratios))
+		}
+		mean.Cells = append(mean.Cells, cell)
+	}
+	t.Rows = append(t.Rows, mean)
+	return t
+}
+
+func (r Results) table(op Operation, gc int, what string, names []string, cell func(map[string]rounds.Result, string) string) report.Table {
+	t := report.Table{Title: fmt.Sprintf("%s: %s", op, what), Columns: append([]string{"value"}, names...)}
+	if gc != UsualGC {
+		t.Title += fmt.Sprintf(", GOGC=%d", gc)
+	}
+	for _, v := range r.Values {
+		run := r.runs[key{op, v.Name, gc}]
+		row := report.Row{Name: v.Name}
+		for _, name := range names {
+			if run[name].Samples == nil {
+				row.Cells = append(row.Cells, report.None)
+			} else {
+				row.Cells = append(row.Cells, cell(run, name))
+			}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// names are those who took part in an operation with any value.
+func (r Results) names(op Operation) []string {
+	var names []string
+	for _, c := range competitors(op, true) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// meant are the values that a geometric mean is of: no blobs, and if typed
+// not the levels, which are no use for a Go type.
+func (r Results) meant(op Operation) []string {
+	var names []string
+	for _, v := range r.Values {
+		if !v.Blob && (v.Name != levels || op == EncodeAny || op == DecodeAny) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+// means are the geometric means over values of ours over peer, a round each;
+// nil if there is nothing for one of the values.
+func (r Results) means(op Operation, gc int, peer string, names []string) []float64 {
+	var all [][]float64
+	for _, v := range names {
+		ratios := r.ratios(op, v, gc, ours, peer)
+		if ratios == nil {
+			return nil
+		}
+		all = append(all, ratios)
+	}
+	return rounds.GeometricMeans(all...)
+}
+
+// Charts are one of each kind of operation: the time of each codec, that of
+// ours being 1.
+func (r Results) Charts() []report.Bars {
+	return []report.Bars{
+		r.chart("Decode to any", "bench-decode.svg", DecodeAny),
+		r.chart("Encode any", "bench-encode.svg", EncodeAny),
+		r.chart("Decode to Go types", "bench-decode-typed.svg", DecodeTyped),
+		r.chart("Encode Go types", "bench-encode-typed.svg", EncodeTyped),
+	}
+}
+
+func (r Results) chart(title, file string, op Operation) report.Bars {
+	bars := report.Bars{
+		Title:  title,
+		File:   file,
+		YLabel: "Time, that of dirty being 1. Shorter is faster.",
+		Groups: append([]string{"geometric mean"}, r.meant(op)...),
+	}
+	median := func(ratios []float64) float64 {
+		if ratios == nil {
+			return math.NaN()
+		}
+		return rounds.SpreadOf(ratios).Median
+	}
+	for _, c := range Peers() {
+		s := report.Series{Name: c.Name, Values: []float64{1 / median(r.means(op, UsualGC, c.Name, r.meant(op)))}}
+		for _, v := range r.meant(op) {
+			s.Values = append(s.Values, median(r.ratios(op, v, UsualGC, c.Name, ours)))
+		}
+		bars.Series = append(bars.Series, s)
+	}
+	return bars
+}

@@ -1,0 +1,82 @@
+package rounds
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMeasure(t *testing.T) {
+	var order []string
+	sleeper := func(name string, d time.Duration) Case {
+		return Case{Name: name, Run: func(n int) error {
+			order = append(order, name)
+			time.Sleep(d * time.Duration(n))
+			return nil
+		}}
+	}
+	elsewhere := Case{Name: "elsewhere", Timed: func(n int) (time.Duration, error) {
+		return time.Duration(n) * time.Second, nil
+	}}
+	results, err := Measure([]Case{sleeper("slow", 4*time.Millisecond), sleeper("quick", time.Millisecond), elsewhere}, 3, 4*time.Millisecond)
+	require.NoError(t, err)
+	require.Len(t, results, 3)
+	for _, r := range results {
+		require.Len(t, r.Samples, 3)
+	}
+	require.Equal(t, float64(time.Second), results[2].Time().Median)
+	require.Greater(t, results[0].Ratio(results[1]).Median, 1.5)
+	turns := order[len(order)-12:] // of two cases in three rounds, each with a run before it to warm up
+	require.NotEqual(t, turns[:4], turns[4:8], "who is first changes")
+}
+
+func TestMeasureFails(t *testing.T) {
+	broken := errors.New("broken")
+	_, err := Measure([]Case{{Name: "x", Run: func(int) error { return broken }}}, 1, time.Millisecond)
+	require.ErrorIs(t, err, broken)
+	require.ErrorContains(t, err, "x:")
+}
+
+func TestAllocs(t *testing.T) {
+	var kept []byte
+	results, err := Measure([]Case{{Name: "x", Run: func(n int) error {
+		for range n {
+			kept = make([]byte, 1024)
+		}
+		return nil
+	}}}, 3, time.Millisecond)
+	require.NoError(t, err)
+	require.Len(t, kept, 1024)
+	require.InDelta(t, 1, results[0].Allocs(), 0.1)
+	require.InDelta(t, 1024, results[0].Bytes(), 100)
+}
+
+func TestSpreadOf(t *testing.T) {
+	for _, test := range []struct {
+		figures []float64
+		want    Spread
+	}{
+		{[]float64{7}, Spread{7, 7, 7}},
+		{[]float64{3, 1}, Spread{1.5, 2, 2.5}},
+		{[]float64{5, 1, 4, 2, 3}, Spread{2, 3, 4}},
+	} {
+		require.Equal(t, test.want, SpreadOf(test.figures), "%v", test.figures)
+	}
+}
+
+func TestGeometricMeans(t *testing.T) {
+	require.InDeltaSlice(t, []float64{2, 6}, GeometricMeans([]float64{1, 4}, []float64{4, 9}), 1e-9)
+}
+
+func TestRatios(t *testing.T) {
+	result := func(ns ...float64) (r Result) {
+		for _, n := range ns {
+			r.Samples = append(r.Samples, Sample{Nanoseconds: n})
+		}
+		return r
+	}
+	require.Equal(t, []float64{2, 0.5}, result(4, 3).Ratios(result(2, 6)))
+	require.Equal(t, Spread{0.875, 1.25, 1.625}, result(4, 3).Ratio(result(2, 6)))
+}

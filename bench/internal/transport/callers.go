@@ -1,0 +1,88 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/gunicorn-go/dirty/bench/internal/rounds"
+)
+
+// caseLibrary is a call with all of the library.
+const caseLibrary = "client.Client → server.Server"
+
+var callerModes = []mode{modeOf(modeBare), modeOf(modeConn), modeOf(modeTwoTwo), messageMode}
+
+// callers measures connections on which one request is in flight each.
+func (p plan) callers(place string, r *Results) error {
+	text := strings.Repeat("x", 20)
+	size, err := frameSize(echoRequest(text))
+	if err != nil {
+		return err
+	}
+	for _, conns := range []int{1, 8, 64} {
+		err := withPeers(func(peers *peers) error {
+			var cases []rounds.Case
+			for _, m := range callerModes {
+				_, ends, err := peers.open(m, job{Size: size}, conns)
+				if err != nil {
+					return err
+				}
+				cases = append(cases, rounds.Case{Name: m.name, Run: func(n int) error {
+					return share(n, conns, func(i, n int) error { return echoes(ends[i], n) })
+				}})
+			}
+			call, err := peers.libraryCalls(text, conns)
+			if err != nil {
+				return err
+			}
+			cases = append(cases, rounds.Case{Name: caseLibrary, Run: func(n int) error { return share(n, conns, call) }})
+			results, err := p.measure(cases)
+			r.callers = append(r.callers, set{place: place, size: size, conns: conns, results: results})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%d connections: %w", conns, err)
+		}
+	}
+	return nil
+}
+
+// libraryCalls returns what makes n calls of our client to our server.
+func (p *peers) libraryCalls(text string, conns int) (func(_, n int) error, error) {
+	c, err := p.start(job{Serve: serveLibrary})
+	if err != nil {
+		return nil, err
+	}
+	caller, err := p.client(c, conns)
+	if err != nil {
+		return nil, err
+	}
+	return func(_, n int) error {
+		for range n {
+			result, err := caller.Execute(context.Background(), app, echoAction, text)
+			if err != nil {
+				return err
+			}
+			if result != text {
+				return errors.New("another text came back")
+			}
+		}
+		return nil
+	}, nil
+}
+
+// share does n things in so many goroutines.
+func share(n, workers int, do func(worker, n int) error) error {
+	errs := make([]error, workers)
+	var group sync.WaitGroup
+	for i := range workers {
+		if mine := n*(i+1)/workers - n*i/workers; mine > 0 {
+			group.Go(func() { errs[i] = do(i, mine) })
+		}
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}

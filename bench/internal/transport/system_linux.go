@@ -1,0 +1,103 @@
+package transport
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// onOneCore calls do while this process, and the children that it starts, run
+// on one core only.
+func onOneCore(do func() error) error {
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return err
+	}
+	last := -1
+	for seen, i := 0, 0; seen < before.Count(); i++ {
+		if before.IsSet(i) {
+			seen, last = seen+1, i
+		}
+	}
+	one.Set(last)
+	if err := pinAll(&one); err != nil {
+		return err
+	}
+	defer func() { _ = pinAll(&before) }()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	return do()
+}
+
+// pinAll pins all threads of this process, also those that are started
+// meanwhile. Later ones inherit it, and so do children.
+func pinAll(set *unix.CPUSet) error {
+	pinned := map[string]bool{}
+	for again := true; again; {
+		again = false
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		for _, t := range threads {
+			if pinned[t.Name()] {
+				continue
+			}
+			pinned[t.Name()], again = true, true
+			id, err := strconv.Atoi(t.Name())
+			if err != nil {
+				return err
+			}
+			if err := unix.SchedSetaffinity(id, set); err != nil && err != unix.ESRCH {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// countCalls returns how many system calls that read and that write a process
+// has made.
+func countCalls(pid int) (calls, error) {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return calls{}, err
+	}
+	defer file.Close()
+	var c calls
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		name, text, _ := strings.Cut(lines.Text(), ": ")
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return calls{}, err
+		}
+		switch name {
+		case "syscr":
+			c.reads = n
+		case "syscw":
+			c.writes = n
+		}
+	}
+	return c, lines.Err()
+}
+
+// sendBuffer returns the size of a connection's send buffer that is in force.
+func sendBuffer(c *net.UnixConn) (size int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		size, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
+	})
+	if controlErr != nil {
+		err = controlErr
+	}
+	return size, err
+}

@@ -1,0 +1,341 @@
+package transport
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gunicorn-go/dirty/bench/internal/report"
+	"github.com/gunicorn-go/dirty/bench/internal/rounds"
+)
+
+// Tables returns the tables of the report.
+func (r Results) Tables() []report.Table {
+	tables := slices.Concat(r.echoTables(), r.callTables(), r.bufferTables(), r.streamTables(), r.callerTables())
+	for _, s := range r.skipped {
+		tables = append(tables, report.Table{Title: "Not measured", Note: s})
+	}
+	return tables
+}
+
+// Goals returns what was wanted, and what came of it. The echo is judged on
+// one core, if that was possible: on more, how long the other core sleeps hides
+// the rest.
+func (r Results) Goals() []report.Goal {
+	return slices.Concat(r.echoGoals(), r.callGoals(), r.bufferGoals(), r.streamGoals(), r.callerGoals())
+}
+
+// Charts returns the charts of the report.
+func (r Results) Charts() []report.Bars {
+	if len(r.echoes) == 0 {
+		return nil
+	}
+	return []report.Bars{r.echoChart(), r.streamChart(), r.callerChart()}
+}
+
+// byPlace groups sets by where they ran, in order.
+func byPlace[T interface{ where() string }](sets []T) [][]T {
+	var groups [][]T
+	for _, s := range sets {
+		if n := len(groups); n > 0 && groups[n-1][0].where() == s.where() {
+			groups[n-1] = append(groups[n-1], s)
+		} else {
+			groups = append(groups, []T{s})
+		}
+	}
+	return groups
+}
+
+func (s set) where() string { return s.place }
+
+// judged returns the sets of the place where the goals are judged: the first.
+func judged[T interface{ where() string }](sets []T) []T {
+	if len(sets) == 0 {
+		return nil
+	}
+	return byPlace(sets)[0]
+}
+
+func (r Results) echoTables() (tables []report.Table) {
+	var notes []string
+	for _, m := range modes {
+		notes = append(notes, m.name+": "+m.note)
+	}
+	for _, sets := range byPlace(r.echoes) {
+		t := report.Table{
+			Title:   "Echo between two processes, " + sets[0].place,
+			Note:    "Time of a round trip; ×: over that of the bare loop in the same round, with its quartiles. The allocations are of one side at the smallest and the largest size. " + strings.Join(notes, ". ") + ".",
+			Columns: []string{"mode"},
+		}
+		for _, s := range sets {
+			t.Columns = append(t.Columns, sizeText(s.size))
+		}
+		t.Columns = append(t.Columns, "allocations")
+		for _, m := range modes {
+			var cells []string
+			for _, s := range sets {
+				cells = append(cells, timeCell(s.of(m.name), s.of(modeBare)))
+			}
+			first, last := sets[0].of(m.name).Allocs(), sets[len(sets)-1].of(m.name).Allocs()
+			t.Rows = append(t.Rows, report.Row{Name: m.name, Cells: append(cells, fmt.Sprintf("%.1f, %.1f", first, last))})
+		}
+		tables = append(tables, t)
+	}
+	return tables
+}
+
+// Summary are the goals in short.
+func (r Results) Summary() (goals []report.Goal) {
+	for _, s := range judged(r.echoes) {
+		goals = append(goals, goal(fmt.Sprintf("echo of %s, %s: speed over that of a bare loop", sizeText(s.size), s.place),
+			s.of(modeBare).Ratio(s.of(modeConn)), 0.85, true))
+	}
+	return goals
+}
+
+func (r Results) echoGoals() []report.Goal {
+	goals := r.Summary()
+	for _, s := range judged(r.echoes) {
+		ours := s.of(modeConn)
+		if want := floorGoals[s.size]; want > 0 && rawMode.open != nil {
+			goals = append(goals, goal(fmt.Sprintf("echo of %s, %s: time over that of blocking system calls", sizeText(s.size), s.place),
+				ours.Ratio(s.of(modeRaw)), want, false))
+		}
+		goals = append(goals, goal(fmt.Sprintf("echo of %s: allocations a message with reused memory", sizeText(s.size)),
+			same(math.Round(ours.Allocs()*100)/100), 0, false))
+	}
+	return goals
+}
+
+// floorGoals are how much longer than raw system calls a frame may take.
+var floorGoals = map[int]float64{100: 1.4, 1600: 1.4, 64 << 10: 1.1}
+
+func (r Results) echoChart() report.Bars {
+	sets := judged(r.echoes)
+	bars := report.Bars{Title: "Echo between two processes, " + sets[0].place, File: "bench-echo.svg", YLabel: "time / bare loop"}
+	for _, s := range sets {
+		bars.Groups = append(bars.Groups, sizeText(s.size))
+	}
+	for _, m := range modes {
+		series := report.Series{Name: m.name}
+		for _, s := range sets {
+			series.Values = append(series.Values, s.of(m.name).Ratio(s.of(modeBare)).Median)
+		}
+		bars.Series = append(bars.Series, series)
+	}
+	return bars
+}
+
+func (r Results) callTables() []report.Table {
+	if len(r.calls) == 0 {
+		return nil
+	}
+	t := report.Table{
+		Title:   "System calls for a frame",
+		Note:    "For each frame that is written and each that is read, on one side, both processes on one core; near / far. A frame that must be waited for takes one read more, which finds nothing. More writes mean that the send buffer was full.",
+		Columns: []string{"mode", "frame", "writes", "reads"},
+	}
+	for _, c := range r.calls {
+		t.Rows = append(t.Rows, report.Row{Name: c.mode, Cells: []string{
+			sizeText(c.size),
+			fmt.Sprintf("%.2f / %.2f", c.near.writes, c.far.writes),
+			fmt.Sprintf("%.2f / %.2f", c.near.reads, c.far.reads),
+		}})
+	}
+	return []report.Table{t}
+}
+
+// smallFrame is the largest frame that fits into the send buffer at once.
+const smallFrame = 64 << 10
+
+func (r Results) callGoals() (goals []report.Goal) {
+	for _, c := range r.calls {
+		if c.mode != modeConn || c.size > smallFrame {
+			continue
+		}
+		// A hundredth is for what else the process does.
+		goals = append(goals,
+			goal(fmt.Sprintf("writes for a frame of %s", sizeText(c.size)), same(max(c.near.writes, c.far.writes)), 1.01, false),
+			goal(fmt.Sprintf("reads for a frame of %s", sizeText(c.size)), same(max(c.near.reads, c.far.reads)), 2.01, false))
+	}
+	return goals
+}
+
+func (r Results) bufferTables() (tables []report.Table) {
+	for _, sets := range byPlace(r.buffers) {
+		t := report.Table{
+			Title:   "Send buffer of both ends, " + sets[0].place,
+			Note:    "Frames over dirty.Conn: time of a round trip or, in a stream that goes one way, of a frame; ×: over that with the default. Linux doubles what SO_SNDBUF asks for and caps it with net.core.wmem_max, by default 208 KiB before doubling.",
+			Columns: []string{"SO_SNDBUF", "effective"},
+		}
+		for _, s := range sets {
+			what := "echo of "
+			if s.stream {
+				what = "stream of "
+			}
+			t.Columns = append(t.Columns, what+sizeText(s.size))
+		}
+		for _, b := range sendBuffers {
+			cells := []string{sizeText(sets[0].effective[b.name])}
+			for _, s := range sets {
+				cells = append(cells, timeCell(s.of(b.name), s.of("default")))
+			}
+			t.Rows = append(t.Rows, report.Row{Name: b.name, Cells: cells})
+		}
+		tables = append(tables, t)
+	}
+	return tables
+}
+
+func (r Results) bufferGoals() (goals []report.Goal) {
+	for _, s := range judged(r.buffers) {
+		if s.size == 1<<20 && !s.stream {
+			goals = append(goals, goal("echo of 1 MiB with a send buffer of 1 MiB, "+s.place+": time over that with the default",
+				s.of("1 MiB").Ratio(s.of("default")), 0.75, false))
+		}
+	}
+	return goals
+}
+
+func (r Results) streamTables() (tables []report.Table) {
+	for _, sets := range byPlace(r.streams) {
+		t := report.Table{
+			Title:   "One-way streams of chunks, " + sets[0].place,
+			Note:    "Chunks a second; ×: over those of a WriteFrame each; allocations of the reader for each chunk. The producer is always ahead. server.Server runs a StreamFunc, client.Stream decodes to any.",
+			Columns: []string{"written → read"},
+		}
+		for _, s := range sets {
+			t.Columns = append(t.Columns, "frames of "+sizeText(s.size), "allocations")
+		}
+		for _, way := range streamWays {
+			name, cells := streamCase(way.produced, way.read), []string(nil)
+			for _, s := range sets {
+				cells = append(cells, rateCell(s.of(name), s.of(streamBase)), fmt.Sprintf("%.1f", s.of(name).Allocs()))
+			}
+			t.Rows = append(t.Rows, report.Row{Name: name, Cells: cells})
+		}
+		tables = append(tables, t)
+	}
+	return tables
+}
+
+var (
+	streamBase     = streamCase(serveFrames, readFrames)
+	streamGathered = streamCase(serveGathered, readFrames)
+)
+
+func (r Results) streamGoals() (goals []report.Goal) {
+	for _, s := range judged(r.streams) {
+		if s.size == 100 {
+			goals = append(goals, goal("stream of 100 B chunks gathered in 64 KiB, "+s.place+": speed over that of a write each",
+				s.of(streamBase).Ratio(s.of(streamGathered)), 20, true))
+		}
+	}
+	return goals
+}
+
+func (r Results) streamChart() report.Bars {
+	sets := judged(r.streams)
+	bars := report.Bars{Title: "One-way streams, " + sets[0].place, File: "bench-streams.svg", YLabel: "chunks/s"}
+	for _, s := range sets {
+		bars.Groups = append(bars.Groups, sizeText(s.size))
+	}
+	for _, way := range streamWays {
+		series := report.Series{Name: streamCase(way.produced, way.read)}
+		for _, s := range sets {
+			series.Values = append(series.Values, rate(s.of(series.Name).Time().Median))
+		}
+		bars.Series = append(bars.Series, series)
+	}
+	return bars
+}
+
+func (r Results) callerTables() []report.Table {
+	if len(r.callers) == 0 {
+		return nil
+	}
+	first := r.callers[0]
+	t := report.Table{
+		Title:   "Connections with one request in flight each, " + first.place,
+		Note:    fmt.Sprintf("Requests a second of %s; ×: over those of the bare loop; allocations of the caller for each request. All but the last echo the frame.", sizeText(first.size)),
+		Columns: []string{"mode"},
+	}
+	for _, s := range r.callers {
+		t.Columns = append(t.Columns, fmt.Sprintf("N = %d", s.conns))
+	}
+	t.Columns = append(t.Columns, "allocations")
+	for _, c := range first.results {
+		var cells []string
+		for _, s := range r.callers {
+			cells = append(cells, rateCell(s.of(c.Name), s.of(modeBare)))
+		}
+		t.Rows = append(t.Rows, report.Row{Name: c.Name, Cells: append(cells, fmt.Sprintf("%.1f", c.Allocs()))})
+	}
+	return []report.Table{t}
+}
+
+func (r Results) callerGoals() (goals []report.Goal) {
+	for _, s := range r.callers {
+		if s.conns == 8 {
+			goals = append(goals, goal("8 connections: requests a second over those of two writes and two reads",
+				s.of(modeTwoTwo).Ratio(s.of(modeConn)), 1.5, true))
+		}
+	}
+	return goals
+}
+
+func (r Results) callerChart() report.Bars {
+	bars := report.Bars{Title: "One request in flight on each of N connections, " + r.callers[0].place, File: "bench-callers.svg", YLabel: "requests/s"}
+	for _, s := range r.callers {
+		bars.Groups = append(bars.Groups, fmt.Sprintf("N = %d", s.conns))
+	}
+	for _, c := range r.callers[0].results {
+		series := report.Series{Name: c.Name}
+		for _, s := range r.callers {
+			series.Values = append(series.Values, rate(s.of(c.Name).Time().Median))
+		}
+		bars.Series = append(bars.Series, series)
+	}
+	return bars
+}
+
+func goal(what string, s rounds.Spread, want float64, atLeast bool) report.Goal {
+	return report.Goal{What: what, Value: s.Median, Want: want, AtLeast: atLeast, Spread: s}
+}
+
+// same is the spread of what was measured once.
+func same(x float64) rounds.Spread { return rounds.Spread{Low: x, Median: x, High: x} }
+
+func rate(nanoseconds float64) float64 { return float64(time.Second) / nanoseconds }
+
+// timeCell says how long an operation takes, and how much longer than another.
+func timeCell(r, base rounds.Result) string {
+	return fmt.Sprintf("%s, ×%s", report.Time(r.Time().Median), report.Ratio(r.Ratio(base)))
+}
+
+// rateCell says how often something was done in a second, and how much oftener
+// than another.
+func rateCell(r, base rounds.Result) string {
+	return fmt.Sprintf("%s/s, ×%s", report.Short(rate(r.Time().Median)), report.Ratio(base.Ratio(r)))
+}
+
+func sizeText(n int) string {
+	switch {
+	case n >= 1<<20:
+		return trimmed(float64(n)/(1<<20)) + " MiB"
+	case n >= 16<<10:
+		return trimmed(float64(n)/(1<<10)) + " KiB"
+	case n >= 1000:
+		return trimmed(float64(n)/1000) + " KB"
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// trimmed writes a figure with one digit behind the point, if it has one.
+func trimmed(x float64) string {
+	s := fmt.Sprintf("%.1f", x)
+	return cmp.Or(strings.TrimSuffix(s, ".0"), s)
+}

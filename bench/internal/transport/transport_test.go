@@ -1,0 +1,100 @@
+package transport
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMain(m *testing.M) {
+	MaybeChild()
+	os.Exit(m.Run())
+}
+
+// TestEcho checks that every mode brings back what was sent, and does not
+// only find it where it was.
+func TestEcho(t *testing.T) {
+	for _, m := range append(slices.Clone(modes), messageMode) {
+		for _, size := range []int{200, 64 << 10, 1 << 20} {
+			t.Run(fmt.Sprintf("%s/%d", m.name, size), func(t *testing.T) {
+				require.NoError(t, withPeers(func(p *peers) error {
+					_, ends, err := p.open(m, job{Size: size, SendBuffer: 32 << 10}, 2)
+					require.NoError(t, err)
+					for _, e := range ends {
+						sent := e.payload()
+						for i := range sent {
+							sent[i] ^= 0x55 // what the far end does not have already
+						}
+						want := slices.Clone(e.payload())
+						require.Len(t, want, size-dirty.HeaderSize)
+						require.NoError(t, e.write())
+						clear(e.payload())
+						require.NoError(t, e.read())
+						require.True(t, slices.Equal(want, e.payload()))
+						require.NoError(t, echoes(e, 3))
+					}
+					return nil
+				}))
+			})
+		}
+	}
+}
+
+// TestRun is a short run of everything.
+func TestRun(t *testing.T) {
+	r, err := plan{rounds: 1, long: time.Millisecond, echoes: 50, sizes: []int{100, 1600, 64 << 10, 1 << 20}}.run()
+	require.NoError(t, err)
+	for _, table := range r.Tables() {
+		assert.NotEmpty(t, table.Rows, table.Title)
+		for _, row := range table.Rows {
+			assert.Len(t, row.Cells, len(table.Columns)-1, table.Title)
+			for _, cell := range row.Cells {
+				assert.NotContains(t, cell, "NaN", table.Title)
+				assert.NotContains(t, cell, "Inf", table.Title)
+			}
+		}
+	}
+	for _, chart := range r.Charts() {
+		for _, series := range chart.Series {
+			assert.Len(t, series.Values, len(chart.Groups), chart.Title)
+		}
+	}
+	for _, g := range r.Goals() {
+		assert.True(t, g.Spread.Low <= g.Value && g.Value <= g.Spread.High, g.What)
+	}
+	assert.NotEmpty(t, r.Goals())
+}
+
+// TestClose checks that no child is left, whatever has failed.
+func TestClose(t *testing.T) {
+	var started *peer
+	want := os.ErrInvalid
+	err := withPeers(func(p *peers) error {
+		var err error
+		started, _, err = p.open(modeOf(modeConn), job{Size: 100}, 3)
+		require.NoError(t, err)
+		return want
+	})
+	require.ErrorIs(t, err, want)
+	require.True(t, started.cmd.ProcessState.Exited())
+	require.NoFileExists(t, started.path)
+}
+
+func TestUnknownService(t *testing.T) {
+	require.ErrorContains(t, withPeers(func(p *peers) error {
+		_, err := p.start(job{Serve: "nothing"})
+		return err
+	}), "exit status 1")
+}
+
+func TestSizeText(t *testing.T) {
+	for size, want := range map[int]string{100: "100 B", 1600: "1.6 KB", 64 << 10: "64 KiB", 1 << 20: "1 MiB", 16 << 20: "16 MiB", 425984: "416 KiB"} {
+		assert.Equal(t, want, sizeText(size))
+	}
+}

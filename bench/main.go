@@ -1,0 +1,84 @@
+// Command bench measures this codec and this transport beside others, in
+// interleaved rounds, and writes what came out as docs/BENCHMARKS.md with its
+// charts:
+//
+//	go run -C bench .
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/gunicorn-go/dirty/bench/internal/codecs"
+	"github.com/gunicorn-go/dirty/bench/internal/python"
+	"github.com/gunicorn-go/dirty/bench/internal/report"
+	"github.com/gunicorn-go/dirty/bench/internal/transport"
+)
+
+const docs = "../docs"
+
+func main() {
+	transport.MaybeChild()
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	rounds := flag.Int("rounds", 10, "how many rounds")
+	long := flag.Duration("time", 20*time.Millisecond, "how long a case runs in a round")
+	only := flag.String("only", "", "regular expression of the sections to run: codec, python, transport")
+	out := flag.String("out", docs, "the folder to write into")
+	short := flag.Bool("short", false, "only see that it works: 2 rounds of 2 ms")
+	flag.Parse()
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	if *short {
+		if *out == docs {
+			return errors.New("-short needs -out, because its figures are no report")
+		}
+		*rounds, *long = 2, 2*time.Millisecond
+	}
+
+	r := results{facts: report.GatherFacts(), rounds: *rounds, long: *long}
+	for _, section := range []struct {
+		name string
+		run  func() error
+	}{
+		{"codec", func() (err error) {
+			r.codecs, err = codecs.Run(*rounds, *long, tell)
+			return err
+		}},
+		{"python", func() (err error) {
+			r.python, err = python.Run(*rounds, *long, tell)
+			return err
+		}},
+		{"transport", func() (err error) {
+			tell("transport")
+			r.transport, err = transport.Run(*rounds, *long)
+			return err
+		}},
+	} {
+		if !wanted.MatchString(section.name) {
+			r.missing = append(r.missing, section.name+", which was not asked for")
+			continue
+		}
+		if err := section.run(); errors.Is(err, python.ErrMissing) {
+			fmt.Fprintf(os.Stderr, "NOT RUN: %s: %v\n", section.name, err)
+			r.missing = append(r.missing, fmt.Sprintf("%s: %v", section.name, err))
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", section.name, err)
+		}
+	}
+	return r.document().Write(*out)
+}
+
+// tell says on the terminal what is going on.
+func tell(what string) { fmt.Fprintln(os.Stderr, what) }
