@@ -29,30 +29,31 @@ func (c *nameCache) get(b []byte) string {
 // that exists already.
 type textCache struct {
 	texts [256]any
-	luck  int // falls with each text that is not there
+	luck  int // rises with a text that is there, falls with each other
 }
 
 const (
 	longestText = 32
 	mostLuck    = 64
-	unlucky     = -64 // after as many texts that were not looked up, one is
+	patience    = 64 // without luck, one of so many texts is looked up
 )
 
 // worthwhile reports whether to look up the next text: where all texts differ
 // there is nothing to win.
 func (c *textCache) worthwhile() bool {
-	c.luck--
-	return c.luck >= 0 || c.luck == unlucky
+	if c.luck--; c.luck < -patience {
+		c.luck = 0
+	}
+	return c.luck >= 0
 }
 
 // get returns a text that is not empty nor longer than longestText.
 func (c *textCache) get(b []byte) any {
 	t := &c.texts[slot(b)]
 	if s, ok := (*t).(string); ok && s == string(b) {
-		c.luck = min(max(c.luck, 0)+5, mostLuck)
+		c.luck = min(c.luck+5, mostLuck)
 		return *t
 	}
-	c.luck = max(c.luck, 0)
 	*t = string(b)
 	return *t
 }

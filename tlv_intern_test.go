@@ -1,0 +1,36 @@
+package dirty
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestTextCacheLuck: texts that differ all the time are mostly left alone,
+// and those that repeat are found again after any number of others.
+func TestTextCacheLuck(t *testing.T) {
+	var c textCache
+	looked := 0
+	for i := range 10_000 {
+		if c.worthwhile() {
+			if looked++; looked%2 == 0 {
+				continue // too long, say
+			}
+			text := strconv.Itoa(i)
+			require.Equal(t, text, c.get([]byte(text)))
+		}
+	}
+	assert.Less(t, looked, 10_000/50)
+	assert.Greater(t, looked, 10_000/100)
+
+	looked = 0
+	for range 1000 {
+		if c.worthwhile() {
+			looked++
+			require.Equal(t, "same", c.get([]byte("same")))
+		}
+	}
+	assert.Greater(t, looked, 1000-2*patience-2)
+}
