@@ -85,22 +85,17 @@ func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, err err
 	}
 	d := newDecoder(data, &s, o)
 	defer d.release()
-	if err := d.into(rv); err != nil {
+	if p, ok := v.(*any); ok && *p == nil {
+		*p = d.any()
+		return d.off, nil
+	}
+	if t := rv.Type(); d.lastType != t {
+		d.lastType, d.lastPlan = t, planOf(t.Elem())
+	}
+	if err := d.lastPlan.decode(d, rv.Elem()); err != nil {
 		return 0, d.locate(err)
 	}
 	return d.off, nil
-}
-
-// into decodes the next value into what the pointer points to.
-func (d *decoder) into(pointer reflect.Value) error {
-	if p, ok := pointer.Interface().(*any); ok && *p == nil {
-		*p = d.any()
-		return nil
-	}
-	if t := pointer.Type(); d.lastType != t {
-		d.lastType, d.lastPlan = t, planOf(t.Elem())
-	}
-	return d.lastPlan.decode(d, pointer.Elem())
 }
 
 // any builds the next value.
