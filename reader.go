@@ -38,10 +38,6 @@ const (
 	minWindow = 4 << 10
 	maxWindow = 64 << 10
 
-	// keptScratch is how large a buffer for payloads or frames a Reader or a
-	// Writer keeps when it is idle.
-	keptScratch = 1 << 20
-
 	// firstStep is how much is allocated for a payload on the header's word
 	// alone; then at most growth times of what has arrived.
 	firstStep = 1 << 20
@@ -77,8 +73,6 @@ type Reader struct {
 	header  Header
 	inFrame bool
 	payload []byte
-
-	scratch []byte // memory for large payloads that nothing refers to
 }
 
 // NewReader returns a Reader that reads from r.
@@ -124,6 +118,16 @@ func (r *Reader) Buffered() int {
 		n += HeaderSize
 	}
 	return n
+}
+
+// NextHeader waits for the next frame and returns its header, for who must know
+// its size or what it is before it is read. The frame is read by one of the other
+// methods; until then NextHeader returns the same.
+func (r *Reader) NextHeader() (Header, error) {
+	if err := r.readHeader(); err != nil {
+		return Header{}, err
+	}
+	return r.header, nil
 }
 
 // ReadFrame reads the next frame without decoding it. The payload is the
@@ -173,8 +177,10 @@ func (r *Reader) ReadMessage() (Message, error) {
 		r.consumed()
 		return m, err
 	}
-	if r.payload == nil && cap(r.scratch) >= n {
-		r.payload, r.scratch = r.scratch[:0], nil
+	buf := payloads.get()
+	defer payloads.put(buf)
+	if r.payload == nil && cap(*buf) >= n {
+		r.payload, *buf = (*buf)[:0], nil
 	}
 	if err := r.readLarge(); err != nil {
 		return nil, err
@@ -182,8 +188,8 @@ func (r *Reader) ReadMessage() (Message, error) {
 	payload := r.payload
 	r.payload = nil
 	m, aliased, err := r.opts.message(Frame{r.header, payload})
-	if !aliased && cap(payload) <= keptScratch {
-		r.scratch = payload
+	if !aliased && cap(payload) > cap(*buf) {
+		*buf = payload
 	}
 	r.consumed()
 	return m, err
@@ -279,11 +285,11 @@ func (r *Reader) largestWindow() int {
 
 // makeRoom moves what is buffered to the start of the window, and makes it
 // larger if n bytes do not fit, or if it was full: then the peer sends faster
-// than we read.
+// than we read. A large frame fills it as well, and is read better past it.
 func (r *Reader) makeRoom(n int) {
 	size := len(r.window)
 	if !r.fixed {
-		if r.end == size {
+		if r.end == size && r.header.Length < maxWindow/2 {
 			size = min(2*size, maxWindow)
 		}
 		size = max(size, n, minWindow)

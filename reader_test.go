@@ -317,6 +317,81 @@ func dropEmpty(steps []any) (kept []any) {
 	return kept
 }
 
+// TestReaderNextHeader: it consumes nothing, however often it is called, and
+// whichever call reads the frame.
+func TestReaderNextHeader(t *testing.T) {
+	messages := streamMessages()
+	data := streamOf(t, messages...)
+	for name, read := range map[string]func(r *dirty.Reader) (dirty.Message, error){
+		"message": (*dirty.Reader).ReadMessage,
+		"frame": func(r *dirty.Reader) (dirty.Message, error) {
+			f, err := r.ReadFrame()
+			if err != nil {
+				return nil, err
+			}
+			return f.Message()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := dirty.NewReader(iotest.HalfReader(bytes.NewReader(data)))
+			for _, want := range messages {
+				offset := r.Offset()
+				for range 2 {
+					h, err := r.NextHeader()
+					require.NoError(t, err)
+					assert.Equal(t, want.Type(), h.Type)
+					assert.Equal(t, want.RequestID(), h.RequestID)
+					assert.EqualValues(t, len(streamOf(t, want))-dirty.HeaderSize, h.Length)
+					assert.Equal(t, offset, r.Offset())
+					assert.NotZero(t, r.Buffered())
+				}
+				got, err := read(r)
+				require.NoError(t, err)
+				assert.True(t, assert.ObjectsAreEqual(want, got))
+			}
+			_, err := r.NextHeader()
+			assert.Equal(t, io.EOF, err)
+		})
+	}
+	end := streamOf(t, dirty.NewEnd(1))
+	r := dirty.NewReader(&script{steps: []any{end[:5], os.ErrDeadlineExceeded, end[5:], []byte("x")}})
+	_, err := r.NextHeader()
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	h, err := r.NextHeader()
+	require.NoError(t, err)
+	assert.Equal(t, dirty.Header{Type: dirty.TypeEnd, RequestID: 1}, h)
+	_, err = r.ReadFrame()
+	require.NoError(t, err)
+	_, err = r.NextHeader()
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	_, again := r.ReadMessage()
+	assert.Same(t, err, again)
+}
+
+// TestReaderSharedMemory: what was decoded stays as it is when the memory of its
+// payload is used again, also by another Reader.
+func TestReaderSharedMemory(t *testing.T) {
+	floats := make([]float64, 100_000)
+	for i := range floats {
+		floats[i] = float64(i)
+	}
+	text := strings.Repeat("text", 30_000)
+	var messages []dirty.Message
+	for _, v := range []any{text, []byte(text), []any{text, []byte(text)}, map[string]any{text: []byte(text)}} {
+		messages = append(messages, dirty.NewResponse(1, v))
+	}
+	var got []dirty.Message
+	for _, m := range messages {
+		r := dirty.NewReader(bytes.NewReader(streamOf(t, m)))
+		decoded, err := r.ReadMessage()
+		require.NoError(t, err)
+		got = append(got, decoded)
+		_, err = dirty.ReadMessage(bytes.NewReader(streamOf(t, dirty.NewResponse(2, floats)))) // over it
+		require.NoError(t, err)
+	}
+	assert.True(t, assert.ObjectsAreEqual(messages, got))
+}
+
 // TestReaderOtherErrors: errors of the stream come out as they are.
 func TestReaderOtherErrors(t *testing.T) {
 	boom := errors.New("boom")

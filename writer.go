@@ -22,9 +22,8 @@ type Writer struct {
 	vector bool   // w takes net.Buffers in one call
 	err    error  // sticky
 
-	// Memory for a frame, for the payload that is written beside it, and for
-	// the pieces of a vectored write, which net.Buffers uses up.
-	buf          []byte
+	// Memory for the payload that is written beside a frame, and for the
+	// pieces of a vectored write, which net.Buffers uses up.
 	payload      [1]part
 	pieces, left net.Buffers
 }
@@ -45,7 +44,7 @@ func newWriter(w io.Writer, o streamOptions) Writer {
 }
 
 // WriteMessage writes one message to w, in one Write. For more than one use
-// a [Writer], which keeps its memory.
+// a [Writer].
 func WriteMessage(w io.Writer, m Message) error { return NewWriter(w).WriteMessage(m) }
 
 // Limits returns the limits that are in force.
@@ -60,11 +59,13 @@ func (w *Writer) WriteMessage(m Message) error {
 	e := newEncoder(w.limits, 0)
 	defer e.release()
 	e.vectored = w.vector
-	b, err := e.message(w.buf[:0], m)
+	buf := frames.get()
+	defer frames.put(buf)
+	b, err := e.message((*buf)[:0], m)
+	*buf = b
 	if err != nil {
 		return err
 	}
-	w.keep(b)
 	return w.write(b, e.parts)
 }
 
@@ -79,7 +80,9 @@ func (w *Writer) WriteFrame(f Frame) error {
 	if err != nil {
 		return err
 	}
-	b := h.append(w.buf[:0])
+	buf := frames.get()
+	defer frames.put(buf)
+	b := h.append((*buf)[:0])
 	var parts []part
 	if w.vector && len(f.Payload) >= vectorSize {
 		w.payload[0] = part{HeaderSize, f.Payload}
@@ -88,16 +91,8 @@ func (w *Writer) WriteFrame(f Frame) error {
 	} else {
 		b = append(b, f.Payload...)
 	}
-	w.keep(b)
+	*buf = b
 	return w.write(b, parts)
-}
-
-// keep keeps the memory of a frame for the next one, unless it is large.
-func (w *Writer) keep(b []byte) {
-	w.buf = nil
-	if cap(b) <= keptScratch {
-		w.buf = b
-	}
 }
 
 // write writes a frame: b, and the parts that belong into it.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +167,35 @@ func manyParts(n int) []any {
 		list[i] = shared[:32<<10-i%2]
 	}
 	return list
+}
+
+// TestIdleMemory: who waits holds no memory of large frames.
+func TestIdleMemory(t *testing.T) {
+	m := dirty.NewResponse(1, strings.Repeat("x", 500_000))
+	data := streamOf(t, m)
+	var idle []any
+	before := liveHeap()
+	for range 50 {
+		w := dirty.NewWriter(io.Discard)
+		require.NoError(t, w.WriteMessage(m))
+		r := dirty.NewReader(bytes.NewReader(data))
+		_, err := r.ReadMessage()
+		require.NoError(t, err)
+		idle = append(idle, w, r)
+	}
+	assert.Less(t, liveHeap(), before+50*(64<<10+1024))
+	runtime.KeepAlive(idle)
+}
+
+// liveHeap returns the memory that is in use. What a pool holds is not, after two
+// collections.
+func liveHeap() uint64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // TestWriterRefused: what cannot be written leaves nothing behind.
