@@ -43,7 +43,7 @@ func doFor[T any](ctx context.Context, c *Client, op Operation, timeout time.Dur
 	var payload responsePayload[T]
 	err := c.do(ctx, &exchange{op, timeout, request, func(f dirty.Frame) error {
 		payload = responsePayload[T]{} // an interceptor may call again
-		return c.decodeOptions().UnmarshalPayload(f, &payload)
+		return c.decodeOptions(f.Payload).UnmarshalPayload(f, &payload)
 	}})
 	if err != nil {
 		var zero T // not half of a result

@@ -62,10 +62,9 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	}
 }
 
-// decodeOptions are for replies. Large byte slices may alias the payload: no
-// payload of that size is read into memory that is used again.
-func (c *Client) decodeOptions() dirty.DecodeOptions {
-	return dirty.DecodeOptions{Limits: c.cfg.Limits, UseDict: c.cfg.UseDict, AliasBytes: true}
+// decodeOptions are for a reply with that payload.
+func (c *Client) decodeOptions(payload []byte) dirty.DecodeOptions {
+	return dirty.DecodeOptions{Limits: c.cfg.Limits, UseDict: c.cfg.UseDict, AliasBytes: lasting(payload)}
 }
 
 // deadline returns when a call must be over by the client's own timeout. A

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -11,9 +12,17 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// keptScratch is the largest memory for payloads that a connection keeps. It
-// is less than the size from which decoded bytes may alias their payload.
-const keptScratch = 64<<10 - 1
+const (
+	// keptScratch is the largest memory for payloads that a connection keeps.
+	keptScratch = 64<<10 - 1
+
+	// sharedScratch is the largest that connections share, so that idle ones hold
+	// none of it.
+	sharedScratch = 1 << 20
+)
+
+// scratches are of more than keptScratch.
+var scratches sync.Pool // of *[]byte
 
 // peer is who listens at the other end.
 type peer struct {
@@ -25,9 +34,11 @@ func (p peer) dead() bool { return p.pid != 0 && processIsDead(p.pid) }
 
 // conn is a connection of the pool. One call or stream at a time has it.
 type conn struct {
-	wire *dirty.Conn
-	raw  syscall.RawConn // nil for what is no socket
-	peer peer
+	nc     net.Conn
+	reader *dirty.Reader // reads by Read
+	writer *dirty.Writer
+	raw    syscall.RawConn // nil for what is no socket
+	peer   peer
 
 	closeFunc func()           // close, made once
 	peek      func(fd uintptr) // sets silent
@@ -35,14 +46,18 @@ type conn struct {
 
 	reused    bool // it was kept before the call that has it now
 	idleSince time.Time
-	deadline  bool   // one is set
-	scratch   []byte // for payloads
+	deadline  bool          // one is set
+	unbound   bool          // the next Read sets one first
+	timeout   time.Duration // for that; 0: none
+	scratch   []byte        // for payloads
 
 	orphaned atomic.Bool // closed because its arbiter has died
 }
 
 func newConn(nc net.Conn, path string, cfg *config) *conn {
-	c := &conn{wire: dirty.NewConn(nc, dirty.WithLimits(cfg.Limits)), peer: peer{path: path}}
+	limits := dirty.WithLimits(cfg.Limits)
+	c := &conn{nc: nc, writer: dirty.NewWriter(nc, limits), peer: peer{path: path}}
+	c.reader = dirty.NewReader(c, limits)
 	c.closeFunc = c.close
 	c.peek = peeker(&c.silent)
 	if sc, ok := nc.(syscall.Conn); ok {
@@ -58,7 +73,7 @@ func newConn(nc net.Conn, path string, cfg *config) *conn {
 
 // close closes the connection, in use or not, and more than once. The error
 // would be of no use: whatever it says, the connection is gone.
-func (c *conn) close() { _ = c.wire.Close() }
+func (c *conn) close() { _ = c.nc.Close() }
 
 // reusable reports whether a connection from the pool can be used: its peer's
 // process lives, and it is neither at its end nor has anything to read.
@@ -68,24 +83,83 @@ func (c *conn) reusable() bool {
 
 // setDeadline sets when reading and writing give up; zero is never.
 func (c *conn) setDeadline(t time.Time) {
+	c.unbound = false
 	if t.IsZero() && !c.deadline {
 		return
 	}
 	c.deadline = !t.IsZero()
-	_ = c.wire.SetDeadline(t) // fails only on a closed connection, as will what follows
+	_ = c.nc.SetDeadline(t) // fails only on a closed connection, as will what follows
 }
 
-// read reads a frame. The payload is good until the next call, or as long as one
-// likes if it is owned.
+// bound makes reading a frame give up after the timeout, 0 for never. That costs
+// nothing if the frame has come already, as the next ones of a stream often have.
+func (c *conn) bound(timeout time.Duration) { c.unbound, c.timeout = true, timeout }
+
+// Read reads from the connection, for the reader.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.unbound {
+		var until time.Time
+		if c.timeout > 0 {
+			until = time.Now().Add(c.timeout)
+		}
+		c.setDeadline(until)
+	}
+	return c.nc.Read(p)
+}
+
+// read reads a frame. The payload is good until the next call or shed, or as long
+// as one likes if it is owned or [lasting].
 func (c *conn) read(owned bool) (dirty.Frame, error) {
 	if owned {
-		return c.wire.ReadFrame()
+		return c.reader.ReadFrame()
 	}
-	f, err := c.wire.ReadFrameInto(c.scratch)
-	if err == nil && cap(f.Payload) > cap(c.scratch) && cap(f.Payload) <= keptScratch {
+	c.shed()
+	h, err := c.reader.NextHeader()
+	if err != nil {
+		return dirty.Frame{}, err
+	}
+	if keptScratch < h.Length && h.Length <= sharedScratch {
+		if b, ok := scratches.Get().(*[]byte); ok {
+			c.scratch = *b
+		}
+	}
+	f, err := c.reader.ReadFrameInto(c.scratch)
+	switch {
+	case err != nil:
+	case lasting(f.Payload):
+		c.scratch = nil
+	default:
 		c.scratch = f.Payload[:0]
 	}
 	return f, err
+}
+
+// shed lets others have the memory of a large payload.
+func (c *conn) shed() {
+	if cap(c.scratch) > keptScratch {
+		b := c.scratch
+		c.scratch = nil
+		scratches.Put(&b)
+	}
+}
+
+// lasting reports whether a payload is read into memory of its own: what is
+// decoded from it may refer to it. It is so if the payload is too large to be
+// shared, or its first value is bytes; other large bytes are copied.
+func lasting(payload []byte) bool {
+	switch n := len(payload); {
+	case n <= keptScratch:
+		return false
+	case n > sharedScratch:
+		return true
+	}
+	d := dirty.NewDecoder(payload)
+	if n, err := d.DictHeader(); err != nil || n == 0 {
+		return false
+	}
+	_ = d.Skip() // the key; Kind returns the error again
+	k, err := d.Kind()
+	return err == nil && k == dirty.KindBytes
 }
 
 // deadPeerError says that the arbiter died while a call waited for its answer.

@@ -146,7 +146,7 @@ func (t *turn) open(request func(id uint64) dirty.Message) error {
 	}()
 	t.id = t.client.id.Add(1)
 	c.setDeadline(t.deadline)
-	if err := c.wire.WriteMessage(request(t.id)); err != nil {
+	if err := c.writer.WriteMessage(request(t.id)); err != nil {
 		if unsendable(err) {
 			end = keep
 			return t.failed(StagePrepare, err)
@@ -168,10 +168,13 @@ func unsendable(err error) bool {
 // close ends the lease. A connection whose context has ended is never kept,
 // nor one with something more to read: the next reply could not be told.
 func (t *turn) close(reason closeReason) {
+	if reason == keep { // else somebody may decode what was read
+		t.conn.shed()
+	}
 	if t.stop != nil && !t.stop() && reason == keep {
 		reason = closedCancel
 	}
-	if reason == keep && t.conn.wire.Buffered() > 0 {
+	if reason == keep && t.conn.reader.Buffered() > 0 {
 		reason = closedProtocol
 		t.client.cfg.logger.Warn("dirty: more than one reply to a request", "operation", t.op.Name, "path", t.conn.peer.path)
 	}
@@ -227,7 +230,7 @@ func (t *turn) explain(err error) (closeReason, error) {
 	if t.conn.orphaned.Load() {
 		err = &deadPeerError{t.conn.peer.pid}
 	}
-	untouched := !t.heard && t.conn.wire.Buffered() == 0
+	untouched := !t.heard && t.conn.reader.Buffered() == 0
 	switch {
 	case !t.sent && t.conn.reused:
 		t.again = true
@@ -266,7 +269,7 @@ func (t *turn) failed(stage Stage, err error) error {
 
 // remote returns the error that an ERROR frame is.
 func (t *turn) remote(f dirty.Frame) error {
-	m, err := t.client.decodeOptions().Message(f)
+	m, err := t.client.decodeOptions(f.Payload).Message(f)
 	if err != nil {
 		return t.failed(StageDecode, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gunicorn-go/dirty"
 )
@@ -181,29 +180,34 @@ func (s *Stream) Recv() (any, error) { return RecvOf[any](s) }
 
 // RecvOf is [Stream.Recv] with a chunk of type T, into which it is decoded at
 // once, as [Call] does.
-func RecvOf[T any](s *Stream) (T, error) {
+func RecvOf[T any](s *Stream) (T, error) { return recv(s, new(chunkPayload[T])) }
+
+// recv is RecvOf with memory for a payload.
+func recv[T any](s *Stream, payload *chunkPayload[T]) (T, error) {
 	var zero T
 	f, err := s.next()
 	if err != nil {
 		return zero, err
 	}
-	opts := s.turn.client.decodeOptions()
+	opts := s.turn.client.decodeOptions(f.Payload)
 	if f.Type == dirty.TypeChunk {
-		var payload chunkPayload[T]
-		if err := opts.UnmarshalPayload(f, &payload); err != nil {
+		err := opts.UnmarshalPayload(f, payload)
+		data := payload.Data
+		*payload = chunkPayload[T]{} // nothing of it is for the next one
+		if err != nil {
 			return zero, s.turn.failed(StageDecode, err)
 		}
-		return payload.Data, nil
+		return data, nil
 	}
 	// A RESPONSE: the value of an action that does not stream. The payload is
 	// good until the lease ends.
-	var payload responsePayload[T]
-	err = opts.UnmarshalPayload(f, &payload)
+	var response responsePayload[T]
+	err = opts.UnmarshalPayload(f, &response)
 	_ = s.end(keep, io.EOF)
 	if err != nil {
 		return zero, s.turn.failed(StageDecode, err)
 	}
-	return payload.Result, nil
+	return response.Result, nil
 }
 
 // chunkPayload is the payload of a CHUNK.
@@ -224,8 +228,9 @@ func all[T any](s *Stream) iter.Seq2[T, error] {
 		}
 		s.ranged = true
 		defer s.Close()
+		var payload chunkPayload[T] // one for all: it would be allocated for each
 		for {
-			v, err := RecvOf[T](s)
+			v, err := recv(s, &payload)
 			if err == io.EOF {
 				return
 			}
@@ -282,13 +287,8 @@ func (s *Stream) frame() (dirty.Frame, error) {
 
 // read reads the next frame from the connection, within the timeout.
 func (s *Stream) read(owned bool) (dirty.Frame, error) {
-	t := s.turn
-	var until time.Time
-	if t.timeout > 0 {
-		until = time.Now().Add(t.timeout)
-	}
-	t.conn.setDeadline(until)
-	return t.read(owned)
+	s.turn.conn.bound(s.turn.timeout)
+	return s.turn.read(owned)
 }
 
 // ended returns why the stream is over, or nil.

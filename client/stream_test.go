@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 
@@ -410,4 +412,128 @@ func TestResultsAreKept(t *testing.T) {
 		require.True(t, bytes.Equal(want[i], got[i]), i)
 	}
 	assert.Equal(t, 1, p.connections())
+}
+
+// text copies what it keeps of the data, as it must.
+type text string
+
+func (v *text) UnmarshalTLV(data []byte) error {
+	s, err := dirty.NewDecoder(data).Text()
+	*v = text(s)
+	return err
+}
+
+// TestLargeResultsAreKept: what was decoded from a large payload stays as it is
+// when others use the memory again.
+func TestLargeResultsAreKept(t *testing.T) {
+	type record struct {
+		Data []byte
+		Raw  dirty.RawValue
+		Text text
+		Any  any
+	}
+	for _, size := range []int{64 << 10, 300_000, 1_000_000, 1_200_000} {
+		data := bytes.Repeat([]byte{7}, size)
+		short := data[:size/4]
+		other := make([]float64, size/8)
+		for name, tt := range map[string]struct {
+			value any
+			call  func(c *client.Client) (any, error)
+		}{
+			"bytes":        {data, callTo[[]byte]},
+			"any":          {data, callTo[any]},
+			"text":         {string(data), callTo[string]},
+			"list":         {[]any{data[:size/2], "x", string(data[:size/2])}, callTo[any]},
+			"bytes in it":  {[][]byte{short, short, short, short}, callTo[[][]byte]},
+			"dict":         {map[string]any{"a": short, "b": map[string]any{string(short): short}}, callTo[any]},
+			"array":        {[1 << 16]byte{1, 2, 3}, callTo[[1 << 16]byte]},
+			"struct":       {record{short, encoded(short), text(short), short}, callTo[record]},
+			"chunks":       {data, firstOf[[]byte]},
+			"struct chunk": {record{short, encoded(short), text(short), short}, firstOf[record]},
+		} {
+			t.Run(fmt.Sprint(name, "/", size), func(t *testing.T) {
+				p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
+					id := m.RequestID()
+					switch m.(*dirty.Request).Action {
+					case "chunks":
+						_, err := c.NetConn().Write(frames(dirty.NewChunk(id, tt.value), dirty.NewChunk(id, other), dirty.NewEnd(id)))
+						return err
+					case "other":
+						return c.WriteMessage(dirty.NewResponse(id, other))
+					}
+					return c.WriteMessage(dirty.NewResponse(id, tt.value))
+				}))
+				c := p.client(t)
+				useAgain := func() {
+					_, err := client.Call[[]float64](context.Background(), c, app, "other")
+					require.NoError(t, err)
+				}
+				useAgain() // so that there is memory
+				got, err := tt.call(c)
+				require.NoError(t, err)
+				useAgain()
+				assert.True(t, bytes.Equal(encoded(tt.value), encoded(got)))
+				assert.Equal(t, 1, p.connections())
+			})
+		}
+	}
+}
+
+func callTo[T any](c *client.Client) (any, error) {
+	return client.Call[T](context.Background(), c, app, "x")
+}
+
+// firstOf returns the first chunk, when the next one was read.
+func firstOf[T any](c *client.Client) (any, error) {
+	s, err := c.OpenStream(context.Background(), app, "chunks")
+	if err != nil {
+		return nil, err
+	}
+	first, err := client.RecvOf[T](s)
+	if err == nil {
+		_, err = client.RecvOf[[]float64](s)
+	}
+	for err == nil {
+		_, err = s.Recv()
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return first, err
+}
+
+// whileDecoding is called by a slow.
+var whileDecoding func()
+
+// slow is text that is decoded while something else happens.
+type slow string
+
+func (v *slow) UnmarshalTLV(data []byte) error {
+	whileDecoding()
+	s, err := dirty.NewDecoder(data).Text()
+	*v = slow(s)
+	return err
+}
+
+// TestCloseWhileDecoding: nobody else has the memory of a chunk that is decoded,
+// even if its stream was closed.
+func TestCloseWhileDecoding(t *testing.T) {
+	want := strings.Repeat("x", 500_000)
+	p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
+		if m.(*dirty.Request).Action == "other" {
+			return c.WriteMessage(dirty.NewResponse(m.RequestID(), strings.Repeat("y", 499_000)))
+		}
+		return c.WriteMessage(dirty.NewChunk(m.RequestID(), want))
+	}))
+	c := p.client(t)
+	s, err := c.OpenStream(context.Background(), app, "x")
+	require.NoError(t, err)
+	whileDecoding = func() {
+		require.NoError(t, s.Close())
+		_, err := c.Execute(context.Background(), app, "other")
+		require.NoError(t, err)
+	}
+	got, err := client.RecvOf[slow](s)
+	require.NoError(t, err)
+	assert.True(t, string(got) == want)
 }

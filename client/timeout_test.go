@@ -221,6 +221,59 @@ func TestStreamTimeout(t *testing.T) {
 	}
 }
 
+// TestStreamTimeoutOfBuffered: frames that have come are delivered however late
+// they are asked for; for one of which a part has come the time runs from then,
+// and it runs for no other call.
+func TestStreamTimeoutOfBuffered(t *testing.T) {
+	const pause = 2 * time.Minute
+	for _, tt := range []struct {
+		name   string
+		stream func(id uint64) []byte // in one piece
+		chunks int
+		took   time.Duration // from the last chunk
+	}{
+		{"half a header", func(id uint64) []byte {
+			return frames(dirty.NewChunk(id, 1), dirty.NewChunk(id, 2), dirty.NewEnd(id))[:80]
+		}, 2, time.Minute},
+		{"half a payload", func(id uint64) []byte {
+			b := frames(dirty.NewChunk(id, 1), dirty.NewChunk(id, 2))
+			return b[:len(b)-1]
+		}, 1, time.Minute},
+		{"all", func(id uint64) []byte { return frames(dirty.NewChunk(id, 1), dirty.NewChunk(id, 2), dirty.NewEnd(id)) }, 2, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPipePeer(t, func(nc net.Conn) {
+					if m, err := dirty.ReadMessage(nc); err == nil {
+						_, _ = nc.Write(tt.stream(m.RequestID()))
+						mute(nc)
+					}
+				})
+				c := p.client(t, client.WithStreamTimeout(time.Minute), client.WithMaxIdle(1, time.Hour))
+				s, err := c.OpenStream(context.Background(), app, "x")
+				require.NoError(t, err)
+				for range tt.chunks {
+					_, err := s.Recv()
+					require.NoError(t, err)
+					time.Sleep(pause)
+				}
+				begin := time.Now()
+				_, err = s.Recv()
+				assert.Equal(t, tt.took, time.Since(begin))
+				if tt.took > 0 {
+					require.ErrorIs(t, err, client.ErrTimeout)
+					return
+				}
+				require.Equal(t, io.EOF, err)
+				_, err = c.Execute(context.Background(), app, "x")
+				require.ErrorIs(t, err, client.ErrTimeout)
+				assert.Equal(t, 30*time.Second, time.Since(begin), "the time of calls")
+				assert.Equal(t, 1, p.connections())
+			})
+		})
+	}
+}
+
 // TestStreamTimeoutOff: with it a silent stream lasts as long as its context.
 func TestStreamTimeoutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
