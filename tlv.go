@@ -168,6 +168,8 @@ func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, 
 //     bytes into slices and arrays of bytes; never one into the other;
 //   - lists go into slices and arrays, but not into those of bytes; an array
 //     must be long enough, and its rest is zeroed;
+//   - slices keep their memory if it suffices, so that nothing is allocated for
+//     the next message; set to nil what must not be overwritten;
 //   - dicts go into maps, to which the entries are added, into structs, and
 //     into Dict. Keys that no field has are skipped; if no field has just this
 //     name, one that differs in case is taken. Inside a Dict all dicts are Dicts;

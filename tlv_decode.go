@@ -108,7 +108,7 @@ func (d *decoder) any() any {
 	case KindFloat64:
 		return d.float64()
 	case KindBytes:
-		return d.bytes()
+		return d.bytes(nil)
 	case KindString:
 		return d.string()
 	case KindList:
@@ -123,16 +123,20 @@ func (d *decoder) any() any {
 	return nil
 }
 
-// bytes copies bytes, unless they may alias the data.
-func (d *decoder) bytes() []byte {
+// bytes copies bytes to dst, or to new memory where it does not fit; unless
+// they may alias the data.
+func (d *decoder) bytes(dst []byte) []byte {
 	b := d.body()
 	if d.opts.AliasBytes && len(b) >= aliasedSize && len(b) >= len(d.data)/aliasedPart {
 		d.aliased = true
 		return b
 	}
-	owned := make([]byte, len(b)) // with copy right behind, it is not cleared
-	copy(owned, b)
-	return owned
+	if dst == nil || cap(dst) < len(b) {
+		dst = make([]byte, len(b)) // with copy behind it, it is not cleared
+		copy(dst, b)
+		return dst
+	}
+	return append(dst[:0], b...)
 }
 
 // string copies a string. Short ones share memory, of just the size that is

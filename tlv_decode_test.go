@@ -579,3 +579,33 @@ func (hiddenTLV) AppendTLV()      {}
 func (*hiddenTLV) UnmarshalTLV()  {}
 func (hiddenText) MarshalText()   {}
 func (hiddenText) UnmarshalText() {}
+
+// TestBytesKeepTheirMemory: bytes go into the memory that is there, as other
+// slices do, and never beyond its capacity.
+func TestBytesKeepTheirMemory(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		before []byte
+		sent   string
+		kept   bool
+	}{
+		{"nil", nil, "abc", false},
+		{"nil and nothing", nil, "", false},
+		{"enough", make([]byte, 1, 8), "abc", true},
+		{"just enough", make([]byte, 3), "abc", true},
+		{"nothing", make([]byte, 3), "", true},
+		{"too little", make([]byte, 2), "abc", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := test.before
+			require.NoError(t, dirty.Unmarshal(dirty.AppendBytes(nil, []byte(test.sent)), &got))
+			require.NotNil(t, got)
+			assert.Equal(t, test.sent, string(got))
+			if test.kept {
+				assert.Same(t, &test.before[:1][0], &got[:1][0])
+			} else if len(got) > 0 && cap(test.before) > 0 {
+				assert.NotSame(t, &test.before[:1][0], &got[0])
+			}
+		})
+	}
+}

@@ -141,7 +141,7 @@ func decodeBytes(d *decoder, v reflect.Value) error {
 		d.off++
 		v.SetZero()
 	case KindBytes:
-		v.SetBytes(d.bytes())
+		v.SetBytes(d.bytes(v.Bytes()))
 	default:
 		return d.mismatch(v)
 	}

@@ -258,10 +258,14 @@ func TestWriterFailures(t *testing.T) {
 
 // TestWriterVectoredPartial: a vectored write that was cut is the end, too.
 func TestWriterVectoredPartial(t *testing.T) {
-	a, _ := unixPair(t)
+	a, b := unixPair(t)
 	w := dirty.NewWriter(a)
-	require.NoError(t, a.SetWriteDeadline(time.Now().Add(10*time.Millisecond))) // nobody reads
-	err := w.WriteMessage(dirty.NewResponse(1, make([]byte, 20<<20)))
+	written := make(chan error, 1)
+	go func() { written <- w.WriteMessage(dirty.NewResponse(1, make([]byte, 20<<20))) }()
+	_, err := io.ReadFull(b, make([]byte, 1)) // and then nobody reads
+	require.NoError(t, err)
+	require.NoError(t, a.SetWriteDeadline(time.Now()))
+	err = <-written
 	assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, a.SetWriteDeadline(time.Time{}))
 	assert.Equal(t, err, w.WriteMessage(dirty.NewEnd(2)))
