@@ -133,6 +133,9 @@ func (r results) transportSections() []report.Section {
 	}
 	for i, c := range charts {
 		charts[i].Ours = slices.IndexFunc(c.Series, func(s report.Series) bool { return strings.HasPrefix(s.Name, "dirty") })
+		if charts[i].Ours < 0 {
+			charts[i].Ours = len(c.Series) - 1 // the library as a whole comes last
+		}
 	}
 	return []report.Section{{
 		Title:  "The transport",

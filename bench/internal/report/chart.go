@@ -30,6 +30,7 @@ const (
 
 const (
 	labelRoom = 1.45 // how far a panel goes beyond its longest bar, for the figure there
+	wider     = 0.8  // how much wider a letter may be in a font that a viewer takes instead
 	longest   = 10   // how many times as long as ours a bar may be, so that one can see ours
 )
 
@@ -127,7 +128,7 @@ func (b Bars) panel(group int) (*plot.Plot, error) {
 	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, 0
 	p.Y.Tick.Label = style(10, textColor, false)
 	p.Y.Tick.Label.XAlign, p.Y.Tick.Label.YAlign = draw.XRight, draw.YCenter
-	p.Y.Padding = 0
+	p.Y.Padding = wider * vg.Length(len(b.longestName()))
 
 	n := len(b.Series)
 	names := make([]string, n)
