@@ -298,10 +298,11 @@ func (s *scanner) count(k Kind) (int, *ProtocolError) {
 	if k == KindDict {
 		size = minEntrySize
 	}
-	if left := min(s.claims, s.left()-prefixSize); int(n) > left/size {
-		return 0, s.fail(ErrMalformed, "bytes left for a "+k.String()+" of this count", int64(n)*int64(size), int64(left))
+	claim := int(n) * size // cannot overflow, n is at most MaxElements
+	if left := min(s.claims, s.left()-prefixSize); claim > left {
+		return 0, s.fail(ErrMalformed, "bytes left for a "+k.String()+" of this count", int64(claim), int64(left))
 	}
-	s.claims -= int(n) * size
+	s.claims -= claim
 	return int(n), nil
 }
 
