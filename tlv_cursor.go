@@ -5,7 +5,8 @@ import (
 	"math"
 )
 
-// cursor reads encoded values; every access to their bytes goes through it.
+// cursor reads encoded values; every access to their bytes goes through it, or
+// through the functions of this file.
 // It does not check: its methods are for bytes that scanner.value has found
 // well-formed, or after left has told that there are enough. (A mistake
 // would be a panic of Go's own bounds checks, never a wrong read.)
@@ -128,6 +129,19 @@ func (c *cursor) body() []byte {
 	begin := c.off + prefixSize
 	c.off = begin + int(c.prefix())
 	return c.data[begin:c.off:c.off]
+}
+
+// asciiString returns the length of the string that data begins with, if it is
+// complete, not longer than most, and ASCII.
+func asciiString(data []byte, most int) (n int, ok bool) {
+	if len(data) < prefixSize || Kind(data[0]) != KindString {
+		return 0, false
+	}
+	size := int64(binary.BigEndian.Uint32(data[1:]))
+	if size > int64(min(len(data)-prefixSize, most)) || !isASCII(data[prefixSize:prefixSize+size]) {
+		return 0, false
+	}
+	return int(size), true
 }
 
 // accept moves behind an encoded value if it is next.

@@ -1,9 +1,6 @@
 package dirty
 
-import (
-	"encoding/binary"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // scanner checks encoded values: all rules and limits, in one pass that
 // builds nothing. Whatever reads values after it needs no checks, cannot be
@@ -179,7 +176,7 @@ func (s *scanner) entries(left int) int {
 	rest := s.data[s.off:]
 	for left > 0 {
 		if left%2 == 0 {
-			n, ok := s.ascii(rest)
+			n, ok := asciiString(rest, s.lim.MaxPayload)
 			if !ok {
 				break
 			}
@@ -198,7 +195,7 @@ func (s *scanner) entries(left int) int {
 				size = numberSize
 				s.bytes += numberBox
 			case KindString:
-				if n, ok := s.ascii(rest); ok {
+				if n, ok := asciiString(rest, s.lim.MaxPayload); ok {
 					size = prefixSize + n
 					s.string(n)
 				}
@@ -212,19 +209,6 @@ func (s *scanner) entries(left int) int {
 	}
 	s.off = len(s.data) - len(rest)
 	return left
-}
-
-// ascii returns the length of the string that data begins with, if it is
-// complete and ASCII.
-func (s *scanner) ascii(data []byte) (int, bool) {
-	if len(data) < prefixSize || Kind(data[0]) != KindString {
-		return 0, false
-	}
-	n := int64(binary.BigEndian.Uint32(data[1:]))
-	if n > int64(min(len(data)-prefixSize, s.lim.MaxPayload)) || !isASCII(data[prefixSize:prefixSize+n]) {
-		return 0, false
-	}
-	return int(n), true
 }
 
 // strings checks at most n more strings and moves over them, as cursor.numbers does.
