@@ -30,6 +30,19 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestReadmeFigures: what the README says of the speed is what was measured.
+func TestReadmeFigures(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	measured, err := os.ReadFile(filepath.Join("docs", "BENCHMARKS.md"))
+	require.NoError(t, err)
+	rows := regexp.MustCompile(`(?m)^\| (en|de)code .*$`).FindAllString(string(readme), -1)
+	require.Len(t, rows, 5)
+	for _, row := range rows {
+		require.Contains(t, string(measured), row+"\n")
+	}
+}
+
 // asProgram puts code that is no program into one.
 func asProgram(code string) string {
 	if strings.HasPrefix(code, "package ") {
