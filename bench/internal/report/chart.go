@@ -124,7 +124,7 @@ func (b Bars) panel(group int) (*plot.Plot, error) {
 	p.Title.TextStyle.XAlign, p.Title.TextStyle.YAlign = draw.XCenter, draw.YTop
 	p.Title.Padding = 3
 	p.HideX()
-	p.Y.LineStyle.Color = softColor
+	p.Y.LineStyle.Width = 0
 	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, 0
 	p.Y.Tick.Label = style(10, textColor, false)
 	p.Y.Tick.Label.XAlign, p.Y.Tick.Label.YAlign = draw.XRight, draw.YCenter
@@ -156,7 +156,6 @@ func (b Bars) panel(group int) (*plot.Plot, error) {
 	}
 	p.NominalY(names...)
 	p.Y.Tick.Length = 0
-	p.Y.LineStyle.Width = 0.5
 	p.X.Min, p.X.Max = 0, limit*labelRoom
 	p.Y.Min, p.Y.Max = -0.6, float64(n)-0.4
 	return p, nil
