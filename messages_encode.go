@@ -13,7 +13,7 @@ import (
 // the extended slice. Every limit of the peer is checked; on an error b is
 // returned as it was. A payload over [MaxPayloadSize] is an [ErrTooLarge], a
 // value that has no encoding a [*MarshalError] with a path such as
-// "kwargs.image[3]".
+// "kwargs.image[3]". As [Append] it may overwrite what b has behind the result.
 func AppendMessage(b []byte, m Message) ([]byte, error) { return EncodeOptions{}.AppendMessage(b, m) }
 
 // AppendMessage is [AppendMessage] with options.
@@ -202,6 +202,7 @@ func (e *encoder) details(b []byte, details map[string]any) ([]byte, *MarshalErr
 			return b, err.inDict(key)
 		}
 	}
+	clear(e.keys[base:])
 	e.keys = e.keys[:base]
 	return b, nil
 }

@@ -11,7 +11,7 @@ type scratch struct {
 
 var (
 	payloads = scratch{kept: firstStep} // taken on the word of a header
-	frames   = scratch{kept: 16 << 20}
+	frames   = scratch{kept: 1 << 20}   // a small frame may wait in it for its reader
 )
 
 func (s *scratch) get() *[]byte {

@@ -144,15 +144,16 @@ type DecodeOptions struct {
 func Marshal(v any) ([]byte, error) { return EncodeOptions{}.Marshal(v) }
 
 // Append appends the encoding of v to b, as [Marshal] says, and returns the
-// extended slice. On an error it returns b as it was. Apart from growing b it
-// allocates nothing, but for what Marshalers, TextMarshalers and map keys that
-// are no strings need.
+// extended slice. On an error it returns b as it was. It may overwrite what b
+// has behind the result, up to its capacity. Apart from growing b it allocates
+// nothing, but for what Marshalers, TextMarshalers and map keys that are no
+// strings need.
 func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, v) }
 
 // Unmarshal decodes the one value that data is, into what v points to. What
 // follows the value is an [ErrTrailingData]. The result owns its memory; it
 // does not refer to data. Small parts of it may lie in memory that they share:
-// who keeps one of them keeps at most 16 KiB.
+// who keeps one for long, and not the rest, may keep its neighbours too.
 //
 // The whole of data is checked first, so on a [*ProtocolError] nothing was
 // stored. An any receives nil, bool, int64, float64, string, []byte, []any

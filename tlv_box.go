@@ -61,9 +61,18 @@ func (d *decoder) floats(list []any) int {
 	return n
 }
 
-// strings is ints for strings.
+// strings is ints for short strings. Others are boxed alone: an array of long
+// ones would keep them all, and an empty one needs no memory.
 func (d *decoder) strings(list []any) int {
-	n := d.stringsInto(d.run.texts[:min(len(list), boxMany)])
+	n := 0
+	for n < min(len(list), boxMany) && d.kind() == KindString && d.prefix()-1 < sharedText {
+		d.run.texts[n] = d.string()
+		n++
+	}
+	if n == 0 {
+		list[0] = d.string()
+		return 1
+	}
 	box(list[:n], d.run.texts[:n])
 	clear(d.run.texts[:n])
 	return n

@@ -156,3 +156,22 @@ func TestRepeatedTexts(t *testing.T) {
 		clear(data)
 	}
 }
+
+// TestKeptString: a short string of a list does not keep the long ones.
+func TestKeptString(t *testing.T) {
+	list := []any{"id"}
+	for range 63 {
+		list = append(list, strings.Repeat("x", 1<<18))
+	}
+	data, err := dirty.Marshal(list)
+	require.NoError(t, err)
+	var v any
+	before := liveHeap()
+	require.NoError(t, dirty.Unmarshal(data, &v))
+	kept := v.([]any)[0]
+	v = nil
+	assert.Less(t, int64(liveHeap())-int64(before), int64(1<<20))
+	assert.Equal(t, "id", kept)
+	runtime.KeepAlive(data)
+	runtime.KeepAlive(list)
+}

@@ -30,7 +30,7 @@ type decoder struct {
 }
 
 // The sizes up to which values share memory, and how much they share: a part
-// of a message that is kept keeps at most that much more alive.
+// of a message that is kept keeps at most that much, and what that refers to.
 const (
 	sharedList = 32      // elements
 	slabSize   = 255     // elements: with a word of the allocator 4 KiB
@@ -54,7 +54,7 @@ func newDecoder(data []byte, s *scanner, opts DecodeOptions) *decoder {
 }
 
 // release gives the decoder back to the pool, without what it refers to but
-// for the names.
+// for the names and short texts.
 func (d *decoder) release() {
 	d.cursor, d.aliased, d.slab = cursor{}, false, nil
 	d.chunk.Reset()

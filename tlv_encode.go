@@ -300,7 +300,7 @@ func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalE
 			return b, err.inDict(k).visit(reflect.ValueOf(m))
 		}
 	}
-	clear(keys)
+	clear(e.keys[base:]) // not keys: what is inside may have moved them
 	e.keys = e.keys[:base]
 	return b, nil
 }

@@ -34,3 +34,22 @@ func TestTextCacheLuck(t *testing.T) {
 	}
 	assert.Greater(t, looked, 1000-2*patience-2)
 }
+
+// TestEncodersKeepNoKeys: the keys of maps inside each other move while they
+// are collected, and nothing of them stays behind.
+func TestEncodersKeepNoKeys(t *testing.T) {
+	m := map[string]any{}
+	for i := range 20 {
+		m["outer"+strconv.Itoa(i)] = map[string]any{"a": 1, "b": 2, "c": strconv.Itoa(i), strconv.Itoa(i): nil}
+	}
+	for _, message := range []Message{NewResponse(1, m), NewErrorReply(1, &RemoteError{Type: "E", Details: m})} {
+		e := newEncoder(Limits{}, 0)
+		_, err := e.message(nil, message)
+		require.NoError(t, err)
+		assert.Empty(t, e.keys)
+		for _, key := range e.keys[:cap(e.keys)] {
+			require.Empty(t, key)
+		}
+		e.release()
+	}
+}

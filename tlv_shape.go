@@ -73,7 +73,10 @@ func (e *encoder) shaped(b []byte, m map[string]any, s *shape, depth int) (_ []b
 	for i, v := range values {
 		key := s.keys[begin:s.ends[i]]
 		begin += len(key)
-		if b, err = e.any(append(b, key...), v, depth+1); err != nil {
+		if err = e.fits(b, "string", len(key)-prefixSize); err == nil {
+			b, err = e.any(append(b, key...), v, depth+1)
+		}
+		if err != nil {
 			return b, true, err.inDict(string(key[prefixSize:])).visit(reflect.ValueOf(m))
 		}
 	}

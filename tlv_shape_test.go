@@ -95,6 +95,15 @@ func TestErrorInMapOfKnownShape(t *testing.T) {
 		require.NoError(t, err)
 	}
 
+	small := dirty.EncodeOptions{Limits: dirty.Limits{MaxPayload: 50}}
+	wide := map[string]any{strings.Repeat("k", 40): 1, "a": "0123456789"}
+	_, first := small.Marshal(wide)
+	require.ErrorIs(t, first, dirty.ErrTooLarge)
+	_, err := dirty.Marshal(wide)
+	require.NoError(t, err)
+	_, again := small.Marshal(wide)
+	require.EqualError(t, again, first.Error())
+
 	cycle := map[string]any{"a": 1}
 	cycle["self"] = cycle
 	for range 2 {
