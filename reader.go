@@ -187,7 +187,9 @@ func (r *Reader) ReadMessage() (Message, error) {
 	}
 	payload := r.payload
 	r.payload = nil
-	m, aliased, err := r.opts.message(Frame{r.header, payload})
+	opts := r.opts
+	opts.AliasBytes = cap(payload) <= n+n/aliasedPart // or a part would keep much more than itself
+	m, aliased, err := opts.message(Frame{r.header, payload})
 	if !aliased && cap(payload) > cap(*buf) {
 		*buf = payload
 	}

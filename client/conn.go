@@ -50,6 +50,7 @@ type conn struct {
 	unbound   bool          // the next Read sets one first
 	timeout   time.Duration // for that; 0: none
 	scratch   []byte        // for payloads
+	large     []byte        // for one of more than keptScratch, shared
 
 	orphaned atomic.Bool // closed because its arbiter has died
 }
@@ -118,27 +119,34 @@ func (c *conn) read(owned bool) (dirty.Frame, error) {
 	if err != nil {
 		return dirty.Frame{}, err
 	}
-	if keptScratch < h.Length && h.Length <= sharedScratch {
+	if h.Length <= keptScratch {
+		f, err := c.reader.ReadFrameInto(c.scratch)
+		if err == nil {
+			c.scratch = f.Payload[:0]
+		}
+		return f, err
+	}
+	if h.Length <= sharedScratch {
 		if b, ok := scratches.Get().(*[]byte); ok {
-			c.scratch = *b
+			c.large = *b
 		}
 	}
-	f, err := c.reader.ReadFrameInto(c.scratch)
+	f, err := c.reader.ReadFrameInto(c.large)
 	switch {
 	case err != nil:
 	case lasting(f.Payload):
-		c.scratch = nil
+		c.large = nil
 	default:
-		c.scratch = f.Payload[:0]
+		c.large = f.Payload[:0]
 	}
 	return f, err
 }
 
 // shed lets others have the memory of a large payload.
 func (c *conn) shed() {
-	if cap(c.scratch) > keptScratch {
-		b := c.scratch
-		c.scratch = nil
+	if c.large != nil {
+		b := c.large
+		c.large = nil
 		scratches.Put(&b)
 	}
 }
@@ -152,6 +160,8 @@ func lasting(payload []byte) bool {
 		return false
 	case n > sharedScratch:
 		return true
+	case cap(payload) > n+n/8: // shared memory: it would be kept for a part of it
+		return false
 	}
 	d := dirty.NewDecoder(payload)
 	if n, err := d.DictHeader(); err != nil || n == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -182,7 +183,7 @@ func (s *Stream) Recv() (any, error) { return RecvOf[any](s) }
 // once, as [Call] does.
 func RecvOf[T any](s *Stream) (T, error) { return recv(s, new(chunkPayload[T])) }
 
-// recv is RecvOf with memory for a payload.
+// recv is RecvOf with memory for a payload, which is zero.
 func recv[T any](s *Stream, payload *chunkPayload[T]) (T, error) {
 	var zero T
 	f, err := s.next()
@@ -191,13 +192,10 @@ func recv[T any](s *Stream, payload *chunkPayload[T]) (T, error) {
 	}
 	opts := s.turn.client.decodeOptions(f.Payload)
 	if f.Type == dirty.TypeChunk {
-		err := opts.UnmarshalPayload(f, payload)
-		data := payload.Data
-		*payload = chunkPayload[T]{} // nothing of it is for the next one
-		if err != nil {
+		if err := opts.UnmarshalPayload(f, payload); err != nil {
 			return zero, s.turn.failed(StageDecode, err)
 		}
-		return data, nil
+		return payload.Data, nil
 	}
 	// A RESPONSE: the value of an action that does not stream. The payload is
 	// good until the lease ends.
@@ -208,6 +206,16 @@ func recv[T any](s *Stream, payload *chunkPayload[T]) (T, error) {
 		return zero, s.turn.failed(StageDecode, err)
 	}
 	return response.Result, nil
+}
+
+// isPlain reports whether decoding a value of the type calls no methods of the
+// user's, which could keep a pointer into it.
+func isPlain(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Bool, reflect.String, reflect.Interface, reflect.Int, reflect.Int64, reflect.Float32, reflect.Float64:
+		return reflect.PointerTo(t).NumMethod() == 0
+	}
+	return false
 }
 
 // chunkPayload is the payload of a CHUNK.
@@ -228,9 +236,14 @@ func all[T any](s *Stream) iter.Seq2[T, error] {
 		}
 		s.ranged = true
 		defer s.Close()
-		var payload chunkPayload[T] // one for all: it would be allocated for each
+		payload, again := new(chunkPayload[T]), isPlain(reflect.TypeFor[T]())
 		for {
-			v, err := recv(s, &payload)
+			v, err := recv(s, payload)
+			if again { // one for all is an allocation less for each
+				*payload = chunkPayload[T]{}
+			} else {
+				payload = new(chunkPayload[T])
+			}
 			if err == io.EOF {
 				return
 			}
