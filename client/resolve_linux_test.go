@@ -3,11 +3,13 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/gunicorn-go/dirty/client"
@@ -16,6 +18,8 @@ import (
 )
 
 func init() {
+	helpers["refused process"] = refusedProcess
+
 	// It listens on the paths that it is given, in its folder, until its
 	// standard input ends.
 	helpers["listener"] = func() error {
@@ -156,12 +160,35 @@ func TestPIDFileErrors(t *testing.T) {
 	}
 }
 
-// TestPIDFilePermission: another user's process cannot be looked into.
+// TestPIDFilePermission: another user's process cannot be looked into. Root may
+// look into all, so there it is a process of nobody's that tries.
 func TestPIDFilePermission(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may look into every process")
+	if os.Getuid() != 0 {
+		require.NoError(t, refusedProcess())
+		return
 	}
-	_, err := client.PIDFile(pidFile(t, "1"))(context.Background())
-	require.ErrorIs(t, err, fs.ErrPermission)
-	assert.NotErrorIs(t, err, client.ErrUnavailable)
+	program := filepath.Join(shortTempDir(t), "test") // where nobody may enter
+	require.NoError(t, os.Chmod(filepath.Dir(program), 0o755))
+	code, err := os.ReadFile(os.Args[0])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(program, code, 0o755))
+	cmd := helperCommand("refused process")
+	cmd.Path, cmd.Dir = program, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// refusedProcess asks for the socket of the first process, which is root's.
+func refusedProcess() error {
+	name := filepath.Join(os.TempDir(), "dirty-pid-"+strconv.Itoa(os.Getpid()))
+	if err := os.WriteFile(name, []byte("1"), 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(name)
+	_, err := client.PIDFile(name)(context.Background())
+	if !errors.Is(err, fs.ErrPermission) || errors.Is(err, client.ErrUnavailable) {
+		return fmt.Errorf("want a permission error, got %w", err)
+	}
+	return nil
 }

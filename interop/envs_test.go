@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/gunicorn-go/dirty/internal/loud"
 )
 
 // json25 is the last release that speaks JSON. It is no part of the matrix.
@@ -94,7 +96,7 @@ func findPythons(makeThem bool) error {
 	slices.SortStableFunc(pythons, func(a, b python) int {
 		return cmp.Compare(slices.Index(wanted, a.release), slices.Index(wanted, b.release))
 	})
-	say("gunicorn %s on Python %s", strings.Join(wanted, ", "), describe(bases))
+	loud.Say("interop: gunicorn %s on Python %s", strings.Join(wanted, ", "), describe(bases))
 	return nil
 }
 

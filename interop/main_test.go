@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"github.com/gunicorn-go/dirty/internal/loud"
 )
 
 // TestMain finds or makes the Python environments, says loudly if there are
@@ -64,18 +66,7 @@ func run(m *testing.M) int {
 // output of packages that pass, but repeats this one line as "[no tests to
 // run]".
 func notRun(reason error) {
-	say("NOT RUN against real gunicorn: %v\n"+
+	loud.Say("interop: NOT RUN against real gunicorn: %v\n"+
 		"interop: DIRTY_INTEROP=require makes the environments and runs; see interop/README.md", reason)
 	fmt.Println("testing: warning: no tests to run")
-}
-
-// say writes a line where go test cannot hide it: it hides the output of
-// packages that pass, but not the terminal.
-func say(format string, args ...any) {
-	text := "interop: " + fmt.Sprintf(format, args...) + "\n"
-	fmt.Fprint(os.Stderr, text)
-	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
-		fmt.Fprint(tty, text)
-		_ = tty.Close() // nothing can be done about it
-	}
 }

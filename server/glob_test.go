@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gunicorn-go/dirty/internal/loud"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -101,7 +102,7 @@ for line in sys.stdin:
 func TestKeyMatcherAgainstPython(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		say("NOT RUN against Python's fnmatch: %v", err)
+		loud.Say("server: NOT RUN against Python's fnmatch: %v", err)
 		t.Skip(err)
 	}
 	var questions [][2]string

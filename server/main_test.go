@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -58,15 +57,4 @@ func goroutines() []string {
 		}
 	}
 	return found
-}
-
-// say writes a line where go test cannot hide it: it hides the output of
-// packages that pass, but not the terminal.
-func say(format string, args ...any) {
-	text := "server: " + fmt.Sprintf(format, args...) + "\n"
-	fmt.Fprint(os.Stderr, text)
-	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
-		fmt.Fprint(tty, text)
-		_ = tty.Close() // nothing can be done about it
-	}
 }

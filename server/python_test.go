@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/loud"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/require"
 )
@@ -69,7 +70,7 @@ func findPythons() error {
 
 // sayNotRun says where people see it that gunicorn's clients were not there.
 func sayNotRun(reason error) {
-	say("NOT RUN with gunicorn's own clients: %v\n"+
+	loud.Say("server: NOT RUN with gunicorn's own clients: %v\n"+
 		"server: DIRTY_INTEROP=require makes the environments and runs; see interop/README.md", reason)
 }
 
