@@ -1,7 +1,5 @@
 package dirty
 
-import "unicode/utf8"
-
 // scanner checks encoded values: all rules and limits, in one pass that
 // builds nothing. Whatever reads values after it needs no checks, cannot be
 // made to allocate more than the scan has allowed, and knows how much of
@@ -225,7 +223,7 @@ func (s *scanner) strings(n int) (int, *ProtocolError) {
 		c.off += prefixSize + int(size)
 		i++
 	}
-	if _, at := badText(s.data[s.off:c.off]); at >= 0 {
+	if at := badText(s.data[s.off:c.off]); at >= 0 {
 		s.off += at
 		_, err := s.length(KindString)
 		return 0, err
@@ -259,7 +257,7 @@ func (s *scanner) length(k Kind) (int, *ProtocolError) {
 	}
 	if k == KindString {
 		text := cursor{s.data, s.off}
-		if b := text.body(); !isASCII(b) && !utf8.Valid(b) {
+		if b := text.body(); !isText(b) {
 			err := s.fail(ErrInvalidUTF8, ruleUTF8, 0, 0)
 			err.Offset += prefixSize + int64(validPrefix(b))
 			return 0, err

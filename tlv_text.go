@@ -63,21 +63,23 @@ func halfWord[T string | []byte](s T) uint32 {
 	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
 
-// badText returns the index and the offset of the first of the encoded
-// strings b whose text is not UTF-8, or -1. It looks at all of b at once,
-// prefixes included, and at each string only if not all is ASCII.
-func badText(b []byte) (index, offset int) {
+// isText reports whether b is UTF-8.
+func isText(b []byte) bool { return isASCII(b) || utf8.Valid(b) }
+
+// badText returns the offset of the first of the encoded strings b whose text
+// is not UTF-8, or -1. It looks at all of b at once, prefixes included, and at
+// each string only if not all is ASCII.
+func badText(b []byte) int {
 	if isASCII(b) {
-		return -1, -1
+		return -1
 	}
-	c := cursor{data: b}
-	for i := 0; c.left() > 0; i++ {
+	for c := (cursor{data: b}); c.left() > 0; {
 		at := c.off
-		if text := c.body(); !isASCII(text) && !utf8.Valid(text) {
-			return i, at
+		if !isText(c.body()) {
+			return at
 		}
 	}
-	return -1, -1
+	return -1
 }
 
 // validPrefix returns how many bytes of b are valid UTF-8.
