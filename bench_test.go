@@ -166,7 +166,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := dirty.Valid(data); err != nil {
+				if err := dirty.Validate(data); err != nil {
 					b.Fatal(err)
 				}
 			}

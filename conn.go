@@ -69,18 +69,10 @@ func (c *Conn) WriteMessage(m Message) error {
 	return c.closedError(c.writer.WriteMessage(m))
 }
 
-// Buffered is [Reader.Buffered]. It waits for a reader.
-func (c *Conn) Buffered() int {
-	c.readLock.Lock()
-	defer c.readLock.Unlock()
-	return c.reader.Buffered()
-}
-
-// ReadLimits returns the limits in force for what is read.
-func (c *Conn) ReadLimits() Limits { return c.reader.Limits() }
-
-// WriteLimits returns the limits in force for what is written.
-func (c *Conn) WriteLimits() Limits { return c.writer.Limits() }
+// Limits returns the limits in force for what is read, with every default filled
+// in. What is written has the same, but for MaxDepth: if that was not set, it is
+// [DefaultMaxEncodeDepth].
+func (c *Conn) Limits() Limits { return c.reader.Limits() }
 
 // NetConn returns the connection below. Who reads from it or writes to it
 // breaks the borders of the frames.

@@ -88,8 +88,6 @@ func TestConnConcurrent(t *testing.T) {
 				}
 			}
 			wg.Wait()
-			assert.Zero(t, ends[0].Buffered())
-			assert.Zero(t, ends[1].Buffered())
 		})
 	}
 }
@@ -200,7 +198,6 @@ func TestConnReadDeadline(t *testing.T) {
 						require.NoError(t, c.SetReadDeadline(start.Add(time.Duration(i+1)*time.Second)))
 						assert.True(t, isTimeout(read()))
 						assert.Equal(t, time.Duration(i+1)*time.Second, time.Since(start))
-						assert.Equal(t, cut, c.Buffered())
 					}
 					require.NoError(t, c.SetReadDeadline(time.Time{}))
 					assert.NoError(t, read())

@@ -29,7 +29,7 @@
 //     streams and connections.
 //
 // Below them is the encoding of values, which is of use by itself:
-// [Marshal], [Append], [Unmarshal] and [Valid] in the manner of
+// [Marshal], [Append], [Unmarshal] and [Validate] in the manner of
 // encoding/json; the Append functions and [Decoder] for code that wants no
 // reflection and no boxes; [Diagnose] for people.
 //
@@ -41,7 +41,7 @@
 // are on by default. So nothing panics, nothing recurses deeper than
 // Limits.MaxDepth, and the memory for a payload is bounded: what the header
 // announces is allocated only as it arrives, and what the payload decodes to
-// is at most 512 MiB, with the default Limits.MaxValues. Lower the limits
+// is at most 512 MiB, with the default Limits.MaxMemory. Lower the limits
 // where peers are not trusted. Errors never contain payload bytes or values;
 // keys they may name.
 //

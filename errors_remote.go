@@ -13,15 +13,15 @@ import (
 // one of them or none; see [RemoteError.Is]. On the answering side they
 // choose the type that [NewErrorReply] sends.
 const (
-	ErrTimeout       = sentinel("the dirty worker timed out")          // dirty_timeout passed; the action may still run
-	ErrConnection    = sentinel("the peer has no connection")          // DirtyConnectionError
-	ErrWorker        = sentinel("the dirty worker failed")             // it died, or could not be reached
-	ErrApp           = sentinel("the dirty app failed")                // the action raised, or its result has no encoding
-	ErrAppNotFound   = sentinel("there is no such dirty app")          // DirtyAppNotFoundError
-	ErrNoWorkers     = sentinel("no dirty worker has the app")         // an unknown app is told in this way
-	ErrProtocol      = sentinel("the peer met a protocol error")       // DirtyProtocolError
-	ErrKeyNotFound   = sentinel("the stash table has no such key")     // of a stash get
-	ErrTableNotFound = sentinel("the stash has no table of this name") // of a stash info
+	ErrPeerTimeout    = sentinel("the dirty worker timed out")          // dirty_timeout passed; the action may still run
+	ErrPeerConnection = sentinel("the peer has no connection")          // DirtyConnectionError
+	ErrWorker         = sentinel("the dirty worker failed")             // it died, or could not be reached
+	ErrApp            = sentinel("the dirty app failed")                // the action raised, or its result has no encoding
+	ErrAppNotFound    = sentinel("there is no such dirty app")          // DirtyAppNotFoundError
+	ErrNoWorkers      = sentinel("no dirty worker has the app")         // an unknown app is told in this way
+	ErrPeerProtocol   = sentinel("the peer met a protocol error")       // DirtyProtocolError
+	ErrKeyNotFound    = sentinel("the stash table has no such key")     // of a stash get
+	ErrTableNotFound  = sentinel("the stash has no table of this name") // of a stash info
 )
 
 // The type names that gunicorn's DirtyError.from_dict and its StashClient
@@ -41,13 +41,13 @@ var remoteKinds = [...]struct {
 	name string
 	kind error
 }{
-	{"DirtyTimeoutError", ErrTimeout},
-	{"DirtyConnectionError", ErrConnection},
+	{"DirtyTimeoutError", ErrPeerTimeout},
+	{"DirtyConnectionError", ErrPeerConnection},
 	{"DirtyWorkerError", ErrWorker},
 	{"DirtyAppNotFoundError", ErrAppNotFound},
 	{typeApp, ErrApp},
 	{"DirtyNoWorkersAvailableError", ErrNoWorkers},
-	{"DirtyProtocolError", ErrProtocol},
+	{"DirtyProtocolError", ErrPeerProtocol},
 	{typeKeyNotFound, ErrKeyNotFound},
 	{typeTableNotFound, ErrTableNotFound},
 }
@@ -77,7 +77,7 @@ func (e *RemoteError) Error() string {
 // Is reports whether target is the error's kind. The kinds follow the type,
 // with these corrections for what gunicorn 25.1 to 26.1 sends:
 //   - a timeout that the worker noticed comes as a DirtyAppError; it is
-//     [ErrTimeout] and not [ErrApp];
+//     [ErrPeerTimeout] and not [ErrApp];
 //   - a DirtyAppNotFoundError is [ErrApp] too, as in Python, and a
 //     DirtyAppError whose traceback ends in that class [ErrAppNotFound];
 //   - a stash miss comes as a DirtyError with a message; it is
@@ -86,7 +86,7 @@ func (e *RemoteError) Error() string {
 //     [ErrNoWorkers].
 func (e *RemoteError) Is(target error) bool {
 	switch target {
-	case ErrTimeout:
+	case ErrPeerTimeout:
 		return e.Type == "DirtyTimeoutError" || e.isWorkerTimeout()
 	case ErrApp:
 		return (e.Type == typeApp || e.Type == "DirtyAppNotFoundError") && !e.isWorkerTimeout()
@@ -124,8 +124,8 @@ func (e *RemoteError) wraps(class string) bool {
 	return e.Type == typeApp && strings.HasPrefix(last, "gunicorn.dirty.errors."+class+": ")
 }
 
-// Timeout reports whether the error is an [ErrTimeout], as [net.Error] does.
-func (e *RemoteError) Timeout() bool { return e.Is(ErrTimeout) }
+// Timeout reports whether the error is an [ErrPeerTimeout], as [net.Error] does.
+func (e *RemoteError) Timeout() bool { return e.Is(ErrPeerTimeout) }
 
 // DirtyTimeout returns gunicorn's dirty_timeout setting, which the arbiter
 // tells with a timeout. ok is false if it did not, which is so for a setting

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var allKinds = []error{dirty.ErrTimeout, dirty.ErrConnection, dirty.ErrWorker, dirty.ErrApp, dirty.ErrAppNotFound, dirty.ErrNoWorkers, dirty.ErrProtocol, dirty.ErrKeyNotFound, dirty.ErrTableNotFound}
+var allKinds = []error{dirty.ErrPeerTimeout, dirty.ErrPeerConnection, dirty.ErrWorker, dirty.ErrApp, dirty.ErrAppNotFound, dirty.ErrNoWorkers, dirty.ErrPeerProtocol, dirty.ErrKeyNotFound, dirty.ErrTableNotFound}
 
 // TestSentinels: no two are alike.
 func TestSentinels(t *testing.T) {
@@ -43,14 +43,14 @@ func TestRemoteErrorKinds(t *testing.T) {
 		err   *dirty.RemoteError
 		kinds []error
 	}{
-		{&dirty.RemoteError{Type: "DirtyTimeoutError", Message: "Worker timeout", Details: map[string]any{"timeout": int64(2)}}, []error{dirty.ErrTimeout}},
-		{&dirty.RemoteError{Type: "DirtyTimeoutError"}, []error{dirty.ErrTimeout}},
-		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of app:App.sleep timed out: {'timeout': 2}", Details: trace("gunicorn.dirty.errors.DirtyTimeoutError: Execution of app:App.sleep timed out: {'timeout': 2}")}, []error{dirty.ErrTimeout}},
-		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of app:App.sleep timed out: {'timeout': 2}"}, []error{dirty.ErrTimeout}},
+		{&dirty.RemoteError{Type: "DirtyTimeoutError", Message: "Worker timeout", Details: map[string]any{"timeout": int64(2)}}, []error{dirty.ErrPeerTimeout}},
+		{&dirty.RemoteError{Type: "DirtyTimeoutError"}, []error{dirty.ErrPeerTimeout}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of app:App.sleep timed out: {'timeout': 2}", Details: trace("gunicorn.dirty.errors.DirtyTimeoutError: Execution of app:App.sleep timed out: {'timeout': 2}")}, []error{dirty.ErrPeerTimeout}},
+		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of app:App.sleep timed out: {'timeout': 2}"}, []error{dirty.ErrPeerTimeout}},
 		{&dirty.RemoteError{Type: "DirtyAppError", Message: "Execution of a timed out: x", Details: trace("ValueError: Execution of a timed out: x")}, []error{dirty.ErrApp}},
 		{&dirty.RemoteError{Type: "DirtyAppError", Message: "x", Details: trace("ValueError: gunicorn.dirty.errors.DirtyTimeoutError: no")}, []error{dirty.ErrApp}},
 		{&dirty.RemoteError{Type: "DirtyError", Message: "Execution of a timed out: x"}, nil},
-		{&dirty.RemoteError{Type: "DirtyConnectionError"}, []error{dirty.ErrConnection}},
+		{&dirty.RemoteError{Type: "DirtyConnectionError"}, []error{dirty.ErrPeerConnection}},
 		{&dirty.RemoteError{Type: "DirtyWorkerError"}, []error{dirty.ErrWorker}},
 		{&dirty.RemoteError{Type: "DirtyAppError", Message: "boom"}, []error{dirty.ErrApp}},
 		{&dirty.RemoteError{Type: "DirtyAppNotFoundError"}, []error{dirty.ErrAppNotFound, dirty.ErrApp}},
@@ -58,7 +58,7 @@ func TestRemoteErrorKinds(t *testing.T) {
 		{&dirty.RemoteError{Type: "DirtyNoWorkersAvailableError"}, []error{dirty.ErrNoWorkers}},
 		{&dirty.RemoteError{Type: "DirtyError", Message: "No dirty workers available"}, []error{dirty.ErrNoWorkers}},
 		{&dirty.RemoteError{Type: "DirtyAppError", Message: "No dirty workers available"}, []error{dirty.ErrApp}},
-		{&dirty.RemoteError{Type: "DirtyProtocolError"}, []error{dirty.ErrProtocol}},
+		{&dirty.RemoteError{Type: "DirtyProtocolError"}, []error{dirty.ErrPeerProtocol}},
 		{&dirty.RemoteError{Type: "StashKeyNotFoundError"}, []error{dirty.ErrKeyNotFound}},
 		{&dirty.RemoteError{Type: "DirtyError", Message: "Key not found: k"}, []error{dirty.ErrKeyNotFound}},
 		{&dirty.RemoteError{Type: "DirtyError", Message: "A key not found: k"}, nil},
@@ -78,7 +78,7 @@ func TestRemoteErrorKinds(t *testing.T) {
 				assert.Equal(t, want, errors.Is(tt.err, kind), "%v", kind)
 				assert.Equal(t, want, errors.Is(fmt.Errorf("wrapped: %w", tt.err), kind), "%v", kind)
 			}
-			assert.Equal(t, errors.Is(tt.err, dirty.ErrTimeout), tt.err.Timeout())
+			assert.Equal(t, errors.Is(tt.err, dirty.ErrPeerTimeout), tt.err.Timeout())
 			assert.False(t, errors.Is(tt.err, io.EOF))
 			assert.True(t, errors.Is(tt.err, tt.err))
 			assert.NotContains(t, tt.err.Error(), "Traceback")
@@ -153,21 +153,21 @@ func TestNewErrorReply(t *testing.T) {
 		{"empty RemoteError", &dirty.RemoteError{}, "DirtyError", ""},
 		{"any error", errors.New("boom"), "DirtyAppError", "boom"},
 		{"no text", errors.New(""), "DirtyAppError", ""},
-		{"timeout", fmt.Errorf("t: %w", dirty.ErrTimeout), "DirtyTimeoutError", "t: " + dirty.ErrTimeout.Error()},
-		{"connection", dirty.ErrConnection, "DirtyConnectionError", dirty.ErrConnection.Error()},
+		{"timeout", fmt.Errorf("t: %w", dirty.ErrPeerTimeout), "DirtyTimeoutError", "t: " + dirty.ErrPeerTimeout.Error()},
+		{"connection", dirty.ErrPeerConnection, "DirtyConnectionError", dirty.ErrPeerConnection.Error()},
 		{"worker", dirty.ErrWorker, "DirtyWorkerError", dirty.ErrWorker.Error()},
 		{"app", dirty.ErrApp, "DirtyAppError", dirty.ErrApp.Error()},
 		{"app not found", dirty.ErrAppNotFound, "DirtyAppNotFoundError", dirty.ErrAppNotFound.Error()},
 		{"app not found before app", errors.Join(dirty.ErrApp, dirty.ErrAppNotFound), "DirtyAppNotFoundError", "dirty: the dirty app failed\ndirty: there is no such dirty app"},
 		{"no workers", dirty.ErrNoWorkers, "DirtyNoWorkersAvailableError", dirty.ErrNoWorkers.Error()},
-		{"protocol", dirty.ErrProtocol, "DirtyProtocolError", dirty.ErrProtocol.Error()},
+		{"protocol", dirty.ErrPeerProtocol, "DirtyProtocolError", dirty.ErrPeerProtocol.Error()},
 		{"key", dirty.ErrKeyNotFound, "StashKeyNotFoundError", dirty.ErrKeyNotFound.Error()},
 		{"table", dirty.ErrTableNotFound, "StashTableNotFoundError", dirty.ErrTableNotFound.Error()},
 		{"context deadline", fmt.Errorf("c: %w", context.DeadlineExceeded), "DirtyTimeoutError", "c: context deadline exceeded"},
 		{"os deadline", os.ErrDeadlineExceeded, "DirtyTimeoutError", os.ErrDeadlineExceeded.Error()},
 		{"net deadline", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "DirtyTimeoutError", "read: i/o timeout"},
 		{"canceled", context.Canceled, "DirtyAppError", "context canceled"},
-		{"ProtocolError", dirty.Valid([]byte{7}), "DirtyProtocolError", dirty.Valid([]byte{7}).Error()},
+		{"ProtocolError", dirty.Validate([]byte{7}), "DirtyProtocolError", dirty.Validate([]byte{7}).Error()},
 		{"bad UTF-8", errors.New("a\xff\xfeb"), "DirtyAppError", "a\ufffdb"},
 		{"bad UTF-8 of a kind", fmt.Errorf("\xff%w", dirty.ErrWorker), "DirtyWorkerError", "\ufffd" + dirty.ErrWorker.Error()},
 	} {
@@ -196,7 +196,7 @@ func TestErrorTexts(t *testing.T) {
 		"dirty: bad magic: magic at offset 0: found 0x00, want 0x4744":                                 header,
 		"dirty: unsupported version: version at offset 2: found 2, want 1":                             version,
 		"dirty: unexpected EOF: header length at offset 0: found 2, want 16":                           short,
-		"dirty: too large: list count at offset 5 ([0]): found 4294967295, want 1048576":               dirty.Valid([]byte("\x20\x00\x00\x00\x01\x20\xff\xff\xff\xff")),
+		"dirty: too large: list count at offset 5 ([0]): found 4294967295, want 1048576":               dirty.Validate([]byte("\x20\x00\x00\x00\x01\x20\xff\xff\xff\xff")),
 		"dirty: unsupported type: Go value of type func() at [0].f":                                    marshal,
 		"dirty: overflow: Go value of type uint64: it is above the largest int64, 9223372036854775807": overflow,
 		"dirty: type mismatch: cannot decode string at offset 5 ([0]) into Go value of type int":       dirty.Unmarshal(mustMarshal(t, []any{"s"}), new([]int)),

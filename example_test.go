@@ -68,7 +68,7 @@ func ExampleDict() {
 }
 
 func ExampleValid() {
-	fmt.Println(dirty.Valid([]byte{0x20, 0xff, 0xff, 0xff, 0xff}))
+	fmt.Println(dirty.Validate([]byte{0x20, 0xff, 0xff, 0xff, 0xff}))
 	// Output:
 	// dirty: too large: list count at offset 0: found 4294967295, want 1048576
 }
@@ -119,7 +119,7 @@ func ExampleConn() {
 	case *dirty.Response:
 		fmt.Println("result:", answer.Result)
 	case *dirty.ErrorReply:
-		fmt.Println("failed:", answer.Err, errors.Is(answer.Err, dirty.ErrTimeout))
+		fmt.Println("failed:", answer.Err, errors.Is(answer.Err, dirty.ErrPeerTimeout))
 	}
 	// Output:
 	// result: 3
@@ -204,8 +204,8 @@ func ExampleReader_ReadFrameInto() {
 	}
 	r, w := io.Pipe()
 	go func() {
-		_ = dirty.WriteMessage(w, dirty.NewStatus(1))
-		_ = dirty.WriteMessage(w, dirty.NewStash(2, dirty.StashGet, "sessions", "user:1", nil, ""))
+		_ = dirty.WriteMessage(w, dirty.NewStatusRequest(1))
+		_ = dirty.WriteMessage(w, dirty.NewStashRequest(2, dirty.StashGet, "sessions", "user:1", nil, ""))
 		w.Close()
 	}()
 	if err := forward(io.Discard, r); err != nil {

@@ -54,7 +54,7 @@ func FuzzUnmarshal(f *testing.F) {
 			t.Fatalf("decoding %d bytes allocates %d", len(data), used)
 		}
 
-		assert.Equal(t, err, dirty.Valid(data))
+		assert.Equal(t, err, dirty.Validate(data))
 		assert.Equal(t, err, dirty.DecodeOptions{UseDict: true}.Unmarshal(data, &ordered))
 		assert.NotEmpty(t, dirty.Diagnose(data))
 		d := dirty.NewDecoder(data)
@@ -65,7 +65,7 @@ func FuzzUnmarshal(f *testing.F) {
 			var fault *dirty.ProtocolError
 			if trailing := errors.Is(err, dirty.ErrTrailingData); trailing {
 				assert.NoError(t, skipErr)
-			} else if !errors.As(err, &fault) || fault.Rule != "decoded size in slots (Limits.MaxValues)" {
+			} else if !errors.As(err, &fault) || fault.Rule != "decoded size (Limits.MaxMemory)" {
 				assert.Error(t, skipErr)
 			}
 			return
@@ -146,7 +146,7 @@ func FuzzTyped(f *testing.F) {
 			if err := dirty.Unmarshal(data, v); err != nil {
 				var mismatch *dirty.UnmarshalTypeError
 				if !errors.As(err, &mismatch) {
-					assert.Equal(t, dirty.Valid(data), err)
+					assert.Equal(t, dirty.Validate(data), err)
 				}
 				continue
 			}

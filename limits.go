@@ -1,6 +1,9 @@
 package dirty
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // The defaults of [Limits] that are not gunicorn's own numbers.
 const (
@@ -8,27 +11,22 @@ const (
 	// decoded. CPython cannot encode deeper: its recursion limit is 1000.
 	DefaultMaxDepth = 1000
 
-	// DefaultEncodeDepth is how deep lists and dicts may nest in what is
+	// DefaultMaxEncodeDepth is how deep lists and dicts may nest in what is
 	// encoded. The arbiter reads a payload of 962 levels on every supported
 	// CPython and closes the connection without a word on a deeper one; the
 	// margin is for what runs below it on the stack.
-	DefaultEncodeDepth = 900
+	DefaultMaxEncodeDepth = 900
 
-	// DefaultMaxValues is the decoded size of one payload, in slots of 16
-	// bytes: 512 MiB, at most 8.6 times a payload of 60 MiB. See
-	// [Limits.MaxValues].
-	DefaultMaxValues = 32 << 20
+	// DefaultMaxMemory is how many bytes a payload may decode to: 512 MiB,
+	// 8.6 times a payload of 60 MiB. See [Limits.MaxMemory].
+	DefaultMaxMemory = 512 << 20
 
 	// maxDepth bounds Limits.MaxDepth, because the decoder and the encoder
 	// recurse.
 	maxDepth = 100_000
 
-	// maxValues bounds Limits.MaxValues.
-	maxValues = 1 << 30
-
-	// slotSize is the size in bytes of the unit of Limits.MaxValues: an
-	// interface value on a 64-bit machine.
-	slotSize = 16
+	// maxMemory bounds Limits.MaxMemory.
+	maxMemory = min(16<<30, math.MaxInt/2+1)
 )
 
 // Limits bound what is decoded and encoded. The zero value of each field is
@@ -44,27 +42,26 @@ type Limits struct {
 
 	// MaxDepth is how deep lists and dicts may nest; a list of scalars has
 	// depth 1. By default [DefaultMaxDepth] for decoding and
-	// [DefaultEncodeDepth] for encoding; at most 100,000.
+	// [DefaultMaxEncodeDepth] for encoding; at most 100,000.
 	MaxDepth int
 
 	// MaxElements is the largest number of elements of one list, or entries
 	// of one dict. At most and by default [MaxElements].
 	MaxElements int
 
-	// MaxValues bounds the memory that a decoded payload takes, in slots of
-	// 16 bytes, the size of an interface value; it does not apply to
-	// encoding. Every element of a list and every key and value of a dict
-	// takes at least one slot, so it bounds their number too. A number, text,
-	// bytes, list or dict takes more, as the memory of its any form does:
-	// about 1.5 slots a number, 2 or more a string, 2.5 a list, 21 a dict of
-	// up to eight entries. By default [DefaultMaxValues].
+	// MaxMemory bounds the memory that a decoded payload takes, in bytes. It
+	// does not apply to encoding. The memory is estimated before anything is
+	// built, for the any form on a 64-bit machine: 16 bytes an element of a
+	// list, and besides 8 a number, 16 and its bytes a string, 24 a list or
+	// bytes, 336 a dict of up to eight entries. By default [DefaultMaxMemory];
+	// at most 16 GiB, on 32-bit machines 1 GiB.
 	//
-	// The shapes that the default refuses are tens of MiB of almost nothing
-	// but None, empty or one-element containers, or one-entry dicts.
+	// The default refuses only payloads of tens of MiB that hold almost
+	// nothing but None, empty or one-element lists and dicts.
 	//
-	// A typed destination may take more memory an element than the any form;
-	// then bound MaxElements or MaxPayload.
-	MaxValues int
+	// A typed destination may take more memory for an element than the any
+	// form does. To bound that, lower MaxElements or MaxPayload.
+	MaxMemory int
 }
 
 // Validate says whether each field is in its range. The functions and types
@@ -81,7 +78,7 @@ func (l Limits) Validate() error {
 		{"MaxPayload", l.MaxPayload, MaxPayloadSize},
 		{"MaxDepth", l.MaxDepth, maxDepth},
 		{"MaxElements", l.MaxElements, MaxElements},
-		{"MaxValues", l.MaxValues, maxValues},
+		{"MaxMemory", l.MaxMemory, maxMemory},
 	} {
 		if f.got < 0 || f.got > f.max {
 			return fmt.Errorf("dirty: Limits.%s is %d, want 0 (the default) to %d", f.name, f.got, f.max)
@@ -94,13 +91,13 @@ func (l Limits) Validate() error {
 func (l Limits) forDecode() Limits { return l.withDefaults(DefaultMaxDepth) }
 
 // forEncode is forDecode for the encoder, whose default depth is smaller.
-func (l Limits) forEncode() Limits { return l.withDefaults(DefaultEncodeDepth) }
+func (l Limits) forEncode() Limits { return l.withDefaults(DefaultMaxEncodeDepth) }
 
 func (l Limits) withDefaults(depth int) Limits {
 	l.MaxPayload = defaultTo(l.MaxPayload, MaxPayloadSize)
 	l.MaxDepth = defaultTo(l.MaxDepth, depth)
 	l.MaxElements = defaultTo(l.MaxElements, MaxElements)
-	l.MaxValues = defaultTo(l.MaxValues, DefaultMaxValues)
+	l.MaxMemory = defaultTo(l.MaxMemory, DefaultMaxMemory)
 	return l
 }
 

@@ -22,7 +22,7 @@ var shapes = []struct {
 	name  string
 	value func(b []byte, i int) []byte
 }{
-	{"None", func(b []byte, _ int) []byte { return dirty.AppendNil(b) }},
+	{"None", func(b []byte, _ int) []byte { return dirty.AppendNone(b) }},
 	{"bool", func(b []byte, _ int) []byte { return dirty.AppendBool(b, true) }},
 	{"int64", func(b []byte, i int) []byte { return dirty.AppendInt64(b, int64(i)<<20) }},
 	{"float64", func(b []byte, i int) []byte { return dirty.AppendFloat64(b, float64(i)+0.5) }},
@@ -64,7 +64,7 @@ func text(i, n int) string {
 func nils(b []byte, n int) []byte {
 	b = dirty.AppendListHeader(b, n)
 	for range n {
-		b = dirty.AppendNil(b)
+		b = dirty.AppendNone(b)
 	}
 	return b
 }
@@ -78,7 +78,7 @@ func keys(b []byte, i, n, size int) []byte {
 		if size > 0 {
 			key = strings.Repeat("k", size-3) + string([]byte{byte(i+k) & 0x7f, byte((i+k)>>7) & 0x7f, byte((i+k)>>14) & 0x7f})
 		}
-		b = dirty.AppendNil(dirty.AppendString(b, key))
+		b = dirty.AppendNone(dirty.AppendString(b, key))
 	}
 	return b
 }
@@ -104,18 +104,18 @@ func payloadOf(value func(b []byte, i int) []byte, size int) []byte {
 
 // TestAmplification measures the memory of what payloads decode to. A shape
 // that is refused at full size is filled up with one large bytes value; what
-// MaxValues lets pass is at most ten times the payload.
+// MaxMemory lets pass is at most ten times the payload.
 func TestAmplification(t *testing.T) {
 	if raceEnabled {
 		t.Skip("NOT RUN: the race detector takes memory of its own; run it without -race")
 	}
 	size := *amplificationMiB << 20
-	limits := dirty.Limits{MaxValues: dirty.DefaultMaxValues * *amplificationMiB / 60}
+	limits := dirty.Limits{MaxMemory: dirty.DefaultMaxMemory * *amplificationMiB / 60}
 	for _, s := range shapes {
 		for name, opts := range map[string]dirty.DecodeOptions{"map": {Limits: limits}, "Dict": {Limits: limits, UseDict: true}} {
 			part := size
 			payload := payloadOf(s.value, part)
-			for errors.Is(opts.Valid(payload), dirty.ErrTooLarge) {
+			for errors.Is(opts.Validate(payload), dirty.ErrTooLarge) {
 				part = part * 95 / 100
 				payload = payloadOf(s.value, part)
 			}
@@ -126,8 +126,8 @@ func TestAmplification(t *testing.T) {
 			t.Logf("%-20s %-4s accepted %5.1f MiB: live %4.1fx, allocated %4.1fx, of a full payload %4.1fx",
 				s.name, name, float64(part)/(1<<20), float64(live)/float64(part), float64(total)/float64(part), worst)
 			assert.LessOrEqual(t, worst, 10.0, s.name)
-			// The estimate that MaxValues rests on must cover what is there.
-			assert.LessOrEqual(t, live, uint64(limits.MaxValues)*16*11/10, s.name)
+			// The estimate that MaxMemory rests on must cover what is there.
+			assert.LessOrEqual(t, live, uint64(limits.MaxMemory)*11/10, s.name)
 		}
 	}
 }

@@ -3,7 +3,7 @@ package dirty
 import "hash/fnv"
 
 // Message is a typed message: one of [*Request], [*Response], [*ErrorReply],
-// [*Chunk], [*End], [*Stash], [*Status] and [*Manage], and nothing else.
+// [*Chunk], [*End], [*StashRequest], [*StatusRequest] and [*ManageRequest], and nothing else.
 //
 // Messages are plain structs; decoded ones own their memory. They may be
 // read concurrently.
@@ -53,9 +53,9 @@ type Chunk struct {
 // End says that a stream is complete.
 type End struct{ ID uint64 }
 
-// Stash is an operation on a table of the arbiter; [StashOp] says which
+// StashRequest is an operation on a table of the arbiter; [StashOp] says which
 // fields each one reads. The arbiter takes None for fields that are left out.
-type Stash struct {
+type StashRequest struct {
 	ID      uint64
 	Op      StashOp
 	Table   string
@@ -64,11 +64,11 @@ type Stash struct {
 	Pattern string // of keys, as Python's fnmatch; left out if it is empty
 }
 
-// Status asks for the state of the arbiter and its workers.
-type Status struct{ ID uint64 }
+// StatusRequest asks for the state of the arbiter and its workers.
+type StatusRequest struct{ ID uint64 }
 
-// Manage adds or removes workers.
-type Manage struct {
+// ManageRequest adds or removes workers.
+type ManageRequest struct {
 	ID    uint64
 	Op    ManageOp
 	Count int // the arbiter takes less than 1 as 1
@@ -103,18 +103,18 @@ func NewChunk(id uint64, data any) *Chunk { return &Chunk{ID: id, Data: data} }
 // NewEnd returns an end (encode_end).
 func NewEnd(id uint64) *End { return &End{ID: id} }
 
-// NewStash returns a stash operation (encode_stash). A nil key, a nil value
+// NewStashRequest returns a stash operation (encode_stash). A nil key, a nil value
 // and an empty pattern are left out.
-func NewStash(id uint64, op StashOp, table string, key, value any, pattern string) *Stash {
-	return &Stash{ID: id, Op: op, Table: table, Key: key, Value: value, Pattern: pattern}
+func NewStashRequest(id uint64, op StashOp, table string, key, value any, pattern string) *StashRequest {
+	return &StashRequest{ID: id, Op: op, Table: table, Key: key, Value: value, Pattern: pattern}
 }
 
-// NewStatus returns a status query (encode_status).
-func NewStatus(id uint64) *Status { return &Status{ID: id} }
+// NewStatusRequest returns a status query (encode_status).
+func NewStatusRequest(id uint64) *StatusRequest { return &StatusRequest{ID: id} }
 
-// NewManage returns a manage operation (encode_manage).
-func NewManage(id uint64, op ManageOp, count int) *Manage {
-	return &Manage{ID: id, Op: op, Count: count}
+// NewManageRequest returns a manage operation (encode_manage).
+func NewManageRequest(id uint64, op ManageOp, count int) *ManageRequest {
+	return &ManageRequest{ID: id, Op: op, Count: count}
 }
 
 // HashRequestID returns a request id for a textual one, such as a UUID: the
@@ -143,13 +143,13 @@ func (*Chunk) Type() MessageType { return TypeChunk }
 func (*End) Type() MessageType { return TypeEnd }
 
 // Type returns TypeStash.
-func (*Stash) Type() MessageType { return TypeStash }
+func (*StashRequest) Type() MessageType { return TypeStash }
 
 // Type returns TypeStatus.
-func (*Status) Type() MessageType { return TypeStatus }
+func (*StatusRequest) Type() MessageType { return TypeStatus }
 
 // Type returns TypeManage.
-func (*Manage) Type() MessageType { return TypeManage }
+func (*ManageRequest) Type() MessageType { return TypeManage }
 
 // RequestID returns ID.
 func (m *Request) RequestID() uint64 { return m.ID }
@@ -167,10 +167,10 @@ func (m *Chunk) RequestID() uint64 { return m.ID }
 func (m *End) RequestID() uint64 { return m.ID }
 
 // RequestID returns ID.
-func (m *Stash) RequestID() uint64 { return m.ID }
+func (m *StashRequest) RequestID() uint64 { return m.ID }
 
 // RequestID returns ID.
-func (m *Status) RequestID() uint64 { return m.ID }
+func (m *StatusRequest) RequestID() uint64 { return m.ID }
 
 // RequestID returns ID.
-func (m *Manage) RequestID() uint64 { return m.ID }
+func (m *ManageRequest) RequestID() uint64 { return m.ID }

@@ -38,7 +38,7 @@ func (o DecodeOptions) DecodeMessage(data []byte) (m Message, n int, err error) 
 	if len(data) < size {
 		return nil, 0, shortFrame(h, len(data)-HeaderSize)
 	}
-	m, err = o.Message(Frame{h, data[HeaderSize:size:size]})
+	m, err = o.DecodeFrame(Frame{h, data[HeaderSize:size:size]})
 	return m, size, err
 }
 
@@ -52,11 +52,15 @@ func shortFrame(h Header, got int) *ProtocolError {
 
 // Message decodes the frame with the default options, as [DecodeMessage]
 // does.
-func (f Frame) Message() (Message, error) { return DecodeOptions{}.Message(f) }
+func (f Frame) Message() (Message, error) { return DecodeOptions{}.DecodeFrame(f) }
 
-// Message decodes a frame. The payload counts, not the header's length. With
+// UnmarshalPayload decodes the payload of the frame with the default options, as
+// [DecodeOptions.UnmarshalPayload] does.
+func (f Frame) UnmarshalPayload(v any) error { return DecodeOptions{}.UnmarshalPayload(f, v) }
+
+// DecodeFrame decodes a frame. The payload counts, not the header's length. With
 // AliasBytes the message may refer to the payload.
-func (o DecodeOptions) Message(f Frame) (Message, error) {
+func (o DecodeOptions) DecodeFrame(f Frame) (Message, error) {
 	m, _, err := o.message(f)
 	return m, err
 }
@@ -75,7 +79,7 @@ func (o DecodeOptions) UnmarshalPayload(f Frame, v any) error {
 		return o.Limits.Validate()
 	}
 	if k := Kind(f.Payload[0]); k != KindDict {
-		err := o.Valid(f.Payload)
+		err := o.Validate(f.Payload)
 		if err == nil {
 			err = &UnmarshalTypeError{Kind: k, Reason: "dict"}
 		}
@@ -159,7 +163,7 @@ func (d *decoder) message(h Header) (Message, error) {
 	case TypeEnd:
 		return &End{ID: h.RequestID}, d.anyField("", nil)
 	case TypeStash:
-		m := &Stash{ID: h.RequestID}
+		m := &StashRequest{ID: h.RequestID}
 		return m, d.fields(func(key string) error {
 			switch key {
 			case "op":
@@ -178,9 +182,9 @@ func (d *decoder) message(h Header) (Message, error) {
 			return nil
 		})
 	case TypeStatus:
-		return &Status{ID: h.RequestID}, d.anyField("", nil)
+		return &StatusRequest{ID: h.RequestID}, d.anyField("", nil)
 	default: // TypeManage: other types have no header
-		m := &Manage{ID: h.RequestID, Count: 1}
+		m := &ManageRequest{ID: h.RequestID, Count: 1}
 		return m, d.fields(func(key string) error {
 			switch key {
 			case "op":

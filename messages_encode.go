@@ -108,15 +108,15 @@ func (m *Chunk) appendPayload(e *encoder, b []byte) ([]byte, *MarshalError) {
 
 func (*End) appendPayload(_ *encoder, b []byte) ([]byte, *MarshalError) { return b, nil }
 
-func (*Status) appendPayload(_ *encoder, b []byte) ([]byte, *MarshalError) { return b, nil }
+func (*StatusRequest) appendPayload(_ *encoder, b []byte) ([]byte, *MarshalError) { return b, nil }
 
-func (m *Manage) appendPayload(_ *encoder, b []byte) ([]byte, *MarshalError) {
+func (m *ManageRequest) appendPayload(_ *encoder, b []byte) ([]byte, *MarshalError) {
 	b = AppendDictHeader(b, 2)
 	b = AppendInt64(AppendString(b, "op"), int64(m.Op))
 	return AppendInt64(AppendString(b, "count"), int64(m.Count)), nil
 }
 
-func (m *Stash) appendPayload(e *encoder, b []byte) ([]byte, *MarshalError) {
+func (m *StashRequest) appendPayload(e *encoder, b []byte) ([]byte, *MarshalError) {
 	header, n := len(b), 2
 	b = AppendDictHeader(b, 0)
 	b = AppendInt64(AppendString(b, "op"), int64(m.Op))

@@ -73,14 +73,14 @@ func TestMessagesGolden(t *testing.T) {
 			fail("T", "m", "\x21\x00\x00\x00\x08"+key("timeout")+none+key("socket_path")+none+key("worker_id")+none+key("app_path")+none+key("action")+none+key("traceback")+none+key("aaa")+none+key("zzz")+none), nil},
 		{"chunk", dirty.NewChunk(id, "é"), []string{dict1, key("data"), key("é")}, nil},
 		{"end", dirty.NewEnd(id), nil, nil},
-		{"status", dirty.NewStatus(id), nil, nil},
-		{"manage", dirty.NewManage(id, dirty.ManageAdd, 5), []string{dict2, key("op"), num(1), key("count"), int5}, nil},
-		{"manage, odd", dirty.NewManage(id, 200, -1), []string{dict2, key("op"), num(200), key("count"), num(-1)}, nil},
-		{"stash, all", dirty.NewStash(id, dirty.StashPut, "t", "k", int64(5), "p*"), []string{dict5, key("op"), num(1), key("table"), key("t"), key("key"), key("k"), key("value"), int5, key("pattern"), key("p*")}, nil},
-		{"stash, least", dirty.NewStash(id, dirty.StashTables, "", nil, nil, ""), []string{dict2, key("op"), num(9), key("table"), key("")}, nil},
-		{"stash, key", dirty.NewStash(id, dirty.StashGet, "t", int64(5), nil, ""), []string{dict3, key("op"), num(2), key("table"), key("t"), key("key"), int5}, nil},
-		{"stash, falsy", dirty.NewStash(id, dirty.StashPut, "t", false, int64(0), ""), []string{dict4, key("op"), num(1), key("table"), key("t"), key("key"), "\x01\x00", key("value"), num(0)}, nil},
-		{"stash, value and pattern", dirty.NewStash(id, dirty.StashKeys, "t", nil, []any{}, "*"), []string{dict4, key("op"), num(4), key("table"), key("t"), key("value"), empty, key("pattern"), key("*")}, nil},
+		{"status", dirty.NewStatusRequest(id), nil, nil},
+		{"manage", dirty.NewManageRequest(id, dirty.ManageAdd, 5), []string{dict2, key("op"), num(1), key("count"), int5}, nil},
+		{"manage, odd", dirty.NewManageRequest(id, 200, -1), []string{dict2, key("op"), num(200), key("count"), num(-1)}, nil},
+		{"stash, all", dirty.NewStashRequest(id, dirty.StashPut, "t", "k", int64(5), "p*"), []string{dict5, key("op"), num(1), key("table"), key("t"), key("key"), key("k"), key("value"), int5, key("pattern"), key("p*")}, nil},
+		{"stash, least", dirty.NewStashRequest(id, dirty.StashTables, "", nil, nil, ""), []string{dict2, key("op"), num(9), key("table"), key("")}, nil},
+		{"stash, key", dirty.NewStashRequest(id, dirty.StashGet, "t", int64(5), nil, ""), []string{dict3, key("op"), num(2), key("table"), key("t"), key("key"), int5}, nil},
+		{"stash, falsy", dirty.NewStashRequest(id, dirty.StashPut, "t", false, int64(0), ""), []string{dict4, key("op"), num(1), key("table"), key("t"), key("key"), "\x01\x00", key("value"), num(0)}, nil},
+		{"stash, value and pattern", dirty.NewStashRequest(id, dirty.StashKeys, "t", nil, []any{}, "*"), []string{dict4, key("op"), num(4), key("table"), key("t"), key("value"), empty, key("pattern"), key("*")}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := frame(tt.m.Type(), id, tt.payload...)
@@ -124,7 +124,7 @@ func TestDecodeMessagePayloads(t *testing.T) {
 	unknown := &dirty.RemoteError{Type: "DirtyError", Message: "Unknown error"}
 	all := map[dirty.MessageType]dirty.Message{
 		dirty.TypeRequest: &dirty.Request{ID: 9}, dirty.TypeResponse: &dirty.Response{ID: 9}, dirty.TypeError: &dirty.ErrorReply{ID: 9, Err: unknown}, dirty.TypeChunk: &dirty.Chunk{ID: 9},
-		dirty.TypeEnd: &dirty.End{ID: 9}, dirty.TypeStash: &dirty.Stash{ID: 9}, dirty.TypeStatus: &dirty.Status{ID: 9}, dirty.TypeManage: &dirty.Manage{ID: 9, Count: 1},
+		dirty.TypeEnd: &dirty.End{ID: 9}, dirty.TypeStash: &dirty.StashRequest{ID: 9}, dirty.TypeStatus: &dirty.StatusRequest{ID: 9}, dirty.TypeManage: &dirty.ManageRequest{ID: 9, Count: 1},
 	}
 	for typ, want := range all { // no payload, an empty one, and only keys of no meaning
 		for _, payload := range []string{"", dict0, dict1 + key("other") + empty, dict3 + key("id") + num(99) + key("type") + key("status") + key("x") + dict1 + key("id") + none} {
@@ -161,11 +161,11 @@ func TestDecodeMessagePayloads(t *testing.T) {
 		{dirty.TypeResponse, []string{dict2, key("result"), int5, key("result"), dict1, key("id"), int5}, &dirty.Response{ID: 9, Result: map[string]any{"id": int64(5)}}},
 		{dirty.TypeEnd, []string{dict1, key("result"), int5}, all[dirty.TypeEnd]},
 		{dirty.TypeStash, []string{dict5, key("pattern"), none, key("value"), none, key("key"), none, key("table"), none, key("op"), none}, all[dirty.TypeStash]},
-		{dirty.TypeStash, []string{dict2, key("op"), "\x06\x40\x00\x00\x00\x00\x00\x00\x00", key("key"), "\x10\x00\x00\x00\x01b"}, &dirty.Stash{ID: 9, Op: dirty.StashGet, Key: []byte("b")}},
-		{dirty.TypeStash, []string{dict1, key("op"), num(255)}, &dirty.Stash{ID: 9, Op: 255}},
-		{dirty.TypeManage, []string{dict2, key("count"), none, key("op"), num(2)}, &dirty.Manage{ID: 9, Op: dirty.ManageRemove, Count: 1}},
+		{dirty.TypeStash, []string{dict2, key("op"), "\x06\x40\x00\x00\x00\x00\x00\x00\x00", key("key"), "\x10\x00\x00\x00\x01b"}, &dirty.StashRequest{ID: 9, Op: dirty.StashGet, Key: []byte("b")}},
+		{dirty.TypeStash, []string{dict1, key("op"), num(255)}, &dirty.StashRequest{ID: 9, Op: 255}},
+		{dirty.TypeManage, []string{dict2, key("count"), none, key("op"), num(2)}, &dirty.ManageRequest{ID: 9, Op: dirty.ManageRemove, Count: 1}},
 		{dirty.TypeManage, []string{dict2, key("count"), int5, key("count"), none}, all[dirty.TypeManage]},
-		{dirty.TypeManage, []string{dict1, key("count"), num(0)}, &dirty.Manage{ID: 9}},
+		{dirty.TypeManage, []string{dict1, key("count"), num(0)}, &dirty.ManageRequest{ID: 9}},
 		{dirty.TypeError, []string{dict1, key("error"), dict0}, all[dirty.TypeError]},
 		{dirty.TypeError, []string{dict1, key("error"), dict1, key("details"), none}, all[dirty.TypeError]},
 		{dirty.TypeError, []string{dict1, key("error"), dict3, key("extra"), empty, key("error_type"), key("Unheard"), key("more"), dict1, key("message"), none}, reply("Unheard", "Unknown error", nil)},
@@ -265,7 +265,7 @@ func TestDecodeMessageOwnership(t *testing.T) {
 	for _, m := range []dirty.Message{
 		dirty.NewRequest(1, "module:Class", "action", []any{"arg", []byte("bytes"), make([]byte, 200<<10)}, map[string]any{"key": "value"}),
 		dirty.NewErrorReply(1, &dirty.RemoteError{Type: "SomeError", Message: "message", Details: map[string]any{"app_path": "path"}}),
-		dirty.NewStash(1, 1, "table", "key", []byte("value"), "pattern"),
+		dirty.NewStashRequest(1, 1, "table", "key", []byte("value"), "pattern"),
 	} {
 		data, err := dirty.AppendMessage(nil, m)
 		require.NoError(t, err)
@@ -297,10 +297,10 @@ func TestAppendMessageRefused(t *testing.T) {
 		{dirty.NewResponse(1, nest(900, nil)), dirty.ErrTooDeep, "result[0][0][0][0][0][0][0]...[0][0][0][0][0][0][0][0]"},
 		{dirty.NewResponse(1, make([]byte, dirty.MaxPayloadSize)), dirty.ErrTooLarge, "*"},
 		{dirty.NewChunk(1, []any{c}), dirty.ErrUnsupportedType, "data[0]"},
-		{dirty.NewStash(1, 1, "\xff", nil, nil, ""), dirty.ErrInvalidUTF8, "table"},
-		{dirty.NewStash(1, 1, "", c, nil, ""), dirty.ErrUnsupportedType, "key"},
-		{dirty.NewStash(1, 1, "", nil, []any{c}, ""), dirty.ErrUnsupportedType, "value[0]"},
-		{dirty.NewStash(1, 1, "", nil, nil, "\xff"), dirty.ErrInvalidUTF8, "pattern"},
+		{dirty.NewStashRequest(1, 1, "\xff", nil, nil, ""), dirty.ErrInvalidUTF8, "table"},
+		{dirty.NewStashRequest(1, 1, "", c, nil, ""), dirty.ErrUnsupportedType, "key"},
+		{dirty.NewStashRequest(1, 1, "", nil, []any{c}, ""), dirty.ErrUnsupportedType, "value[0]"},
+		{dirty.NewStashRequest(1, 1, "", nil, nil, "\xff"), dirty.ErrInvalidUTF8, "pattern"},
 		{dirty.NewErrorReply(1, &dirty.RemoteError{Type: "\xff"}), dirty.ErrInvalidUTF8, "error.error_type"},
 		{dirty.NewErrorReply(1, &dirty.RemoteError{Message: "\xff"}), dirty.ErrInvalidUTF8, "error.message"},
 		{dirty.NewErrorReply(1, &dirty.RemoteError{Details: map[string]any{"action": c}}), dirty.ErrUnsupportedType, "error.details.action"},
@@ -344,7 +344,7 @@ func TestHashRequestID(t *testing.T) {
 // TestMessageTypes: the eight pointers are Messages, and the values are not.
 func TestMessageSealed(t *testing.T) {
 	message := reflect.TypeFor[dirty.Message]()
-	for _, v := range []any{dirty.Request{}, dirty.Response{}, dirty.ErrorReply{}, dirty.Chunk{}, dirty.End{}, dirty.Stash{}, dirty.Status{}, dirty.Manage{}} {
+	for _, v := range []any{dirty.Request{}, dirty.Response{}, dirty.ErrorReply{}, dirty.Chunk{}, dirty.End{}, dirty.StashRequest{}, dirty.StatusRequest{}, dirty.ManageRequest{}} {
 		assert.False(t, reflect.TypeOf(v).Implements(message))
 		assert.True(t, reflect.PointerTo(reflect.TypeOf(v)).Implements(message))
 	}

@@ -15,8 +15,8 @@ func TestProtocolNumbers(t *testing.T) {
 	assert.EqualValues(t, 67108864, dirty.MaxPayloadSize)
 	assert.EqualValues(t, 1048576, dirty.MaxElements)
 	assert.EqualValues(t, 1000, dirty.DefaultMaxDepth)
-	assert.EqualValues(t, 900, dirty.DefaultEncodeDepth)
-	assert.EqualValues(t, 33554432, dirty.DefaultMaxValues)
+	assert.EqualValues(t, 900, dirty.DefaultMaxEncodeDepth)
+	assert.EqualValues(t, 536870912, dirty.DefaultMaxMemory)
 }
 
 func TestMessageTypeNames(t *testing.T) {

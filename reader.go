@@ -172,7 +172,7 @@ func (r *Reader) ReadMessage() (Message, error) {
 		payload := r.window[r.begin : r.begin+n : r.begin+n]
 		opts := r.opts
 		opts.AliasBytes = false
-		m, err := opts.Message(Frame{r.header, payload})
+		m, err := opts.DecodeFrame(Frame{r.header, payload})
 		r.begin += n
 		r.consumed()
 		return m, err

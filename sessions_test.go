@@ -39,10 +39,10 @@ func TestSessions(t *testing.T) {
 					require.NoError(t, err)
 					assert.Equal(t, stream[begin:r.Offset()], again, "%v at %d", m.Type(), begin)
 					switch m := m.(type) {
-					case *dirty.Stash:
+					case *dirty.StashRequest:
 						stashOps[m.Op] = true
 					case *dirty.ErrorReply:
-						for _, kind := range []error{dirty.ErrApp, dirty.ErrNoWorkers, dirty.ErrTimeout, dirty.ErrWorker, dirty.ErrKeyNotFound, dirty.ErrTableNotFound} {
+						for _, kind := range []error{dirty.ErrApp, dirty.ErrNoWorkers, dirty.ErrPeerTimeout, dirty.ErrWorker, dirty.ErrKeyNotFound, dirty.ErrTableNotFound} {
 							kinds[kind] = kinds[kind] || errors.Is(m.Err, kind)
 						}
 					}

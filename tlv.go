@@ -94,11 +94,11 @@ type Unmarshaler interface {
 // functions [Marshal], [Append] and [AppendMessage] use. It may be used
 // concurrently.
 type EncodeOptions struct {
-	Limits Limits // MaxDepth is DefaultEncodeDepth by default
+	Limits Limits // MaxDepth is DefaultMaxEncodeDepth by default
 }
 
 // DecodeOptions are the options of decoding; the zero value is what the
-// functions [Unmarshal], [UnmarshalFirst], [Valid] and [DecodeMessage] use.
+// functions [Unmarshal], [UnmarshalFirst], [Validate] and [DecodeMessage] use.
 // It may be used concurrently.
 type DecodeOptions struct {
 	Limits Limits
@@ -187,7 +187,7 @@ func UnmarshalFirst(data []byte, v any) (rest []byte, err error) {
 	return DecodeOptions{}.UnmarshalFirst(data, v)
 }
 
-// Valid reports whether data is one well-formed value within the limits,
+// Validate reports whether data is one well-formed value within the limits,
 // that is, whether [Unmarshal] into an any succeeds. It builds nothing. The
 // error is a [*ProtocolError].
-func Valid(data []byte) error { return DecodeOptions{}.Valid(data) }
+func Validate(data []byte) error { return DecodeOptions{}.Validate(data) }

@@ -9,10 +9,10 @@ import (
 // The functions of this file append one value, or the header of one, to b
 // and return the extended slice. They box nothing and check nothing: whether
 // text is UTF-8, sizes are within the peer's limits and a header is followed
-// by what it announces is up to the caller. [Valid] tells.
+// by what it announces is up to the caller. [Validate] tells.
 
-// AppendNil appends None.
-func AppendNil(b []byte) []byte { return append(b, byte(KindNone)) }
+// AppendNone appends None.
+func AppendNone(b []byte) []byte { return append(b, byte(KindNone)) }
 
 // AppendBool appends a bool.
 func AppendBool(b []byte, v bool) []byte {

@@ -568,7 +568,7 @@ type (
 	}
 )
 
-func (hiddenT) AppendTLV(b []byte) ([]byte, error) { return dirty.AppendNil(b), nil }
+func (hiddenT) AppendTLV(b []byte) ([]byte, error) { return dirty.AppendNone(b), nil }
 func (*hiddenT) UnmarshalTLV([]byte) error         { return nil }
 func (hiddenX) MarshalText() ([]byte, error)       { return nil, nil }
 func (*hiddenX) UnmarshalText([]byte) error        { return nil }

@@ -9,7 +9,7 @@ package dirty
 // again. A method that is called for another kind of value returns an
 // [*UnmarshalTypeError], and the value can be read by another method.
 //
-// The limits hold as for [Unmarshal], but for MaxValues, because nothing is
+// The limits hold as for [Unmarshal], but for MaxMemory, because nothing is
 // built, and for MaxDepth, which only Skip and Raw check: the caller knows
 // how deep it is. A Decoder must not be used concurrently.
 type Decoder struct {
@@ -27,7 +27,7 @@ func NewDecoder(data []byte) *Decoder { return DecodeOptions{}.NewDecoder(data) 
 func (o DecodeOptions) NewDecoder(data []byte) *Decoder {
 	err := o.Limits.Validate()
 	lim := o.Limits.forDecode()
-	lim.MaxValues = maxValues
+	lim.MaxMemory = maxMemory
 	return &Decoder{s: newScanner(data, lim), err: err}
 }
 
@@ -85,8 +85,8 @@ func (d *Decoder) scalar(k Kind) (cursor, error) {
 	return c, nil
 }
 
-// Nil reads None.
-func (d *Decoder) Nil() error {
+// None reads None.
+func (d *Decoder) None() error {
 	_, err := d.scalar(KindNone)
 	return err
 }

@@ -18,7 +18,7 @@ func TestAppendLowLevel(t *testing.T) {
 		b := []byte("x")
 		switch v := tt.value.(type) {
 		case nil:
-			b = dirty.AppendNil(b)
+			b = dirty.AppendNone(b)
 		case bool:
 			b = dirty.AppendBool(b, v)
 		case int64:
@@ -59,7 +59,7 @@ func walk(d *dirty.Decoder) (string, error) {
 	}
 	switch k {
 	case dirty.KindNone:
-		return "null", d.Nil()
+		return "null", d.None()
 	case dirty.KindBool:
 		v, err := d.Bool()
 		return fmt.Sprint(v), err
@@ -129,7 +129,7 @@ func TestDecoderWalk(t *testing.T) {
 // TestDecoderWrongMethod: the value stays and can be read by another method.
 func TestDecoderWrongMethod(t *testing.T) {
 	methods := map[dirty.Kind]func(d *dirty.Decoder) error{
-		dirty.KindNone:    func(d *dirty.Decoder) error { return d.Nil() },
+		dirty.KindNone:    func(d *dirty.Decoder) error { return d.None() },
 		dirty.KindBool:    func(d *dirty.Decoder) error { _, err := d.Bool(); return err },
 		dirty.KindInt64:   func(d *dirty.Decoder) error { _, err := d.Int64(); return err },
 		dirty.KindFloat64: func(d *dirty.Decoder) error { _, err := d.Float64(); return err },
@@ -140,7 +140,7 @@ func TestDecoderWrongMethod(t *testing.T) {
 	}
 	for _, tt := range goldens {
 		d := dirty.NewDecoder(join("\x00", unhex(t, tt.hex)))
-		require.NoError(t, d.Nil())
+		require.NoError(t, d.None())
 		kind, err := d.Kind()
 		require.NoError(t, err)
 		for k, f := range methods {
@@ -160,7 +160,7 @@ func TestDecoderWrongMethod(t *testing.T) {
 	d := dirty.NewDecoder([]byte{0})
 	_, err := d.Key()
 	assert.ErrorIs(t, err, dirty.ErrMalformed, "a key that is no string is a fault of the data")
-	assert.Same(t, err, d.Nil())
+	assert.Same(t, err, d.None())
 }
 
 func TestDecoderRaw(t *testing.T) {
@@ -192,7 +192,7 @@ func TestDecoderLimits(t *testing.T) {
 		{"20 00000003 00 00", dirty.Limits{}, dirty.ErrMalformed},
 		{"20 00000002 00 00", dirty.Limits{}, nil},
 		{"20 00000002 00 00", dirty.Limits{MaxElements: 1}, dirty.ErrTooLarge},
-		{"20 00000002 00 00", dirty.Limits{MaxValues: 1}, nil},
+		{"20 00000002 00 00", dirty.Limits{MaxMemory: 16}, nil},
 		{"20 00000001 20 00000001 00", dirty.Limits{MaxDepth: 1}, nil},
 	} {
 		_, err := dirty.DecodeOptions{Limits: tt.lim}.NewDecoder(unhex(t, tt.hex)).ListHeader()
@@ -222,7 +222,7 @@ func TestDecoderAllocations(t *testing.T) {
 	}), 1.0)
 	if !raceEnabled {
 		var err error
-		assert.Zero(t, testing.AllocsPerRun(100, func() { err = dirty.Valid(data) }))
+		assert.Zero(t, testing.AllocsPerRun(100, func() { err = dirty.Validate(data) }))
 		assert.NoError(t, err)
 	}
 }

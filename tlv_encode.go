@@ -136,7 +136,7 @@ func (e *encoder) overflow(b []byte, what string, n int) *MarshalError {
 func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
 	switch v := v.(type) {
 	case nil:
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	case bool:
 		return AppendBool(b, v), nil
 	case string:
@@ -184,7 +184,7 @@ func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
 
 func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
 	if v == nil {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	if err := e.fits(b, "bytes", len(v)); err != nil {
 		return b, err
@@ -201,7 +201,7 @@ func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
 
 func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
 	if v == nil {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	if err := e.enter(b, KindList, len(v), depth); err != nil {
 		return b, err
@@ -270,7 +270,7 @@ func (e *encoder) strings(b []byte, v []any) (_ []byte, n int, err *MarshalError
 
 func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalError) {
 	if m == nil {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	if err := e.enter(b, KindDict, len(m), depth); err != nil {
 		return b, err
@@ -307,7 +307,7 @@ func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalE
 
 func (e *encoder) ordered(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
 	if d == nil {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	if err := e.enter(b, KindDict, len(d), depth); err != nil {
 		return b, err
@@ -328,7 +328,7 @@ func (e *encoder) ordered(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
 // raw appends an encoded value.
 func (e *encoder) raw(b []byte, v RawValue, depth int) ([]byte, *MarshalError) {
 	if v == nil {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	typ := reflect.TypeFor[RawValue]()
 	if err := e.fits(b, typ.Name(), len(v)); err != nil {
@@ -345,7 +345,7 @@ func (e *encoder) raw(b []byte, v RawValue, depth int) ([]byte, *MarshalError) {
 func (e *encoder) checkValue(v RawValue, depth int, typ reflect.Type) *MarshalError {
 	lim := e.lim
 	lim.MaxDepth -= depth
-	lim.MaxValues = maxValues // is no limit of encoding
+	lim.MaxMemory = maxMemory // is no limit of encoding
 	s := newScanner(v, lim)
 	err := s.value()
 	if err == nil && s.left() > 0 {

@@ -104,7 +104,7 @@ func TestMarshalKinds(t *testing.T) {
 			var b []byte
 			require.NoError(t, calmly(t, func() (err error) { b, err = dirty.Marshal(tt.in); return err }))
 			assert.Equal(t, tt.want, dirty.Diagnose(b))
-			require.NoError(t, dirty.Valid(b))
+			require.NoError(t, dirty.Validate(b))
 			again, err := dirty.Append([]byte("before"), tt.in)
 			require.NoError(t, err)
 			assert.Equal(t, "before"+string(b), string(again))
@@ -318,13 +318,13 @@ func TestEncodeLimits(t *testing.T) {
 		{"key over 10", dirty.Limits{MaxPayload: 10}, map[string]any{"12345678901": 1}, dirty.ErrTooLarge}, {"raw over 10", dirty.Limits{MaxPayload: 10}, dirty.RawValue(mustMarshal(t, []int{1})), dirty.ErrTooLarge},
 		{"bytes over the default", dirty.Limits{}, make([]byte, dirty.MaxPayloadSize+1), dirty.ErrTooLarge}, {"bytes and their header over the default", dirty.Limits{}, make([]byte, dirty.MaxPayloadSize-4), dirty.ErrTooLarge},
 		{"bytes at the default", dirty.Limits{}, make([]byte, dirty.MaxPayloadSize-5), nil},
-		{"MaxValues is no limit here", dirty.Limits{MaxValues: 1}, list(100), nil},
+		{"MaxMemory is no limit here", dirty.Limits{MaxMemory: 1}, list(100), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b, err := dirty.EncodeOptions{Limits: tt.lim}.Append([]byte("x"), tt.in)
 			if tt.want == nil {
 				require.NoError(t, err)
-				require.NoError(t, dirty.Valid(b[1:]))
+				require.NoError(t, dirty.Validate(b[1:]))
 				return
 			}
 			var e *dirty.MarshalError

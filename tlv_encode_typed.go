@@ -84,7 +84,7 @@ func encodeSlice(t reflect.Type, elem *plan) encodeFunc {
 	array := encodeArray(elem)
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.IsNil() {
-			return AppendNil(b), nil
+			return AppendNone(b), nil
 		}
 		b, err := array(e, b, v, depth)
 		if err != nil {
@@ -98,7 +98,7 @@ func encodeSlice(t reflect.Type, elem *plan) encodeFunc {
 func encodeNumbers[T any](t reflect.Type, add func([]byte, []T) []byte) encodeFunc {
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.IsNil() {
-			return AppendNil(b), nil
+			return AppendNone(b), nil
 		}
 		list := sliceIn[T](v)
 		if err := e.enter(b, KindList, len(list), depth); err != nil {
@@ -120,7 +120,7 @@ func appendInts[T int | int64](b []byte, list []T) []byte {
 func encodeStrings(t reflect.Type) encodeFunc {
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.IsNil() {
-			return AppendNil(b), nil
+			return AppendNone(b), nil
 		}
 		list := sliceIn[string](v)
 		if err := e.enter(b, KindList, len(list), depth); err != nil {
@@ -179,7 +179,7 @@ func encodeArray(elem *plan) encodeFunc {
 func encodePointer(elem *plan) encodeFunc {
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.IsNil() {
-			return AppendNil(b), nil
+			return AppendNone(b), nil
 		}
 		// Pointers that lead in a circle without a list or dict between them
 		// never reach the depth limit.
@@ -197,7 +197,7 @@ func encodePointer(elem *plan) encodeFunc {
 
 func encodeInterface(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 	if v.IsNil() {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	if v.NumMethod() == 0 {
 		return e.any(b, v.Interface(), depth)
@@ -217,7 +217,7 @@ func isNilPointer(v reflect.Value) bool {
 
 func encodeMarshaler(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 	if isNilPointer(v) {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	out, err := v.Interface().(Marshaler).AppendTLV(b)
 	if err != nil {
@@ -234,7 +234,7 @@ func encodeMarshaler(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, 
 
 func encodeText(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
 	if isNilPointer(v) {
-		return AppendNil(b), nil
+		return AppendNone(b), nil
 	}
 	text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
 	if err != nil {
@@ -297,7 +297,7 @@ func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 	}}
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.IsNil() {
-			return AppendNil(b), nil
+			return AppendNone(b), nil
 		}
 		n := v.Len()
 		if err := e.enter(b, KindDict, n, depth); err != nil {

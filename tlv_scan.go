@@ -20,8 +20,9 @@ type scanner struct {
 }
 
 // The memory of decoded values on a 64-bit machine, in bytes, for
-// Limits.MaxValues. TestAmplification holds them against what is allocated.
+// Limits.MaxMemory. TestAmplification holds them against what is allocated.
 const (
+	slotSize  = 16 // an interface value: an element of a list
 	numberBox = 8
 	stringBox = 16
 	sliceBox  = 24
@@ -38,7 +39,7 @@ const (
 	ruleNumber  = "bytes left for a number"
 	ruleLength  = "bytes left for a length"
 	ruleDepth   = "nesting depth"
-	ruleMemory  = "decoded size in slots (Limits.MaxValues)"
+	ruleMemory  = "decoded size (Limits.MaxMemory)"
 	ruleKey     = "type code of a dict key"
 	ruleUTF8    = "UTF-8"
 
@@ -63,8 +64,8 @@ func (s *scanner) value() *ProtocolError {
 		cur   = level{left: 1}
 	)
 	for {
-		if s.bytes > int64(s.lim.MaxValues)*slotSize {
-			return s.fail(ErrTooLarge, ruleMemory, int64(s.lim.MaxValues), (s.bytes+slotSize-1)/slotSize)
+		if s.bytes > int64(s.lim.MaxMemory) {
+			return s.fail(ErrTooLarge, ruleMemory, int64(s.lim.MaxMemory), s.bytes)
 		}
 		for cur.left == 0 {
 			if len(outer) == 0 {
@@ -305,8 +306,8 @@ func allocated(n int64) int64 {
 // roundUp is n in whole words, the least step of the allocator.
 func roundUp(n int) int64 { return (int64(n) + 7) &^ 7 }
 
-// Valid is [Valid] with options.
-func (o DecodeOptions) Valid(data []byte) error {
+// Validate is [Validate] with options.
+func (o DecodeOptions) Validate(data []byte) error {
 	var s scanner
 	return o.scan(&s, data, true)
 }

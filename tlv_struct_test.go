@@ -269,7 +269,7 @@ func TestStructParityEncode(t *testing.T) {
 			require.NoError(t, err)
 			var b []byte
 			require.NoError(t, calmly(t, func() error { b, err = dirty.Marshal(v); return err }))
-			require.NoError(t, dirty.Valid(b))
+			require.NoError(t, dirty.Validate(b))
 			var got any
 			require.NoError(t, dirty.DecodeOptions{UseDict: true}.Unmarshal(b, &got))
 			assert.Equal(t, fromJSON(t, string(text)), got, "json: %s", text)
@@ -380,7 +380,7 @@ func TestStructTagNames(t *testing.T) {
 		typ := reflect.StructOf([]reflect.StructField{{Name: "F", Type: reflect.TypeFor[int](), Tag: tag}})
 		b, err := dirty.Marshal(reflect.Zero(typ).Interface())
 		if err == nil {
-			assert.NoError(t, dirty.Valid(b), "%s: %x", tag, b)
+			assert.NoError(t, dirty.Validate(b), "%s: %x", tag, b)
 		}
 	}
 }

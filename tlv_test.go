@@ -101,7 +101,7 @@ func TestGolden(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, want, b[1:])
 			assert.Equal(t, byte('x'), b[0])
-			require.NoError(t, dirty.Valid(want))
+			require.NoError(t, dirty.Validate(want))
 
 			got := any("before")
 			require.NoError(t, dirty.Unmarshal(want, &got))
@@ -141,13 +141,13 @@ const composite = `21 00000003
 // TestTruncation cuts a value everywhere: that is malformed, and never an EOF.
 func TestTruncation(t *testing.T) {
 	whole := unhex(t, composite)
-	require.NoError(t, dirty.Valid(whole))
+	require.NoError(t, dirty.Validate(whole))
 	for cut := range whole {
 		got := any("before")
 		typed := struct{ ABC []any }{ABC: []any{"before"}}
 		var raw dirty.RawValue
 		errs := []error{
-			dirty.Valid(whole[:cut]),
+			dirty.Validate(whole[:cut]),
 			dirty.Unmarshal(whole[:cut], &got),
 			dirty.Unmarshal(whole[:cut:cut], &typed),
 			dirty.Unmarshal(whole[:cut], &raw),
@@ -181,7 +181,7 @@ func TestUnknownKinds(t *testing.T) {
 			0: append([]byte{byte(k)}, make([]byte, 12)...),
 			6: join(unhex(t, "20 00000002 00"), []byte{byte(k)}, make([]byte, 12)),
 		} {
-			err := dirty.Valid(b)
+			err := dirty.Validate(b)
 			var e *dirty.ProtocolError
 			require.ErrorAs(t, err, &e)
 			assert.ErrorIs(t, err, dirty.ErrMalformed)
@@ -203,7 +203,7 @@ func TestDecodeLimits(t *testing.T) {
 	dict := func(n int) []byte {
 		b := dirty.AppendDictHeader(nil, n)
 		for range n {
-			b = dirty.AppendNil(dirty.AppendString(b, ""))
+			b = dirty.AppendNone(dirty.AppendString(b, ""))
 		}
 		return b
 	}
@@ -223,7 +223,7 @@ func TestDecodeLimits(t *testing.T) {
 		{"list over, cut short", dirty.Limits{}, unhex(t, "20 00100001"), dirty.ErrTooLarge, 1 << 20, 1<<20 + 1},
 		{"list with the most", dirty.Limits{}, unhex(t, "20 ffffffff"), dirty.ErrTooLarge, 1 << 20, math.MaxUint32},
 		{"list at the limit, cut short", dirty.Limits{}, unhex(t, "20 00100000"), dirty.ErrMalformed, 0, 1 << 20},
-		{"dict at the default", dirty.Limits{MaxValues: 1 << 28}, dict(dirty.MaxElements), nil, 0, 0},
+		{"dict at the default", dirty.Limits{MaxMemory: 1 << 30}, dict(dirty.MaxElements), nil, 0, 0},
 		{"dict over, cut short", dirty.Limits{}, unhex(t, "21 00100001"), dirty.ErrTooLarge, 1 << 20, 1<<20 + 1},
 		{"list at 3", dirty.Limits{MaxElements: 3}, list(3), nil, 0, 0},
 		{"list over 3", dirty.Limits{MaxElements: 3}, list(4), dirty.ErrTooLarge, 3, 4},
@@ -253,19 +253,19 @@ func TestDecodeLimits(t *testing.T) {
 		{"depth at the most", dirty.Limits{MaxDepth: 100_000}, levels(100_000), nil, 0, 0},
 
 		// How much a value counts is Limits' business; elements are at least 1.
-		{"values are enough", dirty.Limits{MaxValues: 1500}, list(1000), nil, 0, 0},
-		{"values in a list", dirty.Limits{MaxValues: 1000}, list(1000), dirty.ErrTooLarge, 0, 0},
-		{"values in levels", dirty.Limits{MaxValues: 10}, levels(10), dirty.ErrTooLarge, 0, 0},
-		{"values in dicts", dirty.Limits{MaxValues: 20}, dict(10), dirty.ErrTooLarge, 0, 0},
-		{"values in text", dirty.Limits{MaxValues: 6}, dirty.AppendString(nil, strings.Repeat("a", 100)), dirty.ErrTooLarge, 0, 0},
-		{"values in keys", dirty.Limits{MaxValues: 60}, join(unhex(t, "21 00000001"), dirty.AppendString(nil, strings.Repeat("k", 1000)), "\x00"), dirty.ErrTooLarge, 0, 0},
-		{"values in bytes", dirty.Limits{MaxValues: 6}, dirty.AppendBytes(nil, make([]byte, 100)), dirty.ErrTooLarge, 0, 0},
-		{"values in numbers", dirty.Limits{MaxValues: 120}, join(dirty.AppendListHeader(nil, 100), []byte(strings.Repeat("\x05\x00\x00\x00\x00\x00\x00\x00\x01", 100))), dirty.ErrTooLarge, 0, 0},
+		{"values are enough", dirty.Limits{MaxMemory: 24000}, list(1000), nil, 0, 0},
+		{"values in a list", dirty.Limits{MaxMemory: 16000}, list(1000), dirty.ErrTooLarge, 0, 0},
+		{"values in levels", dirty.Limits{MaxMemory: 160}, levels(10), dirty.ErrTooLarge, 0, 0},
+		{"values in dicts", dirty.Limits{MaxMemory: 320}, dict(10), dirty.ErrTooLarge, 0, 0},
+		{"values in text", dirty.Limits{MaxMemory: 96}, dirty.AppendString(nil, strings.Repeat("a", 100)), dirty.ErrTooLarge, 0, 0},
+		{"values in keys", dirty.Limits{MaxMemory: 960}, join(unhex(t, "21 00000001"), dirty.AppendString(nil, strings.Repeat("k", 1000)), "\x00"), dirty.ErrTooLarge, 0, 0},
+		{"values in bytes", dirty.Limits{MaxMemory: 96}, dirty.AppendBytes(nil, make([]byte, 100)), dirty.ErrTooLarge, 0, 0},
+		{"values in numbers", dirty.Limits{MaxMemory: 1920}, join(dirty.AppendListHeader(nil, 100), []byte(strings.Repeat("\x05\x00\x00\x00\x00\x00\x00\x00\x01", 100))), dirty.ErrTooLarge, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			opts := dirty.DecodeOptions{Limits: tt.lim}
 			var v any
-			for _, err := range []error{opts.Valid(tt.data), opts.Unmarshal(tt.data, &v), opts.Unmarshal(tt.data, new(dirty.RawValue))} {
+			for _, err := range []error{opts.Validate(tt.data), opts.Unmarshal(tt.data, &v), opts.Unmarshal(tt.data, new(dirty.RawValue))} {
 				if tt.want == nil {
 					require.NoError(t, err)
 					continue
@@ -291,8 +291,8 @@ func TestDecodeLimits(t *testing.T) {
 		opts := dirty.DecodeOptions{Limits: dirty.Limits{MaxDepth: -1}}
 		var v any
 		assert.ErrorContains(t, opts.Unmarshal([]byte{0}, &v), "MaxDepth")
-		assert.ErrorContains(t, opts.Valid([]byte{0}), "MaxDepth")
-		assert.ErrorContains(t, opts.NewDecoder([]byte{0}).Nil(), "MaxDepth")
+		assert.ErrorContains(t, opts.Validate([]byte{0}), "MaxDepth")
+		assert.ErrorContains(t, opts.NewDecoder([]byte{0}).None(), "MaxDepth")
 		rest, err := opts.UnmarshalFirst([]byte{0, 1}, &v)
 		assert.ErrorContains(t, err, "MaxDepth")
 		assert.Equal(t, []byte{0, 1}, rest)
@@ -321,7 +321,7 @@ func TestHostileCounts(t *testing.T) {
 			var v any
 			var typed [][]map[string]struct{ A [100]int }
 			for i, f := range []func() error{
-				func() error { return dirty.Valid(tt.data) },
+				func() error { return dirty.Validate(tt.data) },
 				func() error { return dirty.Unmarshal(tt.data, &v) },
 				func() error { return dirty.Unmarshal(tt.data, &typed) },
 				func() error { return dirty.DecodeOptions{UseDict: true}.Unmarshal(tt.data, &v) },
@@ -420,7 +420,7 @@ func TestFaultPaths(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var v any
-			for _, err := range []error{dirty.Valid(tt.data), dirty.Unmarshal(tt.data, &v)} {
+			for _, err := range []error{dirty.Validate(tt.data), dirty.Unmarshal(tt.data, &v)} {
 				var e *dirty.ProtocolError
 				require.ErrorAs(t, err, &e)
 				assert.ErrorIs(t, err, tt.fail)

@@ -25,7 +25,7 @@ func TestTextAtEveryPlace(t *testing.T) {
 
 				_, err := dirty.Marshal(s)
 				require.Equal(t, valid, err == nil, "%q", s)
-				require.Equal(t, valid, dirty.Valid(alone) == nil, "%q", s)
+				require.Equal(t, valid, dirty.Validate(alone) == nil, "%q", s)
 				for _, strs := range []any{[]any{"before", s, "behind"}, []string{"before", s, "behind"}} {
 					got, err := dirty.Marshal(strs)
 					if valid {
@@ -38,7 +38,7 @@ func TestTextAtEveryPlace(t *testing.T) {
 					require.ErrorIs(t, err, dirty.ErrInvalidUTF8)
 					require.Equal(t, "[1]", fault.Path, "%q", s)
 				}
-				err = dirty.Valid(list)
+				err = dirty.Validate(list)
 				if valid {
 					require.NoError(t, err, "%q", s)
 					continue
@@ -80,7 +80,7 @@ func TestFirstFaultOfStrings(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			data := append(append(dirty.AppendListHeader(nil, test.count), text("a\xff")...), test.then...)
-			err := dirty.Valid(data)
+			err := dirty.Validate(data)
 			var fault *dirty.ProtocolError
 			require.ErrorAs(t, err, &fault)
 			assert.ErrorIs(t, err, test.err)

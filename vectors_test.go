@@ -151,7 +151,7 @@ func TestVectorsDecodeOnly(t *testing.T) {
 func checkDecodes(t *testing.T, v vector, want any) {
 	t.Helper()
 	data := v.bytes(t)
-	assert.NoError(t, dirty.Valid(data), v.Name)
+	assert.NoError(t, dirty.Validate(data), v.Name)
 
 	var ordered any
 	require.NoError(t, dirty.DecodeOptions{UseDict: true}.Unmarshal(data, &ordered), v.Name)
@@ -194,7 +194,7 @@ var reasons = map[string]error{
 func TestVectorsBadValues(t *testing.T) {
 	for _, v := range readVectors(t, "bad_values.json", 1000) {
 		data := v.bytes(t)
-		err := dirty.Valid(data)
+		err := dirty.Validate(data)
 		checkReason(t, v, err)
 
 		var x any
@@ -299,11 +299,11 @@ func (v vector) message(t *testing.T) dirty.Message {
 	case "end":
 		return dirty.NewEnd(id)
 	case "stash":
-		return dirty.NewStash(id, dirty.StashOp(number("op", 0)), text("table"), field("key"), field("value"), text("pattern"))
+		return dirty.NewStashRequest(id, dirty.StashOp(number("op", 0)), text("table"), field("key"), field("value"), text("pattern"))
 	case "status":
-		return dirty.NewStatus(id)
+		return dirty.NewStatusRequest(id)
 	case "manage":
-		return dirty.NewManage(id, dirty.ManageOp(number("op", 0)), int(number("count", 1)))
+		return dirty.NewManageRequest(id, dirty.ManageOp(number("op", 0)), int(number("count", 1)))
 	}
 	require.Fail(t, "unknown type", "%v of %s", v.Type, v.Name)
 	return nil

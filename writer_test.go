@@ -112,7 +112,7 @@ func TestWriterVectored(t *testing.T) {
 		"RawValue":        dirty.NewChunk(13, []any{dirty.RawValue(dirty.AppendBytes(nil, data(50_000, 3))), data(40_000, 1)}),
 		"Marshaler":       dirty.NewChunk(14, []any{data(40_000, 1), eOut{func(b []byte) ([]byte, error) { return dirty.AppendBytes(b, data(40_000, 5)), nil }}, data(40_000, 1)}),
 		"in a Marshaler":  dirty.NewChunk(15, eOut{func(b []byte) ([]byte, error) { return dirty.Append(b, data(90_000, 5)) }}),
-		"stash":           dirty.NewStash(16, dirty.StashPut, "t", "k", data(99_000, 1), "p"),
+		"stash":           dirty.NewStashRequest(16, dirty.StashPut, "t", "k", data(99_000, 1), "p"),
 		"error details":   dirty.NewErrorReply(17, &dirty.RemoteError{Details: map[string]any{"a": data(99_000, 1), "b": 1}}),
 		"very large":      dirty.NewResponse(18, []any{data(20<<20, 1), "x", data(10<<20, 2)}),
 		"2,000 parts":     dirty.NewResponse(19, manyParts(2000)),

@@ -28,11 +28,11 @@ func arbiter(c *dirty.Conn, m dirty.Message) error {
 			return c.WriteMessage(dirty.NewErrorReply(id, errors.New("boom")))
 		}
 		return c.WriteMessage(dirty.NewResponse(id, m.Args))
-	case *dirty.Stash:
+	case *dirty.StashRequest:
 		return c.WriteMessage(dirty.NewResponse(id, stashResults[m.Op]))
-	case *dirty.Status:
+	case *dirty.StatusRequest:
 		return c.WriteMessage(dirty.NewResponse(id, statusResult))
-	case *dirty.Manage:
+	case *dirty.ManageRequest:
 		return c.WriteMessage(dirty.NewResponse(id, map[string]any{
 			"success": true, "operation": m.Op.String(), "requested": m.Count,
 			map[dirty.ManageOp]string{dirty.ManageAdd: "spawned", dirty.ManageRemove: "removed"}[m.Op]: m.Count,

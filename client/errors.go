@@ -110,7 +110,7 @@ func (e *OpError) Is(target error) bool {
 // Timeout reports whether a timeout is the reason: the context's deadline, the
 // client's own timeout, or gunicorn's dirty_timeout.
 func (e *OpError) Timeout() bool {
-	return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, dirty.ErrTimeout)
+	return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, dirty.ErrPeerTimeout)
 }
 
 // Temporary is what [net.Error] asks for; it is the same as SafeToRetry.

@@ -184,7 +184,7 @@ func TestOpErrorIs(t *testing.T) {
 		{"an answer that cannot be decoded", true, client.StageDecode, &dirty.ProtocolError{Err: dirty.ErrMalformed}, []error{dirty.ErrMalformed}, []error{client.ErrOutcomeUnknown}, false},
 		{"the context's deadline", true, client.StageRead, context.DeadlineExceeded, []error{context.DeadlineExceeded, client.ErrOutcomeUnknown}, []error{client.ErrTimeout}, true},
 		{"cancelled", true, client.StageRead, context.Canceled, []error{context.Canceled, client.ErrOutcomeUnknown}, []error{client.ErrTimeout}, false},
-		{"dirty_timeout", true, client.StageRead, &dirty.RemoteError{Type: "DirtyTimeoutError"}, []error{dirty.ErrTimeout}, []error{client.ErrTimeout, context.DeadlineExceeded, client.ErrOutcomeUnknown}, true},
+		{"dirty_timeout", true, client.StageRead, &dirty.RemoteError{Type: "DirtyTimeoutError"}, []error{dirty.ErrPeerTimeout}, []error{client.ErrTimeout, context.DeadlineExceeded, client.ErrOutcomeUnknown}, true},
 		{"a full backlog", false, client.StageDial, dialError(syscall.EAGAIN), []error{syscall.EAGAIN}, []error{client.ErrOutcomeUnknown, context.DeadlineExceeded, os.ErrDeadlineExceeded}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -73,13 +73,13 @@ func (a *exampleArbiter) answer(c *dirty.Conn, m dirty.Message) error {
 			return nil // for longer than anybody waits
 		}
 		result = a.call(m)
-	case *dirty.Stash:
+	case *dirty.StashRequest:
 		result = a.stash(m)
-	case *dirty.Status:
+	case *dirty.StatusRequest:
 		result = map[string]any{"arbiter_pid": 4711, "apps": []any{"app:Model", "app:LLM"}, "workers": []any{
 			worker(1, 0.5, "app:Model", "app:LLM"), worker(2, unborn, "app:Model"),
 		}}
-	case *dirty.Manage:
+	case *dirty.ManageRequest:
 		result = map[string]any{"requested": m.Count, "spawned": m.Count, "total_workers": 2 + m.Count, "target_workers": 2 + m.Count}
 	}
 	if err, ok := result.(error); ok {
@@ -107,7 +107,7 @@ func (a *exampleArbiter) call(m *dirty.Request) any {
 	}}
 }
 
-func (a *exampleArbiter) stash(m *dirty.Stash) any {
+func (a *exampleArbiter) stash(m *dirty.StashRequest) any {
 	table := a.tables[m.Table]
 	i := slices.IndexFunc(table, func(e exampleEntry) bool { return e.key == m.Key })
 	switch m.Op {

@@ -215,7 +215,7 @@ func ExampleOpError() {
 			return "use the result"
 		case errors.Is(err, dirty.ErrNoWorkers):
 			return "no worker has that app, or there is no such app: look at the status"
-		case errors.Is(err, dirty.ErrTimeout):
+		case errors.Is(err, dirty.ErrPeerTimeout):
 			return "dirty_timeout passed; the action may still run, so the next call may be slow"
 		case errors.As(err, &remote) && errors.Is(err, dirty.ErrApp):
 			return "the action raised: log remote.Traceback(), tell " + remote.Message
@@ -328,7 +328,7 @@ func ExampleWithTracer() {
 // The arbiter's socket has a new path after each restart. On the same machine
 // and as the same user its pid file leads to it.
 func ExampleWithResolver() {
-	c, err := client.New(client.WithResolver(client.PIDFile(client.PIDFileName("app:wsgi"))))
+	c, err := client.New(client.WithResolver(client.FromPIDFile(client.PIDFileName("app:wsgi"))))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -269,7 +269,7 @@ func (t *turn) failed(stage Stage, err error) error {
 
 // remote returns the error that an ERROR frame is.
 func (t *turn) remote(f dirty.Frame) error {
-	m, err := t.client.decodeOptions(f.Payload).Message(f)
+	m, err := t.client.decodeOptions(f.Payload).DecodeFrame(f)
 	if err != nil {
 		return t.failed(StageDecode, err)
 	}

@@ -55,12 +55,13 @@ type Option func(*config)
 // when it is done.
 type Dialer func(ctx context.Context, path string) (net.Conn, error)
 
-// WithSocket sets the path of the arbiter's socket. It is WithResolver(Path(path)).
-func WithSocket(path string) Option { return WithResolver(Path(path)) }
+// WithSocket sets the path of the arbiter's socket. Each dial follows a symbolic
+// link anew.
+func WithSocket(path string) Option { return WithResolver(fixedPath(path)) }
 
 // WithResolver sets how the path of the arbiter's socket is found, anew at
 // each dial: an arbiter that restarts has a new one, if nothing was done about
-// it. The default is [Env].
+// it. The default is [FromEnv].
 func WithResolver(r Resolver) Option { return func(c *config) { c.resolve = r } }
 
 // WithDialer replaces the dialling of Unix sockets, for tunnels and tests.
@@ -144,7 +145,7 @@ func newConfig(opts []Option) (*config, error) {
 			IdleTime:      DefaultIdleTime,
 			PeerCheck:     true,
 		},
-		resolve: Env(),
+		resolve: FromEnv(),
 		dial:    dialUnix,
 		logger:  slog.New(slog.DiscardHandler),
 	}

@@ -60,7 +60,7 @@ func TestForeignID(t *testing.T) {
 		{"error", execute, none, false, func(_, other uint64) []byte { return frames(dirty.NewErrorReply(other, remote)) }},
 		{"chunk to a call", execute, none, false, func(_, other uint64) []byte { return frames(dirty.NewChunk(other, "secret")) }},
 		{"end to a call", execute, none, false, func(_, other uint64) []byte { return frames(dirty.NewEnd(other)) }},
-		{"request", execute, none, false, func(_, other uint64) []byte { return frames(dirty.NewStatus(other)) }},
+		{"request", execute, none, false, func(_, other uint64) []byte { return frames(dirty.NewStatusRequest(other)) }},
 		{"the own reply behind it", execute, none, false, func(own, other uint64) []byte {
 			return frames(dirty.NewResponse(other, "secret"), dirty.NewResponse(own, "mine"))
 		}},
@@ -133,9 +133,9 @@ func TestRequestIDs(t *testing.T) {
 func TestKindOfReply(t *testing.T) {
 	request := map[string]func(id uint64) dirty.Message{
 		"request": func(id uint64) dirty.Message { return dirty.NewRequest(id, app, "x", nil, nil) },
-		"stash":   func(id uint64) dirty.Message { return dirty.NewStash(id, dirty.StashTables, "", nil, nil, "") },
-		"status":  func(id uint64) dirty.Message { return dirty.NewStatus(id) },
-		"manage":  func(id uint64) dirty.Message { return dirty.NewManage(id, dirty.ManageAdd, 1) },
+		"stash":   func(id uint64) dirty.Message { return dirty.NewStashRequest(id, dirty.StashTables, "", nil, nil, "") },
+		"status":  func(id uint64) dirty.Message { return dirty.NewStatusRequest(id) },
+		"manage":  func(id uint64) dirty.Message { return dirty.NewManageRequest(id, dirty.ManageAdd, 1) },
 	}
 	chunk := map[string]func(id uint64) dirty.Message{
 		"chunk": func(id uint64) dirty.Message { return dirty.NewChunk(id, 1) },

@@ -20,9 +20,8 @@ const EnvSocket = "GUNICORN_DIRTY_SOCKET"
 // another, by path or process, are closed when they are free.
 type Resolver func(ctx context.Context) (path string, err error)
 
-// Path returns a resolver for a fixed path. A symbolic link is followed by
-// each dial.
-func Path(path string) Resolver {
+// fixedPath returns a resolver for a fixed path.
+func fixedPath(path string) Resolver {
 	return func(context.Context) (string, error) {
 		if path == "" {
 			return "", fmt.Errorf("the path is empty: %w", ErrNoSocket)
@@ -31,11 +30,11 @@ func Path(path string) Resolver {
 	}
 }
 
-// Env returns a resolver for the path that GUNICORN_DIRTY_SOCKET holds at the
+// FromEnv returns a resolver for the path that GUNICORN_DIRTY_SOCKET holds at the
 // time. It is that of the arbiter which was there when this process was
 // started; after a restart of the arbiter it is stale, unless the
 // on_dirty_starting hook that the README shows gives it a fixed path.
-func Env() Resolver {
+func FromEnv() Resolver {
 	return func(context.Context) (string, error) {
 		if path := os.Getenv(EnvSocket); path != "" {
 			return path, nil
@@ -44,11 +43,11 @@ func Env() Resolver {
 	}
 }
 
-// PIDFile returns a resolver for the socket on which the arbiter listens whose
+// FromPIDFile returns a resolver for the socket on which the arbiter listens whose
 // process id is in the file, as gunicorn writes it; see [PIDFileName]. It
 // follows restarts of the arbiter. It works on Linux, for the arbiter's user
 // and for root.
-func PIDFile(name string) Resolver {
+func FromPIDFile(name string) Resolver {
 	return func(context.Context) (string, error) { return socketByPIDFile(name) }
 }
 

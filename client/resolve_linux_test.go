@@ -72,7 +72,7 @@ func TestPIDFile(t *testing.T) {
 	} {
 		t.Run(path, func(t *testing.T) {
 			pid := startListener(t, folder, path)
-			got, err := client.PIDFile(pidFile(t, strconv.Itoa(pid)+"\n"))(context.Background())
+			got, err := client.FromPIDFile(pidFile(t, strconv.Itoa(pid)+"\n"))(context.Background())
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 			nc, err := net.Dial("unix", got)
@@ -96,11 +96,11 @@ func TestPIDFileAmongSockets(t *testing.T) {
 		"own.sock":     startListener(t, folder, "own.sock", inherited),
 		"arbiter.sock": startListener(t, folder, "other.sock:arbiter.sock"),
 	} {
-		got, err := client.PIDFile(pidFile(t, strconv.Itoa(pid)))(context.Background())
+		got, err := client.FromPIDFile(pidFile(t, strconv.Itoa(pid)))(context.Background())
 		require.NoError(t, err)
 		assert.Equal(t, filepath.Join(folder, name), got)
 	}
-	_, err = client.PIDFile(pidFile(t, strconv.Itoa(startListener(t, folder, "", inherited))))(context.Background())
+	_, err = client.FromPIDFile(pidFile(t, strconv.Itoa(startListener(t, folder, "", inherited))))(context.Background())
 	assert.ErrorIs(t, err, client.ErrUnavailable, "not the web server's")
 }
 
@@ -108,12 +108,12 @@ func TestPIDFileAmongSockets(t *testing.T) {
 func TestPIDFileFollows(t *testing.T) {
 	folder := shortTempDir(t)
 	name := pidFile(t, "")
-	c := newClient(t, client.WithResolver(client.PIDFile(name)))
+	c := newClient(t, client.WithResolver(client.FromPIDFile(name)))
 	assert.ErrorIs(t, c.Ping(context.Background()), client.ErrUnavailable)
 	for _, path := range []string{"a", "b"} {
 		pid := startListener(t, folder, path)
 		require.NoError(t, os.WriteFile(name, []byte(strconv.Itoa(pid)), 0o644))
-		got, err := client.PIDFile(name)(context.Background())
+		got, err := client.FromPIDFile(name)(context.Background())
 		require.NoError(t, err)
 		assert.Equal(t, filepath.Join(folder, path), got)
 	}
@@ -144,7 +144,7 @@ func TestPIDFileErrors(t *testing.T) {
 		{"two sockets", pidFile(t, strconv.Itoa(startListener(t, folder, "a:b"))), false, nil, "2 Unix sockets"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path, err := client.PIDFile(tt.file)(context.Background())
+			path, err := client.FromPIDFile(tt.file)(context.Background())
 			require.Error(t, err)
 			assert.Empty(t, path)
 			assert.Equal(t, tt.unavailable, errors.Is(err, client.ErrUnavailable), "%v", err)
@@ -153,7 +153,7 @@ func TestPIDFileErrors(t *testing.T) {
 			}
 			assert.Contains(t, err.Error(), tt.text)
 
-			err = newClient(t, client.WithResolver(client.PIDFile(tt.file))).Ping(context.Background())
+			err = newClient(t, client.WithResolver(client.FromPIDFile(tt.file))).Ping(context.Background())
 			requireOp(t, err, client.StageDial, false)
 			assert.Equal(t, tt.unavailable, errors.Is(err, client.ErrUnavailable), "%v", err)
 		})
@@ -186,7 +186,7 @@ func refusedProcess() error {
 		return err
 	}
 	defer os.Remove(name)
-	_, err := client.PIDFile(name)(context.Background())
+	_, err := client.FromPIDFile(name)(context.Background())
 	if !errors.Is(err, fs.ErrPermission) || errors.Is(err, client.ErrUnavailable) {
 		return fmt.Errorf("want a permission error, got %w", err)
 	}

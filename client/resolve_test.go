@@ -11,13 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPath: as it is, but not empty.
-func TestPath(t *testing.T) {
-	path, err := client.Path("/a/b")(context.Background())
-	require.NoError(t, err)
-	assert.Equal(t, "/a/b", path)
-	_, err = client.Path("")(context.Background())
-	assert.ErrorIs(t, err, client.ErrNoSocket)
+// TestEmptyPath: it is refused.
+func TestEmptyPath(t *testing.T) {
+	c := newClient(t, client.WithSocket(""))
+	assert.ErrorIs(t, c.Ping(context.Background()), client.ErrNoSocket)
 }
 
 // TestPathIsALink: each dial follows it, so that it can be moved.
@@ -45,7 +42,7 @@ func TestEnv(t *testing.T) {
 	assert.Contains(t, err.Error(), "WithSocket")
 	t.Setenv("GUNICORN_DIRTY_SOCKET", p.path)
 	require.NoError(t, c.Ping(context.Background()))
-	path, err := client.Env()(context.Background())
+	path, err := client.FromEnv()(context.Background())
 	require.NoError(t, err)
 	assert.Equal(t, p.path, path)
 

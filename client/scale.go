@@ -17,9 +17,9 @@ const (
 	scaleTime = 200 * time.Millisecond
 )
 
-// Scaled is what the arbiter says of adding or removing workers. The numbers
+// ScaleResult is what the arbiter says of adding or removing workers. The numbers
 // are a snapshot: a worker that is ending may still count.
-type Scaled struct {
+type ScaleResult struct {
 	Requested int
 	Changed   int    // workers that were started or told to end; may be fewer
 	Total     int    // workers now
@@ -27,8 +27,8 @@ type Scaled struct {
 	Reason    string // why fewer were started, if it says so
 }
 
-// scaleResult is a Scaled as it comes.
-type scaleResult struct {
+// scalePayload is a Scaled as it comes.
+type scalePayload struct {
 	Requested int    `dirty:"requested"`
 	Spawned   int    `dirty:"spawned"`
 	Removed   int    `dirty:"removed"`
@@ -41,18 +41,18 @@ type scaleResult struct {
 // seconds each, for which the client's own timeout is extended; cancelling does
 // not stop it. Fewer are started if all apps have reached their limits: look at
 // Changed.
-func (c *Client) AddWorkers(ctx context.Context, n int) (*Scaled, error) {
+func (c *Client) AddWorkers(ctx context.Context, n int) (*ScaleResult, error) {
 	return c.scale(ctx, dirty.ManageAdd, n)
 }
 
 // RemoveWorkers ends n dirty workers, 1 to [MaxScale], the oldest first; see
 // [Client.AddWorkers]. The arbiter keeps one, or as many as an app's limit asks
 // for, so fewer may end. Up to Python 3.11 a worker's calls are cut off.
-func (c *Client) RemoveWorkers(ctx context.Context, n int) (*Scaled, error) {
+func (c *Client) RemoveWorkers(ctx context.Context, n int) (*ScaleResult, error) {
 	return c.scale(ctx, dirty.ManageRemove, n)
 }
 
-func (c *Client) scale(ctx context.Context, op dirty.ManageOp, n int) (*Scaled, error) {
+func (c *Client) scale(ctx context.Context, op dirty.ManageOp, n int) (*ScaleResult, error) {
 	operation := Operation{Name: "manage " + op.String()}
 	if n < 1 || n > MaxScale {
 		err := fmt.Errorf("%w: %d workers, want 1 to %d", ErrInvalidArgument, n, MaxScale)
@@ -62,11 +62,11 @@ func (c *Client) scale(ctx context.Context, op dirty.ManageOp, n int) (*Scaled, 
 	if timeout > 0 {
 		timeout += time.Duration(n) * scaleTime
 	}
-	r, err := doFor[scaleResult](ctx, c, operation, timeout, func(id uint64) dirty.Message {
-		return dirty.NewManage(id, op, n)
+	r, err := doFor[scalePayload](ctx, c, operation, timeout, func(id uint64) dirty.Message {
+		return dirty.NewManageRequest(id, op, n)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Scaled{Requested: r.Requested, Changed: r.Spawned + r.Removed, Total: r.Total, Target: r.Target, Reason: r.Reason}, nil
+	return &ScaleResult{Requested: r.Requested, Changed: r.Spawned + r.Removed, Total: r.Total, Target: r.Target, Reason: r.Reason}, nil
 }

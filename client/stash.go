@@ -34,7 +34,7 @@ func (c *Client) Stash(table string) *Stash { return &Stash{c, table} }
 // A dict with the key "error" at its top is refused with [ErrInvalidArgument]:
 // gunicorn would store it, and give it back as an error.
 func (s *Stash) Put(ctx context.Context, key, value any) error {
-	m := dirty.Stash{Op: dirty.StashPut, Key: key}
+	m := dirty.StashRequest{Op: dirty.StashPut, Key: key}
 	var err error
 	if m.Value, err = storable(value, s.client.cfg.Limits); err != nil {
 		return s.refused(m, err)
@@ -51,7 +51,7 @@ func (s *Stash) Get(ctx context.Context, key any) (any, error) { return StashGet
 // StashGet is [Stash.Get] with a value of type T, into which it is decoded at
 // once, as [Call] does.
 func StashGet[T any](ctx context.Context, s *Stash, key any) (T, error) {
-	return askKey[T](ctx, s, dirty.Stash{Op: dirty.StashGet, Key: key})
+	return askKey[T](ctx, s, dirty.StashRequest{Op: dirty.StashGet, Key: key})
 }
 
 // Lookup is [Stash.Get] for keys that may be missing, which is no error.
@@ -65,7 +65,7 @@ func (s *Stash) Lookup(ctx context.Context, key any) (value any, found bool, err
 
 // Delete deletes a key, and reports whether it was there.
 func (s *Stash) Delete(ctx context.Context, key any) (existed bool, err error) {
-	return askKey[bool](ctx, s, dirty.Stash{Op: dirty.StashDelete, Key: key})
+	return askKey[bool](ctx, s, dirty.StashRequest{Op: dirty.StashDelete, Key: key})
 }
 
 // Keys returns the keys whose text matches a pattern, in order of insertion:
@@ -73,33 +73,33 @@ func (s *Stash) Delete(ctx context.Context, key any) (existed bool, err error) {
 // all keys. A missing table has none. Keys are strings, unless another client has
 // stored others.
 func (s *Stash) Keys(ctx context.Context, pattern string) ([]any, error) {
-	return ask[[]any](ctx, s, dirty.Stash{Op: dirty.StashKeys, Pattern: pattern})
+	return ask[[]any](ctx, s, dirty.StashRequest{Op: dirty.StashKeys, Pattern: pattern})
 }
 
-// Item is a key of a table and its value.
-type Item struct{ Key, Value any }
+// StashItem is a key of a table and its value.
+type StashItem struct{ Key, Value any }
 
 // Items ranges over the keys that match a pattern, as [Stash.Keys] has it, and
 // their values. It asks for one value at a time: keys that are deleted meanwhile
 // are left out, keys that are added do not come. An error is yielded once, as the
 // last pair. It may be ranged over again, and asks anew.
-func (s *Stash) Items(ctx context.Context, pattern string) iter.Seq2[Item, error] {
-	return func(yield func(Item, error) bool) {
+func (s *Stash) Items(ctx context.Context, pattern string) iter.Seq2[StashItem, error] {
+	return func(yield func(StashItem, error) bool) {
 		keys, err := s.Keys(ctx, pattern)
 		if err != nil {
-			yield(Item{}, err)
+			yield(StashItem{}, err)
 			return
 		}
 		for _, key := range keys {
 			// Not Get: keys of any kind that the arbiter tells are good.
-			value, err := ask[any](ctx, s, dirty.Stash{Op: dirty.StashGet, Key: key})
+			value, err := ask[any](ctx, s, dirty.StashRequest{Op: dirty.StashGet, Key: key})
 			switch {
 			case errors.Is(err, dirty.ErrKeyNotFound):
 				continue
 			case err != nil:
-				yield(Item{}, err)
+				yield(StashItem{}, err)
 				return
-			case !yield(Item{key, value}, nil):
+			case !yield(StashItem{key, value}, nil):
 				return
 			}
 		}
@@ -115,7 +115,7 @@ type StashInfo struct {
 // Info returns what the arbiter tells of the table. If there is none the error
 // matches [dirty.ErrTableNotFound].
 func (s *Stash) Info(ctx context.Context) (StashInfo, error) {
-	return ask[StashInfo](ctx, s, dirty.Stash{Op: dirty.StashInfo})
+	return ask[StashInfo](ctx, s, dirty.StashRequest{Op: dirty.StashInfo})
 }
 
 // Len returns the number of keys. If there is no such table the error matches
@@ -127,19 +127,19 @@ func (s *Stash) Len(ctx context.Context) (int, error) {
 
 // Clear deletes all keys. The table stays.
 func (s *Stash) Clear(ctx context.Context) error {
-	_, err := ask[any](ctx, s, dirty.Stash{Op: dirty.StashClear})
+	_, err := ask[any](ctx, s, dirty.StashRequest{Op: dirty.StashClear})
 	return err
 }
 
 // Ensure makes the table, if it is not there.
 func (s *Stash) Ensure(ctx context.Context) error {
-	_, err := ask[any](ctx, s, dirty.Stash{Op: dirty.StashEnsure})
+	_, err := ask[any](ctx, s, dirty.StashRequest{Op: dirty.StashEnsure})
 	return err
 }
 
 // Exists reports whether a key exists or, without a key, whether the table does.
 func (s *Stash) Exists(ctx context.Context, key ...any) (bool, error) {
-	m := dirty.Stash{Op: dirty.StashExists}
+	m := dirty.StashRequest{Op: dirty.StashExists}
 	switch len(key) {
 	case 0:
 		return ask[bool](ctx, s, m)
@@ -152,13 +152,13 @@ func (s *Stash) Exists(ctx context.Context, key ...any) (bool, error) {
 
 // Drop deletes the table and its keys, and reports whether it was there.
 func (s *Stash) Drop(ctx context.Context) (existed bool, err error) {
-	return ask[bool](ctx, s, dirty.Stash{Op: dirty.StashDeleteTable})
+	return ask[bool](ctx, s, dirty.StashRequest{Op: dirty.StashDeleteTable})
 }
 
 // Tables returns the names of the tables. Names that are no strings, which
 // Python code can make but a Stash cannot have, are left out.
 func (c *Client) Tables(ctx context.Context) ([]string, error) {
-	names, err := ask[[]any](ctx, c.Stash(""), dirty.Stash{Op: dirty.StashTables})
+	names, err := ask[[]any](ctx, c.Stash(""), dirty.StashRequest{Op: dirty.StashTables})
 	var tables []string
 	for _, name := range names {
 		if text, ok := name.(string); ok {
@@ -169,7 +169,7 @@ func (c *Client) Tables(ctx context.Context) ([]string, error) {
 }
 
 // askKey is ask for an operation on a key of the caller's.
-func askKey[T any](ctx context.Context, s *Stash, m dirty.Stash) (T, error) {
+func askKey[T any](ctx context.Context, s *Stash, m dirty.StashRequest) (T, error) {
 	if err := checkKey(m.Key); err != nil {
 		var zero T
 		return zero, s.refused(m, err)
@@ -178,7 +178,7 @@ func askKey[T any](ctx context.Context, s *Stash, m dirty.Stash) (T, error) {
 }
 
 // ask makes a stash operation. The message lacks id and table.
-func ask[T any](ctx context.Context, s *Stash, m dirty.Stash) (T, error) {
+func ask[T any](ctx context.Context, s *Stash, m dirty.StashRequest) (T, error) {
 	m.Table = s.table
 	return doFor[T](ctx, s.client, s.operation(m), s.client.cfg.Timeout, func(id uint64) dirty.Message {
 		m.ID = id
@@ -187,7 +187,7 @@ func ask[T any](ctx context.Context, s *Stash, m dirty.Stash) (T, error) {
 }
 
 // operation names a stash operation.
-func (s *Stash) operation(m dirty.Stash) Operation {
+func (s *Stash) operation(m dirty.StashRequest) Operation {
 	op := Operation{Name: "stash " + m.Op.String(), Table: s.table}
 	switch key := m.Key.(type) {
 	case nil:
@@ -206,7 +206,7 @@ func (s *Stash) operation(m dirty.Stash) Operation {
 }
 
 // refused is the error for an operation that is not made.
-func (s *Stash) refused(m dirty.Stash, err error) error {
+func (s *Stash) refused(m dirty.StashRequest, err error) error {
 	return &OpError{Operation: s.operation(m), Stage: StagePrepare, Err: err}
 }
 

@@ -33,13 +33,13 @@ func requireAsked(t *testing.T, want dirty.Message, asked <-chan dirty.Message) 
 	t.Helper()
 	got := receive(t, "a message", asked)
 	switch m := got.(type) {
-	case *dirty.Stash:
+	case *dirty.StashRequest:
 		m.ID = 0
 	case *dirty.Request:
 		m.ID = 0
-	case *dirty.Manage:
+	case *dirty.ManageRequest:
 		m.ID = 0
-	case *dirty.Status:
+	case *dirty.StatusRequest:
 		m.ID = 0
 	}
 	require.Equal(t, want, got)
@@ -60,61 +60,61 @@ func TestStash(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		call  func(s *client.Stash) (any, error)
-		sends dirty.Stash
+		sends dirty.StashRequest
 		reply any
 		want  any
 	}{
 		{"put", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", []any{1}) },
-			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: []any{int64(1)}}, true, nil},
+			dirty.StashRequest{Op: dirty.StashPut, Key: "k", Value: []any{int64(1)}}, true, nil},
 		{"put none", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", nil) },
-			dirty.Stash{Op: dirty.StashPut, Key: "k"}, true, nil},
+			dirty.StashRequest{Op: dirty.StashPut, Key: "k"}, true, nil},
 		{"put a dict", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", map[string]int{"a": 1}) },
-			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: map[string]any{"a": int64(1)}}, true, nil},
+			dirty.StashRequest{Op: dirty.StashPut, Key: "k", Value: map[string]any{"a": int64(1)}}, true, nil},
 		{"put a struct", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", struct{ A *int }{}) },
-			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: map[string]any{"A": nil}}, true, nil},
+			dirty.StashRequest{Op: dirty.StashPut, Key: "k", Value: map[string]any{"A": nil}}, true, nil},
 		{"put a list of another type", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", []string{"error"}) },
-			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: []any{"error"}}, true, nil},
+			dirty.StashRequest{Op: dirty.StashPut, Key: "k", Value: []any{"error"}}, true, nil},
 		{"put a number of another type", func(s *client.Stash) (any, error) { return nil, s.Put(ctx, "k", number(3)) },
-			dirty.Stash{Op: dirty.StashPut, Key: "k", Value: int64(3)}, true, nil},
+			dirty.StashRequest{Op: dirty.StashPut, Key: "k", Value: int64(3)}, true, nil},
 		{"put an error deeper inside", func(s *client.Stash) (any, error) {
 			return nil, s.Put(ctx, "k", map[string]any{"errors": 1, "x": map[string]any{"error": 1}})
-		}, dirty.Stash{Op: dirty.StashPut, Key: "k", Value: map[string]any{"errors": int64(1), "x": map[string]any{"error": int64(1)}}}, true, nil},
+		}, dirty.StashRequest{Op: dirty.StashPut, Key: "k", Value: map[string]any{"errors": int64(1), "x": map[string]any{"error": int64(1)}}}, true, nil},
 		{"put a list of a dict with an error", func(s *client.Stash) (any, error) {
 			return nil, s.Put(ctx, "k", []any{map[string]any{"error": 1}})
-		}, dirty.Stash{Op: dirty.StashPut, Key: "k", Value: []any{map[string]any{"error": int64(1)}}}, true, nil},
+		}, dirty.StashRequest{Op: dirty.StashPut, Key: "k", Value: []any{map[string]any{"error": int64(1)}}}, true, nil},
 		{"get", func(s *client.Stash) (any, error) { return s.Get(ctx, "k") },
-			dirty.Stash{Op: dirty.StashGet, Key: "k"}, "v", "v"},
+			dirty.StashRequest{Op: dirty.StashGet, Key: "k"}, "v", "v"},
 		{"get none", func(s *client.Stash) (any, error) { return s.Get(ctx, "k") },
-			dirty.Stash{Op: dirty.StashGet, Key: "k"}, nil, nil},
+			dirty.StashRequest{Op: dirty.StashGet, Key: "k"}, nil, nil},
 		{"get typed", func(s *client.Stash) (any, error) { return client.StashGet[map[string]int](ctx, s, "k") },
-			dirty.Stash{Op: dirty.StashGet, Key: "k"}, map[string]any{"a": 1}, map[string]int{"a": 1}},
+			dirty.StashRequest{Op: dirty.StashGet, Key: "k"}, map[string]any{"a": 1}, map[string]int{"a": 1}},
 		{"lookup", func(s *client.Stash) (any, error) {
 			v, found, err := s.Lookup(ctx, "k")
 			return []any{v, found}, err
-		}, dirty.Stash{Op: dirty.StashGet, Key: "k"}, 1, []any{int64(1), true}},
+		}, dirty.StashRequest{Op: dirty.StashGet, Key: "k"}, 1, []any{int64(1), true}},
 		{"lookup none", func(s *client.Stash) (any, error) {
 			v, found, err := s.Lookup(ctx, "k")
 			return []any{v, found}, err
-		}, dirty.Stash{Op: dirty.StashGet, Key: "k"}, nil, []any{nil, true}},
+		}, dirty.StashRequest{Op: dirty.StashGet, Key: "k"}, nil, []any{nil, true}},
 		{"delete", func(s *client.Stash) (any, error) { return s.Delete(ctx, "k") },
-			dirty.Stash{Op: dirty.StashDelete, Key: "k"}, true, true},
+			dirty.StashRequest{Op: dirty.StashDelete, Key: "k"}, true, true},
 		{"delete in vain", func(s *client.Stash) (any, error) { return s.Delete(ctx, "k") },
-			dirty.Stash{Op: dirty.StashDelete, Key: "k"}, false, false},
+			dirty.StashRequest{Op: dirty.StashDelete, Key: "k"}, false, false},
 		{"keys", func(s *client.Stash) (any, error) { return s.Keys(ctx, "") },
-			dirty.Stash{Op: dirty.StashKeys}, []any{"a", 5, 1.5, true, []byte("b"), nil}, []any{"a", int64(5), 1.5, true, []byte("b"), nil}},
+			dirty.StashRequest{Op: dirty.StashKeys}, []any{"a", 5, 1.5, true, []byte("b"), nil}, []any{"a", int64(5), 1.5, true, []byte("b"), nil}},
 		{"keys by pattern", func(s *client.Stash) (any, error) { return s.Keys(ctx, "user:[!0]*") },
-			dirty.Stash{Op: dirty.StashKeys, Pattern: "user:[!0]*"}, []any{}, []any{}},
+			dirty.StashRequest{Op: dirty.StashKeys, Pattern: "user:[!0]*"}, []any{}, []any{}},
 		{"len", func(s *client.Stash) (any, error) { return s.Len(ctx) },
-			dirty.Stash{Op: dirty.StashInfo}, map[string]any{"size": 7, "table": "t"}, 7},
+			dirty.StashRequest{Op: dirty.StashInfo}, map[string]any{"size": 7, "table": "t"}, 7},
 		{"info", func(s *client.Stash) (any, error) { return s.Info(ctx) },
-			dirty.Stash{Op: dirty.StashInfo}, map[string]any{"size": 7, "table": "t", "more": 1}, client.StashInfo{Table: "t", Size: 7}},
-		{"clear", func(s *client.Stash) (any, error) { return nil, s.Clear(ctx) }, dirty.Stash{Op: dirty.StashClear}, true, nil},
-		{"ensure", func(s *client.Stash) (any, error) { return nil, s.Ensure(ctx) }, dirty.Stash{Op: dirty.StashEnsure}, true, nil},
-		{"exists", func(s *client.Stash) (any, error) { return s.Exists(ctx, "k") }, dirty.Stash{Op: dirty.StashExists, Key: "k"}, true, true},
-		{"exists not", func(s *client.Stash) (any, error) { return s.Exists(ctx, "") }, dirty.Stash{Op: dirty.StashExists, Key: ""}, false, false},
-		{"the table exists", func(s *client.Stash) (any, error) { return s.Exists(ctx) }, dirty.Stash{Op: dirty.StashExists}, true, true},
-		{"drop", func(s *client.Stash) (any, error) { return s.Drop(ctx) }, dirty.Stash{Op: dirty.StashDeleteTable}, true, true},
-		{"drop in vain", func(s *client.Stash) (any, error) { return s.Drop(ctx) }, dirty.Stash{Op: dirty.StashDeleteTable}, false, false},
+			dirty.StashRequest{Op: dirty.StashInfo}, map[string]any{"size": 7, "table": "t", "more": 1}, client.StashInfo{Table: "t", Size: 7}},
+		{"clear", func(s *client.Stash) (any, error) { return nil, s.Clear(ctx) }, dirty.StashRequest{Op: dirty.StashClear}, true, nil},
+		{"ensure", func(s *client.Stash) (any, error) { return nil, s.Ensure(ctx) }, dirty.StashRequest{Op: dirty.StashEnsure}, true, nil},
+		{"exists", func(s *client.Stash) (any, error) { return s.Exists(ctx, "k") }, dirty.StashRequest{Op: dirty.StashExists, Key: "k"}, true, true},
+		{"exists not", func(s *client.Stash) (any, error) { return s.Exists(ctx, "") }, dirty.StashRequest{Op: dirty.StashExists, Key: ""}, false, false},
+		{"the table exists", func(s *client.Stash) (any, error) { return s.Exists(ctx) }, dirty.StashRequest{Op: dirty.StashExists}, true, true},
+		{"drop", func(s *client.Stash) (any, error) { return s.Drop(ctx) }, dirty.StashRequest{Op: dirty.StashDeleteTable}, true, true},
+		{"drop in vain", func(s *client.Stash) (any, error) { return s.Drop(ctx) }, dirty.StashRequest{Op: dirty.StashDeleteTable}, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, asked := asking(t, func(dirty.Message) any { return tt.reply })
@@ -134,7 +134,7 @@ func TestTables(t *testing.T) {
 	got, err := c.Tables(context.Background())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a", "", "c"}, got)
-	requireAsked(t, &dirty.Stash{Op: dirty.StashTables}, asked)
+	requireAsked(t, &dirty.StashRequest{Op: dirty.StashTables}, asked)
 
 	c, _ = asking(t, func(dirty.Message) any { return []any{} })
 	got, err = c.Tables(context.Background())
@@ -213,7 +213,7 @@ func TestStashKeys(t *testing.T) {
 		_, err := c.Stash("t").Get(ctx, tt.key)
 		op := requireOp(t, err, client.StageRead, true)
 		assert.Equal(t, tt.text, op.Key)
-		requireAsked(t, &dirty.Stash{Op: dirty.StashGet, Table: "t", Key: tt.sent}, asked)
+		requireAsked(t, &dirty.StashRequest{Op: dirty.StashGet, Table: "t", Key: tt.sent}, asked)
 	}
 }
 
@@ -281,17 +281,17 @@ func TestItems(t *testing.T) {
 		name string
 		miss int // which form
 		fail any // the key whose value fails, or "keys"
-		want []client.Item
+		want []client.StashItem
 	}{
-		{"all", 0, "", []client.Item{{"a", int64(0)}, {int64(5), int64(1)}, {[]byte("b"), int64(3)}, {nil, int64(4)}, {"z", int64(5)}}},
-		{"the other form of a miss", 1, "", []client.Item{{"a", int64(0)}, {int64(5), int64(1)}, {[]byte("b"), int64(3)}, {nil, int64(4)}, {"z", int64(5)}}},
-		{"an error", 0, "z", []client.Item{{"a", int64(0)}, {int64(5), int64(1)}, {[]byte("b"), int64(3)}, {nil, int64(4)}}},
+		{"all", 0, "", []client.StashItem{{"a", int64(0)}, {int64(5), int64(1)}, {[]byte("b"), int64(3)}, {nil, int64(4)}, {"z", int64(5)}}},
+		{"the other form of a miss", 1, "", []client.StashItem{{"a", int64(0)}, {int64(5), int64(1)}, {[]byte("b"), int64(3)}, {nil, int64(4)}, {"z", int64(5)}}},
+		{"an error", 0, "z", []client.StashItem{{"a", int64(0)}, {int64(5), int64(1)}, {[]byte("b"), int64(3)}, {nil, int64(4)}}},
 		{"an error at once", 0, "keys", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := -1
 			c, asked := asking(t, func(m dirty.Message) any {
-				switch s := m.(*dirty.Stash); {
+				switch s := m.(*dirty.StashRequest); {
 				case s.Op == dirty.StashKeys && tt.fail == "keys":
 					return broken
 				case s.Op == dirty.StashKeys:
@@ -308,14 +308,14 @@ func TestItems(t *testing.T) {
 			items := c.Stash("t").Items(context.Background(), "*")
 			got, err := collect(items)
 			assert.Equal(t, tt.want, got)
-			requireAsked(t, &dirty.Stash{Op: dirty.StashKeys, Table: "t", Pattern: "*"}, asked)
+			requireAsked(t, &dirty.StashRequest{Op: dirty.StashKeys, Table: "t", Pattern: "*"}, asked)
 			if tt.fail != "" {
 				require.ErrorIs(t, err, dirty.ErrApp)
 				return
 			}
 			require.NoError(t, err)
 			for _, key := range keys {
-				requireAsked(t, &dirty.Stash{Op: dirty.StashGet, Table: "t", Key: key}, asked)
+				requireAsked(t, &dirty.StashRequest{Op: dirty.StashGet, Table: "t", Key: key}, asked)
 			}
 
 			// It may be ranged over again, and left.
@@ -334,7 +334,7 @@ func TestItems(t *testing.T) {
 // stored, though Put looks for an "error" in it.
 func TestPutIsNotDecoded(t *testing.T) {
 	p := newPeer(t, answering(arbiter))
-	c := p.client(t, client.WithLimits(dirty.Limits{MaxValues: 50}))
+	c := p.client(t, client.WithLimits(dirty.Limits{MaxMemory: 800}))
 	for name, value := range map[string]any{
 		"dict": map[string]any{"a": make([]int, 1000)}, "list": make([]int, 1000), "any list": []any{make([]int, 1000)},
 	} {

@@ -48,7 +48,7 @@ type statusResult struct {
 // workers are busy, but not while it decodes a large message of somebody's.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	op := Operation{Name: "status", reads: true}
-	r, err := doFor[statusResult](ctx, c, op, c.cfg.Timeout, func(id uint64) dirty.Message { return dirty.NewStatus(id) })
+	r, err := doFor[statusResult](ctx, c, op, c.cfg.Timeout, func(id uint64) dirty.Message { return dirty.NewStatusRequest(id) })
 	if err != nil {
 		return nil, err
 	}

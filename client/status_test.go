@@ -42,7 +42,7 @@ func TestStatus(t *testing.T) {
 			})
 			s, err := c.Status(context.Background())
 			require.NoError(t, err)
-			requireAsked(t, &dirty.Status{}, asked)
+			requireAsked(t, &dirty.StatusRequest{}, asked)
 			tt.want.PID, tt.want.Age, tt.want.Apps = 43, 7, []string{"a:A"}
 			assert.Equal(t, &client.Status{ArbiterPID: 42, Apps: []string{"a:A", "b:B"}, Workers: []client.Worker{tt.want}}, s)
 			require.NoError(t, c.Ping(context.Background()))
@@ -88,20 +88,20 @@ func TestScale(t *testing.T) {
 	ctx := context.Background()
 	for _, tt := range []struct {
 		name  string
-		call  func(c *client.Client) (*client.Scaled, error)
-		sends dirty.Manage
+		call  func(c *client.Client) (*client.ScaleResult, error)
+		sends dirty.ManageRequest
 		reply map[string]any
-		want  client.Scaled
+		want  client.ScaleResult
 	}{
-		{"add", func(c *client.Client) (*client.Scaled, error) { return c.AddWorkers(ctx, 3) }, dirty.Manage{Op: dirty.ManageAdd, Count: 3},
+		{"add", func(c *client.Client) (*client.ScaleResult, error) { return c.AddWorkers(ctx, 3) }, dirty.ManageRequest{Op: dirty.ManageAdd, Count: 3},
 			map[string]any{"success": true, "operation": "add", "requested": 3, "spawned": 3, "total_workers": 5, "target_workers": 5},
-			client.Scaled{Requested: 3, Changed: 3, Total: 5, Target: 5}},
-		{"add in vain", func(c *client.Client) (*client.Scaled, error) { return c.AddWorkers(ctx, 1) }, dirty.Manage{Op: dirty.ManageAdd, Count: 1},
+			client.ScaleResult{Requested: 3, Changed: 3, Total: 5, Target: 5}},
+		{"add in vain", func(c *client.Client) (*client.ScaleResult, error) { return c.AddWorkers(ctx, 1) }, dirty.ManageRequest{Op: dirty.ManageAdd, Count: 1},
 			map[string]any{"success": true, "requested": 1, "spawned": 0, "total_workers": 2, "target_workers": 2, "reason": "All apps have reached their worker limits"},
-			client.Scaled{Requested: 1, Total: 2, Target: 2, Reason: "All apps have reached their worker limits"}},
-		{"remove", func(c *client.Client) (*client.Scaled, error) { return c.RemoveWorkers(ctx, client.MaxScale) }, dirty.Manage{Op: dirty.ManageRemove, Count: client.MaxScale},
+			client.ScaleResult{Requested: 1, Total: 2, Target: 2, Reason: "All apps have reached their worker limits"}},
+		{"remove", func(c *client.Client) (*client.ScaleResult, error) { return c.RemoveWorkers(ctx, client.MaxScale) }, dirty.ManageRequest{Op: dirty.ManageRemove, Count: client.MaxScale},
 			map[string]any{"success": true, "requested": 256, "removed": 4, "total_workers": 1, "target_workers": 1},
-			client.Scaled{Requested: 256, Changed: 4, Total: 1, Target: 1}},
+			client.ScaleResult{Requested: 256, Changed: 4, Total: 1, Target: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, asked := asking(t, func(dirty.Message) any { return tt.reply })
@@ -117,7 +117,7 @@ func TestScale(t *testing.T) {
 func TestScaleRefuses(t *testing.T) {
 	c, asked := asking(t, func(dirty.Message) any { return nil })
 	for _, n := range []int{0, -1, math.MinInt, client.MaxScale + 1, math.MaxInt} {
-		for _, call := range []func(*client.Client, context.Context, int) (*client.Scaled, error){
+		for _, call := range []func(*client.Client, context.Context, int) (*client.ScaleResult, error){
 			(*client.Client).AddWorkers, (*client.Client).RemoveWorkers,
 		} {
 			got, err := call(c, context.Background(), n)

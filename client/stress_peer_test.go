@@ -133,7 +133,7 @@ func (p *stressPeer) serve(nc net.Conn) {
 			default:
 			}
 		case 13:
-			reply = frames(dirty.NewStatus(id))
+			reply = frames(dirty.NewStatusRequest(id))
 		case 14, 15:
 			n := rand.N(len(reply))
 			if _, err := nc.Write(reply[:n]); err != nil {
@@ -170,7 +170,7 @@ func (p *stressPeer) act(m dirty.Message) []byte {
 			return append(b, frames(dirty.NewEnd(id))...)
 		}
 		return frames(dirty.NewResponse(id, stressValue(int(n), 0)))
-	case *dirty.Stash:
+	case *dirty.StashRequest:
 		n := m.Key.(int64)
 		if m.Op == dirty.StashPut {
 			p.acted[n].Add(1)

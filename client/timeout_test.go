@@ -63,7 +63,7 @@ func TestCallTimeout(t *testing.T) {
 					assert.Equal(t, took < never, timesOut(err))
 					assert.Equal(t, took < never, errors.Is(err, context.DeadlineExceeded))
 					assert.Equal(t, took == never, errors.Is(err, context.Canceled))
-					assert.NotErrorIs(t, err, dirty.ErrTimeout, "that is gunicorn's")
+					assert.NotErrorIs(t, err, dirty.ErrPeerTimeout, "that is gunicorn's")
 					assert.Equal(t, !op.reads, isUnknown(err))
 					want := client.ClosedStats{Cancel: 1}
 					if tt.ours {
@@ -322,7 +322,7 @@ func TestScaleTimeout(t *testing.T) {
 		{100, time.Second, 2 * time.Second, 2 * time.Second},
 		{100, 0, 2 * time.Minute, 2 * time.Minute},
 	} {
-		for name, call := range map[string]func(*client.Client, context.Context, int) (*client.Scaled, error){
+		for name, call := range map[string]func(*client.Client, context.Context, int) (*client.ScaleResult, error){
 			"add": (*client.Client).AddWorkers, "remove": (*client.Client).RemoveWorkers,
 		} {
 			t.Run(name+"/"+tt.took.String(), func(t *testing.T) {

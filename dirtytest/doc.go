@@ -18,9 +18,9 @@
 // reach behind the wire. [Server.Fault] makes things go wrong, with some requests,
 // some times, or by chance; [Server.Restart], [Server.Respawn], [Server.RefuseDials]
 // and [Server.FullBacklog] are faults of the whole server. [Server.Script] plays raw
-// frames. With [InMemory] all this works inside [testing/synctest].
+// frames. With [WithInMemory] all this works inside [testing/synctest].
 //
-// A call that the test has no handler for fails the test, see [AllowUnknown].
+// A call that the test has no handler for fails the test, see [WithUnknownCalls].
 //
 // What a real arbiter does is tested in the folder interop, with the same suite for
 // both; docs/DIFFERENCES.md lists where this one differs on purpose.

@@ -35,7 +35,7 @@ func ExampleNewServer() {
 			return "cat", nil
 		}))
 		s := dirtytest.NewServer(t, mux)
-		s.Fault(dirtytest.Call("app:Model", "predict"), dirtytest.Reply(dirty.ErrNoWorkers)).Times(1)
+		s.Fault(dirtytest.MatchCall("app:Model", "predict"), dirtytest.Reply(dirty.ErrNoWorkers)).Times(1)
 
 		got, err := label(t.Context(), s.Client(), []byte("image"))
 		if err != nil || got != "cat" {

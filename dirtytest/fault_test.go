@@ -47,9 +47,9 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := dirtytest.NewServer(t, newMux(), dirtytest.InMemory())
+				s := dirtytest.NewServer(t, newMux(), dirtytest.WithInMemory())
 				c := s.Client()
-				rule := s.Fault(dirtytest.Call(app, ""), tt.fault).Times(2)
+				rule := s.Fault(dirtytest.MatchCall(app, ""), tt.fault).Times(2)
 
 				begin := time.Now()
 				got, err := c.Execute(t.Context(), app, "echo", "x")
@@ -96,7 +96,7 @@ func TestStaleReply(t *testing.T) {
 	c, other := s.Client(), s.Client()
 	_, err := other.Execute(t.Context(), app, "echo", "secret")
 	require.NoError(t, err)
-	s.Fault(dirtytest.Any, dirtytest.StaleReply())
+	s.Fault(dirtytest.MatchAny, dirtytest.StaleReply())
 	for range 3 {
 		got, err := c.Execute(t.Context(), app, "echo", "mine")
 		require.ErrorIs(t, err, client.ErrIDMismatch)
@@ -112,10 +112,10 @@ func TestStaleReply(t *testing.T) {
 // the first that applies counts.
 func TestFaultOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := dirtytest.NewServer(t, newMux(), dirtytest.InMemory())
+		s := dirtytest.NewServer(t, newMux(), dirtytest.WithInMemory())
 		c := s.Client()
-		s.Fault(dirtytest.Type(dirty.TypeStatus), dirtytest.Delay(time.Second), dirtytest.Delay(time.Second), dirtytest.WrongID()).Times(1)
-		s.Fault(dirtytest.Any, dirtytest.CloseBefore())
+		s.Fault(dirtytest.MatchType(dirty.TypeStatus), dirtytest.Delay(time.Second), dirtytest.Delay(time.Second), dirtytest.WrongID()).Times(1)
+		s.Fault(dirtytest.MatchAny, dirtytest.CloseBefore())
 		begin := time.Now()
 		require.ErrorIs(t, c.Ping(t.Context()), client.ErrIDMismatch)
 		assert.Equal(t, 2*time.Second, time.Since(begin))
@@ -136,7 +136,7 @@ func TestProb(t *testing.T) {
 		}
 		return failed
 	}
-	rule := s.Fault(dirtytest.Any, dirtytest.Reply(dirty.ErrWorker)).Prob(0.3, 7)
+	rule := s.Fault(dirtytest.MatchAny, dirtytest.Reply(dirty.ErrWorker)).Prob(0.3, 7)
 	first := outcome()
 	assert.Len(t, first, rule.Hits())
 	assert.InDelta(t, 60, len(first), 30)
@@ -160,17 +160,17 @@ func TestMatches(t *testing.T) {
 		match dirtytest.Match
 		want  []int
 	}{
-		"any":            {dirtytest.Any, []int{0, 1, 2, 3}},
-		"call":           {dirtytest.Call("", ""), []int{0}},
-		"app":            {dirtytest.Call(app, ""), []int{0}},
-		"action":         {dirtytest.Call("", "echo"), []int{0}},
-		"another app":    {dirtytest.Call("x:X", ""), nil},
-		"another action": {dirtytest.Call(app, "count"), nil},
-		"stash":          {dirtytest.StashOp(), []int{1}},
-		"stash put":      {dirtytest.StashOp(dirty.StashGet, dirty.StashPut), []int{1}},
-		"stash get":      {dirtytest.StashOp(dirty.StashGet), nil},
-		"status":         {dirtytest.Type(dirty.TypeStatus), []int{2}},
-		"manage":         {dirtytest.Type(dirty.TypeManage), []int{3}},
+		"any":            {dirtytest.MatchAny, []int{0, 1, 2, 3}},
+		"call":           {dirtytest.MatchCall("", ""), []int{0}},
+		"app":            {dirtytest.MatchCall(app, ""), []int{0}},
+		"action":         {dirtytest.MatchCall("", "echo"), []int{0}},
+		"another app":    {dirtytest.MatchCall("x:X", ""), nil},
+		"another action": {dirtytest.MatchCall(app, "count"), nil},
+		"stash":          {dirtytest.MatchStash(), []int{1}},
+		"stash put":      {dirtytest.MatchStash(dirty.StashGet, dirty.StashPut), []int{1}},
+		"stash get":      {dirtytest.MatchStash(dirty.StashGet), nil},
+		"status":         {dirtytest.MatchType(dirty.TypeStatus), []int{2}},
+		"manage":         {dirtytest.MatchType(dirty.TypeManage), []int{3}},
 	} {
 		var got []int
 		for i, r := range requests {
@@ -193,7 +193,7 @@ func TestMatches(t *testing.T) {
 // client wants it.
 func TestHangUntilClientLeaves(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
-	s.Fault(dirtytest.Any, dirtytest.Hang()).Times(1)
+	s.Fault(dirtytest.MatchAny, dirtytest.Hang()).Times(1)
 	c := s.Client()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("enough")

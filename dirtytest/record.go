@@ -38,9 +38,9 @@ func (r Request) String() string {
 	switch m := r.Message.(type) {
 	case *dirty.Request:
 		return m.AppPath + "." + m.Action
-	case *dirty.Stash:
+	case *dirty.StashRequest:
 		return fmt.Sprintf("stash %v %q", m.Op, m.Table)
-	case *dirty.Manage:
+	case *dirty.ManageRequest:
 		return fmt.Sprintf("manage %v", m.Op)
 	}
 	return r.Type.String()

@@ -18,7 +18,7 @@ func TestScript(t *testing.T) {
 	end, err := dirty.AppendMessage(nil, dirty.NewEnd(1))
 	require.NoError(t, err)
 	s.Script(
-		dirtytest.Expect(dirtytest.Call(app, "count")),
+		dirtytest.Expect(dirtytest.MatchCall(app, "count")),
 		dirtytest.Send(func(id uint64) dirty.Message { return dirty.NewChunk(id, 1) }),
 		dirtytest.Sleep(time.Millisecond),
 		dirtytest.SendRaw(end), // of another request
@@ -46,12 +46,12 @@ func TestScriptFails(t *testing.T) {
 		steps []dirtytest.Step
 		want  string
 	}{
-		{"another request", []dirtytest.Step{dirtytest.Expect(dirtytest.Call(app, ""))}, "step 1 of the script of connection 1: an unexpected request came: status"},
+		{"another request", []dirtytest.Step{dirtytest.Expect(dirtytest.MatchCall(app, ""))}, "step 1 of the script of connection 1: an unexpected request came: status"},
 		{"a request, not the end", []dirtytest.Step{dirtytest.ExpectClose()}, "a status came, not the end"},
 		{"no second request", []dirtytest.Step{
-			dirtytest.Expect(dirtytest.Any),
+			dirtytest.Expect(dirtytest.MatchAny),
 			dirtytest.SendRaw([]byte("garbage, and enough for a header")),
-			dirtytest.Expect(dirtytest.Any),
+			dirtytest.Expect(dirtytest.MatchAny),
 		}, "step 3 of the script of connection 1: no request came: EOF"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -60,9 +60,9 @@ type run struct {
 // Option is an option of [NewServer].
 type Option func(*Server)
 
-// AllowUnknown lets clients call apps and actions that the handler, a
+// WithUnknownCalls lets clients call apps and actions that the handler, a
 // [server.Mux], does not know. By default that fails the test.
-func AllowUnknown() Option { return func(s *Server) { s.allowUnknown = true } }
+func WithUnknownCalls() Option { return func(s *Server) { s.allowUnknown = true } }
 
 // WithServer changes fields of the server, such as limits and timeouts, before it
 // starts. It must not set Handler. If it sets Stash, Status or Manage, the methods of
@@ -71,14 +71,14 @@ func WithServer(f func(*server.Server)) Option {
 	return func(s *Server) { s.configure = append(s.configure, f) }
 }
 
-// InMemory makes a server without a socket, whose clients are made by
+// WithInMemory makes a server without a socket, whose clients are made by
 // [Server.Client] and speak over [net.Pipe]. It works inside [testing/synctest], where
 // time is not real.
-func InMemory() Option { return func(s *Server) { s.inMemory = true } }
+func WithInMemory() Option { return func(s *Server) { s.inMemory = true } }
 
 // NewServer starts a server on a socket of its own, which ends with the test. A
 // nil handler knows no app. It fails the test if a client calls what a [server.Mux]
-// does not know, unless [AllowUnknown] is given.
+// does not know, unless [WithUnknownCalls] is given.
 func NewServer(tb testing.TB, h server.Handler, opts ...Option) *Server {
 	tb.Helper()
 	if h == nil {
@@ -217,7 +217,7 @@ func (s *Server) unexpected(h server.Handler) server.Handler {
 
 // newRun makes a server. The lock is held.
 func (s *Server) newRun() {
-	r := &run{stash: server.NewMemoryStore()}
+	r := &run{stash: new(server.MemoryStore)}
 	r.life, r.end = context.WithCancel(s.life)
 	r.server = &server.Server{
 		Handler: s.unexpected(s.handler), Stash: r.stash,

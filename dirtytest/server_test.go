@@ -22,7 +22,7 @@ import (
 func eachKind(t *testing.T, test func(t *testing.T, opts ...dirtytest.Option)) {
 	t.Run("socket", func(t *testing.T) { test(t) })
 	t.Run("memory", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { test(t, dirtytest.InMemory()) })
+		synctest.Test(t, func(t *testing.T) { test(t, dirtytest.WithInMemory()) })
 	})
 }
 
@@ -68,7 +68,7 @@ func TestUnexpectedCall(t *testing.T) {
 	}{
 		{"no handler", nil, nil, []string{"dirtytest: unexpected call of app:App.dance"}},
 		{"mux", newMux(), nil, []string{"dirtytest: unexpected call of app:App.dance"}},
-		{"allowed", newMux(), []dirtytest.Option{dirtytest.AllowUnknown()}, []string{}},
+		{"allowed", newMux(), []dirtytest.Option{dirtytest.WithUnknownCalls()}, []string{}},
 		{"handler that takes all", server.HandlerFunc(func(context.Context, *server.ResponseWriter, *dirty.Request) error {
 			return dirty.ErrApp
 		}), nil, []string{}},
@@ -197,10 +197,10 @@ func TestWorkers(t *testing.T) {
 	c := s.Client()
 	scaled, err := c.AddWorkers(t.Context(), 2)
 	require.NoError(t, err)
-	assert.Equal(t, &client.Scaled{Requested: 2, Changed: 2, Total: 3, Target: 3}, scaled)
+	assert.Equal(t, &client.ScaleResult{Requested: 2, Changed: 2, Total: 3, Target: 3}, scaled)
 	scaled, err = c.RemoveWorkers(t.Context(), 9)
 	require.NoError(t, err)
-	assert.Equal(t, &client.Scaled{Requested: 9, Changed: 2, Total: 1, Target: 1}, scaled)
+	assert.Equal(t, &client.ScaleResult{Requested: 9, Changed: 2, Total: 1, Target: 1}, scaled)
 	assert.Len(t, s.Workers(), 1)
 
 	want := []client.Worker{
@@ -224,7 +224,7 @@ func TestWorkers(t *testing.T) {
 func TestWithServer(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux(), dirtytest.WithServer(func(s *server.Server) {
 		s.Limits = dirty.Limits{MaxPayload: 1000}
-		s.Stash = server.NoStash{}
+		s.Stash = server.NoStash
 	}))
 	c := s.Client()
 	_, err := c.Stash("t").Get(t.Context(), "k")

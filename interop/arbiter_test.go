@@ -11,7 +11,7 @@ import (
 
 func (p *peer) status() map[string]any {
 	p.t.Helper()
-	result, err := p.send(dirty.NewStatus(p.nextID()))
+	result, err := p.send(dirty.NewStatusRequest(p.nextID()))
 	require.NoError(p.t, err)
 	require.IsType(p.t, map[string]any{}, result)
 	return result.(map[string]any)
@@ -41,7 +41,7 @@ func TestStatus(t *testing.T) {
 func TestManage(t *testing.T) {
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
-		result, err := p.send(dirty.NewManage(p.nextID(), dirty.ManageAdd, 2))
+		result, err := p.send(dirty.NewManageRequest(p.nextID(), dirty.ManageAdd, 2))
 		require.NoError(t, err)
 		require.IsType(t, map[string]any{}, result)
 		added := result.(map[string]any)
@@ -50,14 +50,14 @@ func TestManage(t *testing.T) {
 		assert.Equal(t, int64(2), added["spawned"])
 		assert.Equal(t, int64(3), p.status()["worker_count"])
 
-		result, err = p.send(dirty.NewManage(p.nextID(), dirty.ManageRemove, 2))
+		result, err = p.send(dirty.NewManageRequest(p.nextID(), dirty.ManageRemove, 2))
 		require.NoError(t, err)
 		require.IsType(t, map[string]any{}, result)
 		removed := result.(map[string]any)
 		assert.Equal(t, "remove", removed["operation"])
 		assert.Equal(t, int64(2), removed["removed"])
 
-		_, err = p.send(dirty.NewManage(p.nextID(), 9, 1))
+		_, err = p.send(dirty.NewManageRequest(p.nextID(), 9, 1))
 		requireKind(t, nil, err)
 		assert.ErrorContains(t, err, "Unknown manage operation: 9")
 	})

@@ -53,7 +53,7 @@ func TestClientFoundByPIDFile(t *testing.T) {
 	eachPath(t, options{}, func(t *testing.T, g *gunicorn) {
 		// gunicorn's folder for temporary files is not that of the tests.
 		assert.Equal(t, filepath.Base(g.pidFile()), filepath.Base(client.PIDFileName(filepath.Base(g.folder))))
-		c := g.client(t, client.WithResolver(client.PIDFile(g.pidFile())))
+		c := g.client(t, client.WithResolver(client.FromPIDFile(g.pidFile())))
 		requireServes(t, c)
 		status, err := c.Status(t.Context())
 		require.NoError(t, err)

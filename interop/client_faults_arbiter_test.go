@@ -131,7 +131,7 @@ func TestClientFaultArbiterPIDFile(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{Workers: 2, OwnPath: true}, func(t *testing.T, g *gunicorn) {
-		p := newPooled(t, g, client.WithTimeout(lostAfter), client.WithResolver(client.PIDFile(g.pidFile())))
+		p := newPooled(t, g, client.WithTimeout(lostAfter), client.WithResolver(client.FromPIDFile(g.pidFile())))
 		p.fill(t, 3)
 		old, arbiter := g.address(), g.arbiterPID(t)
 		fault := g.signal(t, arbiter, syscall.SIGKILL)

@@ -54,7 +54,7 @@ func seen(err error) string {
 		{client.ErrTimeout, "ErrTimeout"}, {client.ErrUnavailable, "ErrUnavailable"},
 		{client.ErrIDMismatch, "ErrIDMismatch"}, {client.ErrPoolTimeout, "ErrPoolTimeout"},
 		{client.ErrUnsupportedPeer, "ErrUnsupportedPeer"}, {client.ErrOutcomeUnknown, "ErrOutcomeUnknown"},
-		{dirty.ErrTimeout, "dirty.ErrTimeout"}, {dirty.ErrWorker, "dirty.ErrWorker"}, {dirty.ErrNoWorkers, "dirty.ErrNoWorkers"},
+		{dirty.ErrPeerTimeout, "dirty.ErrTimeout"}, {dirty.ErrWorker, "dirty.ErrWorker"}, {dirty.ErrNoWorkers, "dirty.ErrNoWorkers"},
 		{dirty.ErrApp, "dirty.ErrApp"},
 		{io.ErrUnexpectedEOF, "EOF"}, {syscall.EAGAIN, "EAGAIN"}, {syscall.ECONNREFUSED, "ECONNREFUSED"},
 		{syscall.ECONNRESET, "ECONNRESET"}, {syscall.EPIPE, "EPIPE"}, {os.ErrNotExist, "ENOENT"},

@@ -40,7 +40,7 @@ func TestClientFaultTimeout(t *testing.T) {
 		c := g.client(t)
 		_, err := c.Execute(t.Context(), app, "hold", t.Name(), hasty+0.5)
 		fault := time.Now()
-		remote := requireRemote(t, dirty.ErrTimeout, err)
+		remote := requireRemote(t, dirty.ErrPeerTimeout, err)
 		assert.False(t, client.SafeToRetry(err))
 		if limit, ok := remote.DirtyTimeout(); ok {
 			assert.Equal(t, hasty*time.Second, limit)
@@ -75,7 +75,7 @@ func TestClientFaultStreamTimeout(t *testing.T) {
 		chunks, err := collect(c.Stream(t.Context(), app, "stall", hasty+0.5))
 		fault := time.Now()
 		assert.Equal(t, []any{"before"}, chunks)
-		requireRemote(t, dirty.ErrTimeout, err)
+		requireRemote(t, dirty.ErrPeerTimeout, err)
 		assert.False(t, client.SafeToRetry(err))
 		name := "dirty_timeout passes between chunks"
 		if g.mixesUp() { // the next call gets the late chunk; then all may be well, or not

@@ -152,7 +152,7 @@ func TestClientFaultWorkerStopped(t *testing.T) {
 		err := <-done
 		require.Error(t, err)
 		if !errors.Is(err, client.ErrTimeout) {
-			require.True(t, errors.Is(err, dirty.ErrTimeout) || errors.Is(err, dirty.ErrWorker), "%v", err)
+			require.True(t, errors.Is(err, dirty.ErrPeerTimeout) || errors.Is(err, dirty.ErrWorker), "%v", err)
 		}
 		requireServes(t, c)
 		report(t, "SIGSTOP of a worker (dirty_timeout 2 s)", seen(err), recovered)

@@ -56,7 +56,7 @@ func TestClientManage(t *testing.T) {
 		c, ctx := g.client(t), t.Context()
 		scaled, err := c.AddWorkers(ctx, 3)
 		require.NoError(t, err)
-		assert.Equal(t, client.Scaled{Requested: 3, Changed: 3, Total: 4, Target: 4}, *scaled)
+		assert.Equal(t, client.ScaleResult{Requested: 3, Changed: 3, Total: 4, Target: 4}, *scaled)
 		g.awaitWorkers(t, 4)
 
 		scaled, err = c.RemoveWorkers(ctx, 2)

@@ -174,7 +174,7 @@ func TestClientStashKeys(t *testing.T) {
 		s := g.stash(t, c)
 		_, err := c.Execute(ctx, app, "stash_put_odd_keys", t.Name())
 		require.NoError(t, err)
-		want := []client.Item{
+		want := []client.StashItem{
 			{Key: int64(5), Value: "5"},
 			{Key: "5", Value: "'5'"},
 			{Key: 1.5, Value: "1.5"},

@@ -69,7 +69,7 @@ func newDouble(t *testing.T) *gunicorn {
 	g := &gunicorn{python: python{release: double}}
 	g.events.more = make(chan struct{})
 	a := &doubleApp{events: &g.events}
-	a.server = dirtytest.NewServer(t, a.mux(), dirtytest.AllowUnknown(), dirtytest.WithServer(func(s *goserver.Server) {
+	a.server = dirtytest.NewServer(t, a.mux(), dirtytest.WithUnknownCalls(), dirtytest.WithServer(func(s *goserver.Server) {
 		s.MaxConcurrent = 1
 		s.UseDict = true
 	}))

@@ -13,8 +13,8 @@ import (
 )
 
 var kinds = []error{
-	dirty.ErrTimeout, dirty.ErrConnection, dirty.ErrWorker, dirty.ErrApp, dirty.ErrAppNotFound,
-	dirty.ErrNoWorkers, dirty.ErrProtocol, dirty.ErrKeyNotFound, dirty.ErrTableNotFound,
+	dirty.ErrPeerTimeout, dirty.ErrPeerConnection, dirty.ErrWorker, dirty.ErrApp, dirty.ErrAppNotFound,
+	dirty.ErrNoWorkers, dirty.ErrPeerProtocol, dirty.ErrKeyNotFound, dirty.ErrTableNotFound,
 }
 
 // requireKind checks that err is of this kind and of no other.
@@ -96,7 +96,7 @@ func TestWrongMessageType(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
 		remote := g.dial(t).fail("sleep", hasty+0.5)
-		requireKind(t, dirty.ErrTimeout, remote)
+		requireKind(t, dirty.ErrPeerTimeout, remote)
 		assert.True(t, remote.Timeout())
 		if limit, ok := remote.DirtyTimeout(); ok {
 			assert.Equal(t, hasty*time.Second, limit)
@@ -110,7 +110,7 @@ func TestTimeout(t *testing.T) {
 func TestStreamTimeout(t *testing.T) {
 	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
 		chunks, err := g.dial(t).stream("stall", hasty+0.5)
-		requireKind(t, dirty.ErrTimeout, err)
+		requireKind(t, dirty.ErrPeerTimeout, err)
 		assert.Equal(t, []any{"before"}, chunks)
 		var remote *dirty.RemoteError
 		require.ErrorAs(t, err, &remote)

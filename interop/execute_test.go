@@ -43,8 +43,8 @@ func TestRequestIDsComeBack(t *testing.T) {
 			for _, m := range []dirty.Message{
 				dirty.NewRequest(id, app, "identity", []any{1}, nil),
 				dirty.NewRequest(id, app, "fail", []any{"boom"}, nil),
-				dirty.NewStatus(id),
-				dirty.NewStash(id, dirty.StashTables, "", nil, nil, ""),
+				dirty.NewStatusRequest(id),
+				dirty.NewStashRequest(id, dirty.StashTables, "", nil, nil, ""),
 			} {
 				require.NoError(t, p.WriteMessage(m))
 				answer, err := p.ReadMessage()

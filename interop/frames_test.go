@@ -81,7 +81,7 @@ func TestFramesOfGo(t *testing.T) {
 			dirty.NewRequest(id, app, "run", []any{value, value}, map[string]any{"value": value, "a": value}),
 			dirty.NewResponse(id, value), dirty.NewChunk(id, value),
 			// In a list, because gunicorn leaves out a None where Go sends a typed nil.
-			dirty.NewStash(id, dirty.StashPut, "table", "key", []any{value}, "*"),
+			dirty.NewStashRequest(id, dirty.StashPut, "table", "key", []any{value}, "*"),
 			dirty.NewErrorReply(id, &dirty.RemoteError{Type: "Own", Message: "m", Details: map[string]any{"value": value, "a": 1}}),
 		)
 	}
@@ -89,11 +89,11 @@ func TestFramesOfGo(t *testing.T) {
 		messages = append(messages, dirty.NewErrorReply(1, kind))
 	}
 	for op := dirty.StashPut; op <= dirty.StashExists; op++ {
-		messages = append(messages, dirty.NewStash(2, op, "table", "key", nil, ""), dirty.NewStash(3, op, "", nil, nil, ""))
+		messages = append(messages, dirty.NewStashRequest(2, op, "table", "key", nil, ""), dirty.NewStashRequest(3, op, "", nil, nil, ""))
 	}
 	messages = append(
-		messages, dirty.NewRequest(4, "", "", nil, nil), dirty.NewEnd(math.MaxUint64), dirty.NewStatus(0),
-		dirty.NewManage(5, dirty.ManageAdd, 1), dirty.NewManage(6, dirty.ManageRemove, -3), dirty.NewErrorReply(7, nil),
+		messages, dirty.NewRequest(4, "", "", nil, nil), dirty.NewEnd(math.MaxUint64), dirty.NewStatusRequest(0),
+		dirty.NewManageRequest(5, dirty.ManageAdd, 1), dirty.NewManageRequest(6, dirty.ManageRemove, -3), dirty.NewErrorReply(7, nil),
 	)
 	eachPython(t, func(t *testing.T, p python) {
 		o := oracleOf(t, p)

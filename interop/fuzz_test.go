@@ -25,7 +25,7 @@ func FuzzOracle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var value any
 		err := dirty.DecodeOptions{UseDict: true}.Unmarshal(data, &value)
-		if valid := dirty.Valid(data); (valid == nil) != (err == nil) {
+		if valid := dirty.Validate(data); (valid == nil) != (err == nil) {
 			t.Fatalf("Valid says %v, Unmarshal %v", valid, err)
 		}
 		verdict, theirs := o.ask(t, askValue, data)
@@ -52,8 +52,8 @@ func FuzzOracle(f *testing.F) {
 	})
 }
 
-// tooMuchMemory reports whether err is a refusal by Limits.MaxValues.
+// tooMuchMemory reports whether err is a refusal by Limits.MaxMemory.
 func tooMuchMemory(err error) bool {
 	var fault *dirty.ProtocolError
-	return errors.As(err, &fault) && strings.Contains(fault.Rule, "MaxValues")
+	return errors.As(err, &fault) && strings.Contains(fault.Rule, "MaxMemory")
 }

@@ -205,7 +205,7 @@ func (g *gunicorn) ping() error {
 	}
 	question := dirty.Message(dirty.NewRequest(1, app, "pid", nil, nil))
 	if g.NotReady {
-		question = dirty.NewStatus(1)
+		question = dirty.NewStatusRequest(1)
 	}
 	if err := conn.WriteMessage(question); err != nil {
 		return err

@@ -106,7 +106,7 @@ func depthOf(value any) int {
 func TestDepthOfRequests(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
-		const deepest = dirty.DefaultEncodeDepth - 2
+		const deepest = dirty.DefaultMaxEncodeDepth - 2
 		assert.Equal(t, int64(deepest), p.call("depth", nested(deepest)))
 		_, err := p.try("depth", nested(deepest+1))
 		require.ErrorIs(t, err, dirty.ErrTooDeep)
@@ -149,12 +149,12 @@ func TestDepthOfStash(t *testing.T) {
 		p := g.dial(t, dirty.WithLimits(dirty.Limits{MaxDepth: dirty.DefaultMaxDepth}))
 		deepest := 0
 		for depth := 900; ; depth++ {
-			_, err := p.send(dirty.NewStash(p.nextID(), dirty.StashPut, "deep", "k", nested(depth), ""))
+			_, err := p.send(dirty.NewStashRequest(p.nextID(), dirty.StashPut, "deep", "k", nested(depth), ""))
 			if err != nil {
 				require.NotErrorIs(t, err, dirty.ErrTooDeep)
 				break // it closes the connection
 			}
-			result, err := p.send(dirty.NewStash(p.nextID(), dirty.StashGet, "deep", "k", nil, ""))
+			result, err := p.send(dirty.NewStashRequest(p.nextID(), dirty.StashGet, "deep", "k", nil, ""))
 			if remote := (*dirty.RemoteError)(nil); errors.As(err, &remote) {
 				break // it can store what it cannot send
 			}

@@ -12,7 +12,7 @@ import (
 // stash sends an operation that has to succeed.
 func (p *peer) stash(op dirty.StashOp, table string, key, value any, pattern string) any {
 	p.t.Helper()
-	result, err := p.send(dirty.NewStash(p.nextID(), op, table, key, value, pattern))
+	result, err := p.send(dirty.NewStashRequest(p.nextID(), op, table, key, value, pattern))
 	require.NoError(p.t, err)
 	return result
 }
@@ -53,15 +53,15 @@ func TestStash(t *testing.T) {
 func TestStashErrors(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
-		_, err := p.send(dirty.NewStash(p.nextID(), dirty.StashGet, "nowhere", "k", nil, ""))
+		_, err := p.send(dirty.NewStashRequest(p.nextID(), dirty.StashGet, "nowhere", "k", nil, ""))
 		requireKind(t, dirty.ErrKeyNotFound, err)
-		_, err = p.send(dirty.NewStash(p.nextID(), dirty.StashInfo, "nowhere", nil, nil, ""))
+		_, err = p.send(dirty.NewStashRequest(p.nextID(), dirty.StashInfo, "nowhere", nil, nil, ""))
 		requireKind(t, dirty.ErrTableNotFound, err)
 
-		_, err = p.send(dirty.NewStash(p.nextID(), 99, "t", nil, nil, ""))
+		_, err = p.send(dirty.NewStashRequest(p.nextID(), 99, "t", nil, nil, ""))
 		requireKind(t, nil, err)
 		assert.ErrorContains(t, err, "Unknown stash operation: 99")
-		_, err = p.send(dirty.NewStash(p.nextID(), dirty.StashPut, "t", []int{1}, 1, ""))
+		_, err = p.send(dirty.NewStashRequest(p.nextID(), dirty.StashPut, "t", []int{1}, 1, ""))
 		requireKind(t, nil, err)
 		assert.ErrorContains(t, err, "unhashable type: 'list'")
 		assert.Equal(t, true, p.stash(dirty.StashDeleteTable, "t", nil, nil, ""))

@@ -66,7 +66,7 @@ func (c *conn) decodeOptions() dirty.DecodeOptions {
 
 // request calls the handler, as soon as fewer than MaxConcurrent run.
 func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
-	m, err := c.decodeOptions().Message(f)
+	m, err := c.decodeOptions().DecodeFrame(f)
 	if err != nil {
 		return err
 	}

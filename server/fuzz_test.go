@@ -18,12 +18,12 @@ import (
 func FuzzServeConn(f *testing.F) {
 	for _, m := range []dirty.Message{
 		dirty.NewRequest(1, app, "echo", []any{1, "x"}, kw{"k": 1}), dirty.NewRequest(1, app, "count", []any{2}, nil),
-		dirty.NewStatus(2), dirty.NewManage(3, dirty.ManageAdd, 1), dirty.NewEnd(4),
-		dirty.NewStash(5, dirty.StashPut, "t", "k", []any{1}, ""), dirty.NewStash(6, dirty.StashGet, "t", 5, nil, ""),
-		dirty.NewStash(7, dirty.StashKeys, "t", nil, nil, "[!a-c]*?"),
+		dirty.NewStatusRequest(2), dirty.NewManageRequest(3, dirty.ManageAdd, 1), dirty.NewEnd(4),
+		dirty.NewStashRequest(5, dirty.StashPut, "t", "k", []any{1}, ""), dirty.NewStashRequest(6, dirty.StashGet, "t", 5, nil, ""),
+		dirty.NewStashRequest(7, dirty.StashKeys, "t", nil, nil, "[!a-c]*?"),
 	} {
 		f.Add(message(m))
-		f.Add(append(message(m), message(dirty.NewStatus(9))...))
+		f.Add(append(message(m), message(dirty.NewStatusRequest(9))...))
 	}
 	f.Add([]byte("garbage"))
 	mux := server.NewMux()

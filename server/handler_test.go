@@ -287,7 +287,7 @@ func TestChain(t *testing.T) {
 	assert.Equal(t, dirty.NewResponse(1, []any{int64(5)}), call(t, c, "do", 5))
 	assert.Equal(t, []string{"outer", "inner"}, order)
 
-	status := ask(t, c, dirty.NewStatus(2)).(*dirty.Response).Result.(map[string]any)
+	status := ask(t, c, dirty.NewStatusRequest(2)).(*dirty.Response).Result.(map[string]any)
 	assert.Equal(t, []any{app}, status["apps"], "the chain still tells the apps")
 	_, isLister := server.Chain(server.HandlerFunc(echo)).(interface{ Apps() []string })
 	assert.False(t, isLister)

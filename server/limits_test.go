@@ -67,7 +67,7 @@ func TestMaxConcurrent(t *testing.T) {
 	}
 	assert.Equal(t, limit, s.Stats().Running)
 	usable(t, dial(t, path)) // the stash does not wait
-	assert.EqualValues(t, 9, ask(t, dial(t, path), dirty.NewStatus(9)).RequestID())
+	assert.EqualValues(t, 9, ask(t, dial(t, path), dirty.NewStatusRequest(9)).RequestID())
 	for i := range conns {
 		assert.EqualValues(t, i, wait(t, "the next one", order))
 		if i >= limit-1 {
@@ -201,7 +201,7 @@ func TestLimits(t *testing.T) {
 	c := dial(t, path)
 	assert.Equal(t, dirty.NewResponse(1, int64(100)), call(t, c, "do", strings.Repeat("x", 100)))
 	assert.ErrorContains(t, failed(t, call(t, c, "long")), "2000 bytes, allowed 1000")
-	assert.ErrorIs(t, failed(t, call(t, c, "do", nested(5))), dirty.ErrProtocol)
+	assert.ErrorIs(t, failed(t, call(t, c, "do", nested(5))), dirty.ErrPeerProtocol)
 	usable(t, c)
 	assert.NoError(t, c.WriteMessage(dirty.NewRequest(1, app, "do", []any{strings.Repeat("x", 1000)}, nil)))
 	closed(t, c)

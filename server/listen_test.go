@@ -266,9 +266,9 @@ func TestServeSeveral(t *testing.T) {
 	require.NoError(t, err)
 	c := dirty.NewConn(nc)
 	defer c.Close()
-	require.NoError(t, dial(t, path).WriteMessage(dirty.NewStash(1, dirty.StashPut, "t", "k", "v", "")))
+	require.NoError(t, dial(t, path).WriteMessage(dirty.NewStashRequest(1, dirty.StashPut, "t", "k", "v", "")))
 	eventually(t, "the stash is shared", func() bool {
-		m, ok := ask(t, c, dirty.NewStash(1, dirty.StashGet, "t", "k", nil, "")).(*dirty.Response)
+		m, ok := ask(t, c, dirty.NewStashRequest(1, dirty.StashGet, "t", "k", nil, "")).(*dirty.Response)
 		return ok && m.Result == "v"
 	})
 	require.NoError(t, s.Close())

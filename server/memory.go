@@ -22,9 +22,6 @@ type MemoryStore struct {
 
 var _ Store = (*MemoryStore)(nil)
 
-// NewMemoryStore returns an empty store.
-func NewMemoryStore() *MemoryStore { return new(MemoryStore) }
-
 // ordered is a map with Python's keys that keeps their order.
 type ordered[V any] struct {
 	byID  map[any]*list.Element // by KeyIdentity

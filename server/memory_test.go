@@ -71,7 +71,7 @@ func TestMemoryStoreOwnsItsMemory(t *testing.T) {
 }
 
 func TestMemoryStoreErrors(t *testing.T) {
-	m := server.NewMemoryStore()
+	m := new(server.MemoryStore)
 	bad := []any{}
 	_, get := m.Get(ctx, "t", bad)
 	_, del := m.Delete(ctx, bad, "k")
@@ -91,7 +91,7 @@ func TestMemoryStoreErrors(t *testing.T) {
 // A pattern that takes hours keeps nobody from the store, and ends with its
 // client.
 func TestMemoryStoreSlowPattern(t *testing.T) {
-	m := server.NewMemoryStore()
+	m := new(server.MemoryStore)
 	require.NoError(t, m.Put(ctx, "t", strings.Repeat("a", 20<<20), encoded(1)))
 	canceled, cancel := context.WithCancelCause(ctx)
 	done := make(chan error, 1)
@@ -112,7 +112,7 @@ func TestMemoryStoreSlowPattern(t *testing.T) {
 
 // Many at once; run with -race.
 func TestMemoryStoreConcurrently(t *testing.T) {
-	m := server.NewMemoryStore()
+	m := new(server.MemoryStore)
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {

@@ -110,7 +110,7 @@ func TestBrokenPayloads(t *testing.T) {
 			require.NoError(t, err)
 			m := receive(t, c)
 			assert.EqualValues(t, 5, m.RequestID())
-			assert.ErrorIs(t, failed(t, m), dirty.ErrProtocol)
+			assert.ErrorIs(t, failed(t, m), dirty.ErrPeerProtocol)
 			usable(t, c)
 		})
 	}
@@ -158,8 +158,8 @@ func TestIDs(t *testing.T) {
 	c := connectTo(t, echo)
 	for _, id := range []uint64{0, 1, 1<<63 - 1, 1 << 63, 1<<64 - 1} {
 		for _, m := range []dirty.Message{
-			dirty.NewRequest(id, app, "do", nil, nil), dirty.NewStatus(id), dirty.NewEnd(id),
-			dirty.NewStash(id, dirty.StashTables, "", nil, nil, ""), dirty.NewManage(id, dirty.ManageAdd, 1),
+			dirty.NewRequest(id, app, "do", nil, nil), dirty.NewStatusRequest(id), dirty.NewEnd(id),
+			dirty.NewStashRequest(id, dirty.StashTables, "", nil, nil, ""), dirty.NewManageRequest(id, dirty.ManageAdd, 1),
 		} {
 			assert.Equal(t, id, ask(t, c, m).RequestID())
 		}

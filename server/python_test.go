@@ -145,9 +145,9 @@ func goApp() *server.Mux {
 // kind fails with one of Go's errors.
 func kind(_ context.Context, name string) (any, error) {
 	kinds := map[string]error{
-		"ErrTimeout": dirty.ErrTimeout, "ErrConnection": dirty.ErrConnection, "ErrWorker": dirty.ErrWorker,
+		"ErrTimeout": dirty.ErrPeerTimeout, "ErrConnection": dirty.ErrPeerConnection, "ErrWorker": dirty.ErrWorker,
 		"ErrApp": dirty.ErrApp, "ErrAppNotFound": dirty.ErrAppNotFound, "ErrNoWorkers": dirty.ErrNoWorkers,
-		"ErrProtocol": dirty.ErrProtocol, "deadline": context.DeadlineExceeded, "plain": errors.New("a plain error"),
+		"ErrProtocol": dirty.ErrPeerProtocol, "deadline": context.DeadlineExceeded, "plain": errors.New("a plain error"),
 	}
 	switch name {
 	case "panic":

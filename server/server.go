@@ -131,7 +131,7 @@ func (s *Server) setUp() error {
 			stash:        s.Stash,
 			maxConns:     cmp.Or(s.MaxConns, DefaultMaxConns),
 			limits:       s.Limits,
-			stashDepth:   max(cmp.Or(s.Limits.MaxDepth, dirty.DefaultEncodeDepth)-1, 1),
+			stashDepth:   max(cmp.Or(s.Limits.MaxDepth, dirty.DefaultMaxEncodeDepth)-1, 1),
 			useDict:      s.UseDict,
 			frameTimeout: max(cmp.Or(s.FrameTimeout, DefaultFrameTimeout), 0),
 			writeTimeout: max(cmp.Or(s.WriteTimeout, DefaultWriteTimeout), 0),
@@ -141,7 +141,7 @@ func (s *Server) setUp() error {
 			s.cfg.handler = NewMux()
 		}
 		if s.cfg.stash == nil {
-			s.cfg.stash = NewMemoryStore()
+			s.cfg.stash = new(MemoryStore)
 		}
 		if s.cfg.logger == nil {
 			s.cfg.logger = slog.New(slog.DiscardHandler)

@@ -30,7 +30,7 @@ func TestShutdownIdle(t *testing.T) {
 	path := start(t, s)
 	used, fresh, half := dial(t, path), dial(t, path), dial(t, path)
 	usable(t, used)
-	_, err := half.NetConn().Write(message(dirty.NewStatus(1))[:7])
+	_, err := half.NetConn().Write(message(dirty.NewStatusRequest(1))[:7])
 	require.NoError(t, err)
 	eventually(t, "all are served", func() bool { return s.Stats().Conns == 3 })
 	begin := time.Now()
@@ -246,7 +246,7 @@ func TestCloseWhileDialling(t *testing.T) {
 					if err != nil {
 						return
 					}
-					_ = dirty.WriteMessage(nc, dirty.NewStatus(1))
+					_ = dirty.WriteMessage(nc, dirty.NewStatusRequest(1))
 					_ = nc.Close()
 				}
 			})

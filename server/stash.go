@@ -32,7 +32,7 @@ func (c *conn) stash(ctx context.Context, f dirty.Frame) (any, error) {
 // decodeStash reads the payload of a stash message. A value that is too deep to
 // be given back is refused.
 func (c *conn) decodeStash(f dirty.Frame) (stashCall, error) {
-	call := stashCall{table: "", value: dirty.AppendNil(nil)}
+	call := stashCall{table: "", value: dirty.AppendNone(nil)}
 	if len(f.Payload) == 0 {
 		return call, nil
 	}

@@ -241,10 +241,10 @@ func TestStashKeepsBytes(t *testing.T) {
 		"as deep as can": encoded(nested(899)),
 	}
 	for name, value := range values {
-		require.Equal(t, dirty.NewResponse(1, true), ask(t, c, dirty.NewStash(1, dirty.StashPut, "t", name, value, "")), name)
+		require.Equal(t, dirty.NewResponse(1, true), ask(t, c, dirty.NewStashRequest(1, dirty.StashPut, "t", name, value, "")), name)
 	}
 	for name, value := range values {
-		require.NoError(t, c.WriteMessage(dirty.NewStash(1, dirty.StashGet, "t", name, nil, "")))
+		require.NoError(t, c.WriteMessage(dirty.NewStashRequest(1, dirty.StashGet, "t", name, nil, "")))
 		f, err := c.ReadFrame()
 		require.NoError(t, err)
 		var got struct {
@@ -255,42 +255,42 @@ func TestStashKeepsBytes(t *testing.T) {
 	}
 }
 
-var doubled = dirty.AppendNil(dirty.AppendString(nil, "k"))
+var doubled = dirty.AppendNone(dirty.AppendString(nil, "k"))
 
 // A value that could not be given back is refused when it is put.
 func TestStashRefusesTooDeep(t *testing.T) {
 	c := connect(t, new(server.Server))
 	b, err := dirty.EncodeOptions{Limits: dirty.Limits{MaxDepth: 1000}}.AppendMessage(nil,
-		dirty.NewStash(1, dirty.StashPut, "t", "k", nested(900), ""))
+		dirty.NewStashRequest(1, dirty.StashPut, "t", "k", nested(900), ""))
 	require.NoError(t, err)
 	_, err = c.NetConn().Write(b)
 	require.NoError(t, err)
-	assert.ErrorIs(t, failed(t, receive(t, c)), dirty.ErrProtocol)
+	assert.ErrorIs(t, failed(t, receive(t, c)), dirty.ErrPeerProtocol)
 	usable(t, c)
 }
 
 // More keys than a list can have cannot be told, but are no harm.
 func TestStashTooManyKeys(t *testing.T) {
-	store := server.NewMemoryStore()
+	store := new(server.MemoryStore)
 	c := connect(t, &server.Server{Stash: store, Limits: dirty.Limits{MaxElements: 100}})
 	for i := range 101 {
 		require.NoError(t, store.Put(ctx, "t", int64(i), encoded(i)))
 	}
-	assert.ErrorContains(t, failed(t, ask(t, c, dirty.NewStash(1, dirty.StashKeys, "t", nil, nil, ""))), "101 elements, allowed 100")
-	assert.Equal(t, dirty.NewResponse(1, kw{"size": int64(101), "table": "t"}), ask(t, c, dirty.NewStash(1, dirty.StashInfo, "t", nil, nil, "")))
+	assert.ErrorContains(t, failed(t, ask(t, c, dirty.NewStashRequest(1, dirty.StashKeys, "t", nil, nil, ""))), "101 elements, allowed 100")
+	assert.Equal(t, dirty.NewResponse(1, kw{"size": int64(101), "table": "t"}), ask(t, c, dirty.NewStashRequest(1, dirty.StashInfo, "t", nil, nil, "")))
 }
 
 func TestNoStash(t *testing.T) {
-	c := connect(t, &server.Server{Stash: server.NoStash{}})
+	c := connect(t, &server.Server{Stash: server.NoStash})
 	for op := dirty.StashPut; op <= dirty.StashExists; op++ {
-		err := failed(t, ask(t, c, dirty.NewStash(1, op, "t", "k", "v", "")))
+		err := failed(t, ask(t, c, dirty.NewStashRequest(1, op, "t", "k", "v", "")))
 		assert.Equal(t, "dirty: DirtyError: this server has no stash", err.Error())
 	}
 }
 
 // stubStore fails in the ways that stores of others may.
 type stubStore struct {
-	server.NoStash
+	server.Store
 	wait chan error
 }
 
@@ -317,7 +317,7 @@ func (s *stubStore) Get(ctx context.Context, _, key any) (dirty.RawValue, error)
 }
 
 func TestStoreOfOthers(t *testing.T) {
-	s := &stubStore{wait: make(chan error, 1)}
+	s := &stubStore{Store: server.NoStash, wait: make(chan error, 1)}
 	path := start(t, &server.Server{Stash: s})
 	c := dial(t, path)
 	for key, want := range map[string]string{
@@ -332,7 +332,7 @@ func TestStoreOfOthers(t *testing.T) {
 		assert.True(t, strings.HasPrefix(err.Error(), "dirty: "+want), "%s: %v", key, err)
 	}
 	assert.Equal(t, dirty.NewResponse(1, nil), stashAsk(t, c, kw{"op": 2, "key": "nil"}))
-	require.NoError(t, c.WriteMessage(dirty.NewStash(1, dirty.StashGet, "t", "wait", nil, "")))
+	require.NoError(t, c.WriteMessage(dirty.NewStashRequest(1, dirty.StashGet, "t", "wait", nil, "")))
 	require.NoError(t, c.Close())
 	assert.Equal(t, server.ErrClientGone, wait(t, "the cause", s.wait))
 }

@@ -44,11 +44,11 @@ func (s *Server) status(ctx context.Context) (any, error) {
 
 // manage answers a manage operation.
 func (c *conn) manage(ctx context.Context, f dirty.Frame) (any, error) {
-	m, err := c.decodeOptions().Message(f)
+	m, err := c.decodeOptions().DecodeFrame(f)
 	if err != nil {
 		return nil, err
 	}
-	op, count := m.(*dirty.Manage).Op, max(m.(*dirty.Manage).Count, 1)
+	op, count := m.(*dirty.ManageRequest).Op, max(m.(*dirty.ManageRequest).Count, 1)
 	switch {
 	case op != dirty.ManageAdd && op != dirty.ManageRemove:
 		return nil, dirtyError("Unknown manage operation: " + strconv.Itoa(int(op)))

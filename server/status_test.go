@@ -18,7 +18,7 @@ func TestStatus(t *testing.T) {
 	mux.HandleApp("a:A", named("a"))
 	path := start(t, &server.Server{Handler: mux})
 	apps := []any{"b:B", "a:A"}
-	got := ask(t, dial(t, path), dirty.NewStatus(1))
+	got := ask(t, dial(t, path), dirty.NewStatusRequest(1))
 	assert.Equal(t, dirty.NewResponse(1, kw{
 		"arbiter_pid":  int64(os.Getpid()),
 		"workers":      []any{kw{"pid": int64(os.Getpid()), "age": int64(1), "apps": apps, "booted": true, "last_heartbeat": 0.0}},
@@ -48,11 +48,11 @@ func TestStatusPayload(t *testing.T) {
 
 func TestManage(t *testing.T) {
 	c := connect(t, new(server.Server))
-	for m, want := range map[*dirty.Manage]string{
-		dirty.NewManage(1, dirty.ManageAdd, 1):    "this server has no workers to add",
-		dirty.NewManage(1, dirty.ManageRemove, 1): "this server has no workers to remove",
-		dirty.NewManage(1, 3, 1):                  "Unknown manage operation: 3",
-		dirty.NewManage(1, 0, 1):                  "Unknown manage operation: 0",
+	for m, want := range map[*dirty.ManageRequest]string{
+		dirty.NewManageRequest(1, dirty.ManageAdd, 1):    "this server has no workers to add",
+		dirty.NewManageRequest(1, dirty.ManageRemove, 1): "this server has no workers to remove",
+		dirty.NewManageRequest(1, 3, 1):                  "Unknown manage operation: 3",
+		dirty.NewManageRequest(1, 0, 1):                  "Unknown manage operation: 0",
 	} {
 		assert.Equal(t, "dirty: DirtyError: "+want, failed(t, ask(t, c, m)).Error())
 	}
@@ -75,11 +75,11 @@ func TestStatusAndManageOfOthers(t *testing.T) {
 			return "ok", nil
 		},
 	})
-	assert.Equal(t, dirty.NewResponse(1, kw{"mine": true}), ask(t, c, dirty.NewStatus(1)))
+	assert.Equal(t, dirty.NewResponse(1, kw{"mine": true}), ask(t, c, dirty.NewStatusRequest(1)))
 	for given, want := range map[int]int{-5: 1, 0: 1, 1: 1, 7: 7} {
-		assert.Equal(t, dirty.NewResponse(1, "ok"), ask(t, c, dirty.NewManage(1, dirty.ManageAdd, given)))
+		assert.Equal(t, dirty.NewResponse(1, "ok"), ask(t, c, dirty.NewManageRequest(1, dirty.ManageAdd, given)))
 		assert.Equal(t, operation{dirty.ManageAdd, want}, <-got)
 	}
-	assert.Equal(t, "boom", failed(t, ask(t, c, dirty.NewManage(1, dirty.ManageRemove, 2))).Message)
+	assert.Equal(t, "boom", failed(t, ask(t, c, dirty.NewManageRequest(1, dirty.ManageRemove, 2))).Message)
 	assert.Equal(t, operation{dirty.ManageRemove, 2}, <-got)
 }

@@ -53,39 +53,29 @@ type Store interface {
 }
 
 // NoStash is a [Store] that refuses everything, for servers without a stash.
-type NoStash struct{}
+var NoStash Store = noStash{}
 
-var _ Store = NoStash{}
+type noStash struct{}
 
 // errNoStash is what NoStash answers.
 const errNoStash = sentinel("this server has no stash")
 
-// Put refuses.
-func (NoStash) Put(context.Context, any, any, dirty.RawValue) error { return errNoStash }
+func (noStash) Put(context.Context, any, any, dirty.RawValue) error { return errNoStash }
 
-// Get refuses.
-func (NoStash) Get(context.Context, any, any) (dirty.RawValue, error) { return nil, errNoStash }
+func (noStash) Get(context.Context, any, any) (dirty.RawValue, error) { return nil, errNoStash }
 
-// Delete refuses.
-func (NoStash) Delete(context.Context, any, any) (bool, error) { return false, errNoStash }
+func (noStash) Delete(context.Context, any, any) (bool, error) { return false, errNoStash }
 
-// Keys refuses.
-func (NoStash) Keys(context.Context, any, string) ([]any, error) { return nil, errNoStash }
+func (noStash) Keys(context.Context, any, string) ([]any, error) { return nil, errNoStash }
 
-// Clear refuses.
-func (NoStash) Clear(context.Context, any) error { return errNoStash }
+func (noStash) Clear(context.Context, any) error { return errNoStash }
 
-// Len refuses.
-func (NoStash) Len(context.Context, any) (int, error) { return 0, errNoStash }
+func (noStash) Len(context.Context, any) (int, error) { return 0, errNoStash }
 
-// Ensure refuses.
-func (NoStash) Ensure(context.Context, any) error { return errNoStash }
+func (noStash) Ensure(context.Context, any) error { return errNoStash }
 
-// Drop refuses.
-func (NoStash) Drop(context.Context, any) (bool, error) { return false, errNoStash }
+func (noStash) Drop(context.Context, any) (bool, error) { return false, errNoStash }
 
-// Tables refuses.
-func (NoStash) Tables(context.Context) ([]any, error) { return nil, errNoStash }
+func (noStash) Tables(context.Context) ([]any, error) { return nil, errNoStash }
 
-// Exists refuses.
-func (NoStash) Exists(context.Context, any, any) (bool, error) { return false, errNoStash }
+func (noStash) Exists(context.Context, any, any) (bool, error) { return false, errNoStash }

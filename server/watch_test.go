@@ -40,18 +40,18 @@ func TestHandlerIsToldThatTheClientLeft(t *testing.T) {
 	leave := map[string]func(c *dirty.Conn){
 		"close": func(c *dirty.Conn) { _ = c.Close() },
 		"close in the middle of a frame": func(c *dirty.Conn) {
-			_, _ = c.NetConn().Write(message(dirty.NewStatus(1))[:5])
+			_, _ = c.NetConn().Write(message(dirty.NewStatusRequest(1))[:5])
 			_ = c.Close()
 		},
 	}
 	if runtime.GOOS == "linux" { // elsewhere the frame that is kept hides it
 		leave["close behind another frame"] = func(c *dirty.Conn) {
-			_ = c.WriteMessage(dirty.NewStatus(1))
+			_ = c.WriteMessage(dirty.NewStatusRequest(1))
 			time.Sleep(50 * time.Millisecond) // it is read by now
 			_ = c.Close()
 		}
 		leave["close behind a lot"] = func(c *dirty.Conn) {
-			_, _ = c.NetConn().Write(bytes.Repeat(message(dirty.NewStatus(1)), 1000))
+			_, _ = c.NetConn().Write(bytes.Repeat(message(dirty.NewStatusRequest(1)), 1000))
 			_ = c.Close()
 		}
 		leave["half close, then close"] = func(c *dirty.Conn) {
@@ -167,8 +167,8 @@ func TestPipelinedKinds(t *testing.T) {
 	})
 	var all []byte
 	for _, m := range []dirty.Message{
-		dirty.NewRequest(1, app, "do", nil, nil), dirty.NewStatus(2), dirty.NewStash(3, dirty.StashTables, "", nil, nil, ""),
-		dirty.NewRequest(4, app, "do", nil, nil), dirty.NewManage(5, dirty.ManageAdd, 1), dirty.NewEnd(6),
+		dirty.NewRequest(1, app, "do", nil, nil), dirty.NewStatusRequest(2), dirty.NewStashRequest(3, dirty.StashTables, "", nil, nil, ""),
+		dirty.NewRequest(4, app, "do", nil, nil), dirty.NewManageRequest(5, dirty.ManageAdd, 1), dirty.NewEnd(6),
 	} {
 		all = append(all, message(m)...)
 	}
@@ -245,7 +245,7 @@ func TestInBubble(t *testing.T) {
 			<-running
 			if early {
 				time.Sleep(time.Second)
-				require.NoError(t, c.WriteMessage(dirty.NewStatus(1)), "one frame is taken")
+				require.NoError(t, c.WriteMessage(dirty.NewStatusRequest(1)), "one frame is taken")
 			} else {
 				require.NoError(t, c.Close())
 				require.Equal(t, server.ErrClientGone, <-causes)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"math"
 	"sort"
 
 	"github.com/gunicorn-go/dirty"
@@ -16,7 +17,7 @@ const readSize = 64 << 10
 
 // validate is what decides whether a payload is sound. Nothing is built from
 // it, so its decoded size need not be bounded as it is by default.
-var validate = dirty.DecodeOptions{Limits: dirty.Limits{MaxValues: 1 << 30}}
+var validate = dirty.DecodeOptions{Limits: dirty.Limits{MaxMemory: min(16<<30, math.MaxInt/2+1)}}
 
 // flushReader flushes the output before it waits for input, so that whoever
 // watches a live capture sees each frame when it arrives, and a file is
@@ -160,7 +161,7 @@ func (d *decoder) endCapture(streams map[streamKey]*stream, err error) error {
 func (d *decoder) emit(f *frame) error {
 	d.frames++
 	if f.err == nil && len(f.payload) > 0 {
-		if err := validate.Valid(f.payload); err != nil {
+		if err := validate.Validate(f.payload); err != nil {
 			f.err, f.errPos = err, dirty.HeaderSize+faultOffset(err)
 		}
 	}

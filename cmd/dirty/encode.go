@@ -102,7 +102,7 @@ func parseLine(text, room []byte) (*line, error) {
 	// What was recorded as broken is written as it was; what is written by
 	// hand must be sound.
 	if !raw && len(payload) > 0 {
-		if err := validate.Valid(payload); err != nil {
+		if err := validate.Validate(payload); err != nil {
 			return nil, err
 		}
 	}

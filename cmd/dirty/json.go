@@ -100,7 +100,7 @@ func writeValue(out *bufio.Writer, d *dirty.Decoder) error {
 		return writeDict(out, d)
 	}
 	out.WriteString("null")
-	return d.Nil()
+	return d.None()
 }
 
 // writeDict writes a dict as an object, whose keys can repeat. If the first

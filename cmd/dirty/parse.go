@@ -97,7 +97,7 @@ func (p *parser) value(depth int) error {
 	case c == '-' || '0' <= c && c <= '9':
 		return p.number()
 	case p.skip("null"):
-		p.out = dirty.AppendNil(p.out)
+		p.out = dirty.AppendNone(p.out)
 	case p.skip("true"):
 		p.out = dirty.AppendBool(p.out, true)
 	case p.skip("false"):

@@ -31,7 +31,7 @@ func (s *dirtyStream) Decode(data []byte, v any) error { return s.opts.Unmarshal
 // validStream checks and builds nothing.
 type validStream struct{ dirtyStream }
 
-func (validStream) Decode(data []byte, _ any) error { return dirty.Valid(data) }
+func (validStream) Decode(data []byte, _ any) error { return dirty.Validate(data) }
 
 // copyStream moves our encoding from one warm place to another: nobody who
 // looks at every byte can be faster. Large bytes are taken from where they
