@@ -169,6 +169,14 @@ func (e *UnmarshalTypeError) Error() string {
 // Unwrap returns the sentinel or the Unmarshaler's error.
 func (e *UnmarshalTypeError) Unwrap() error { return e.Err }
 
+// NothingWritten reports whether err says that a [Writer] refused a message
+// before it wrote a byte, because the message cannot be encoded or is over a
+// limit. The Writer can be used on.
+func NothingWritten(err error) bool {
+	var marshal *MarshalError
+	return errors.As(err, &marshal)
+}
+
 // sentinelText is err's text without the prefix, for use inside a line that
 // has it already.
 func sentinelText(err error) string {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The kinds of [RemoteError], for [errors.Is]. What an ERROR frame says is
@@ -24,16 +26,24 @@ const (
 	ErrTableNotFound  = sentinel("the stash has no table of this name") // of a stash info
 )
 
-// The type names that gunicorn's DirtyError.from_dict and its StashClient
-// know (dirty/errors.py, dirty/stash.py).
+// The names of gunicorn's classes of errors, which an ERROR frame tells as
+// error_type (dirty/errors.py, dirty/stash.py). See [RemoteError.Type].
 const (
-	typeError         = "DirtyError" // of no particular kind, and where none is given
-	typeApp           = "DirtyAppError"
-	typeKeyNotFound   = "StashKeyNotFoundError"
-	typeTableNotFound = "StashTableNotFoundError"
-
-	unknownError = "Unknown error" // the message where none is given
+	ClassError              = "DirtyError" // of no particular kind, and where none is given
+	ClassTimeout            = "DirtyTimeoutError"
+	ClassConnection         = "DirtyConnectionError"
+	ClassWorker             = "DirtyWorkerError"
+	ClassApp                = "DirtyAppError"
+	ClassAppNotFound        = "DirtyAppNotFoundError"
+	ClassNoWorkersAvailable = "DirtyNoWorkersAvailableError"
+	ClassProtocol           = "DirtyProtocolError"
+	ClassStash              = "StashError"
+	ClassKeyNotFound        = "StashKeyNotFoundError"
+	ClassTableNotFound      = "StashTableNotFoundError"
 )
+
+// unknownError is the message where none is given.
+const unknownError = "Unknown error"
 
 // remoteKinds pairs gunicorn's type names with the kinds, for both
 // directions. The more special kind comes first.
@@ -41,15 +51,15 @@ var remoteKinds = [...]struct {
 	name string
 	kind error
 }{
-	{"DirtyTimeoutError", ErrPeerTimeout},
-	{"DirtyConnectionError", ErrPeerConnection},
-	{"DirtyWorkerError", ErrWorker},
-	{"DirtyAppNotFoundError", ErrAppNotFound},
-	{typeApp, ErrApp},
-	{"DirtyNoWorkersAvailableError", ErrNoWorkers},
-	{"DirtyProtocolError", ErrPeerProtocol},
-	{typeKeyNotFound, ErrKeyNotFound},
-	{typeTableNotFound, ErrTableNotFound},
+	{ClassTimeout, ErrPeerTimeout},
+	{ClassConnection, ErrPeerConnection},
+	{ClassWorker, ErrWorker},
+	{ClassAppNotFound, ErrAppNotFound},
+	{ClassApp, ErrApp},
+	{ClassNoWorkersAvailable, ErrNoWorkers},
+	{ClassProtocol, ErrPeerProtocol},
+	{ClassKeyNotFound, ErrKeyNotFound},
+	{ClassTableNotFound, ErrTableNotFound},
 }
 
 // RemoteError is what the peer's ERROR frame says. It is the peer's word,
@@ -69,7 +79,7 @@ type RemoteError struct {
 func (e *RemoteError) Error() string {
 	typ := e.Type
 	if typ == "" {
-		typ = typeError
+		typ = ClassError
 	}
 	return "dirty: " + typ + ": " + e.Message
 }
@@ -87,17 +97,17 @@ func (e *RemoteError) Error() string {
 func (e *RemoteError) Is(target error) bool {
 	switch target {
 	case ErrPeerTimeout:
-		return e.Type == "DirtyTimeoutError" || e.isWorkerTimeout()
+		return e.Type == ClassTimeout || e.isWorkerTimeout()
 	case ErrApp:
-		return (e.Type == typeApp || e.Type == "DirtyAppNotFoundError") && !e.isWorkerTimeout()
+		return (e.Type == ClassApp || e.Type == ClassAppNotFound) && !e.isWorkerTimeout()
 	case ErrAppNotFound:
-		return e.Type == "DirtyAppNotFoundError" || e.wraps("DirtyAppNotFoundError")
+		return e.Type == ClassAppNotFound || e.wraps(ClassAppNotFound)
 	case ErrKeyNotFound:
-		return e.Type == typeKeyNotFound || e.Type == typeError && strings.HasPrefix(e.Message, "Key not found: ")
+		return e.Type == ClassKeyNotFound || e.Type == ClassError && strings.HasPrefix(e.Message, "Key not found: ")
 	case ErrNoWorkers: // the second while an arbiter starts or stops
-		return e.Type == "DirtyNoWorkersAvailableError" || e.Type == typeError && e.Message == "No dirty workers available"
+		return e.Type == ClassNoWorkersAvailable || e.Type == ClassError && e.Message == "No dirty workers available"
 	case ErrTableNotFound:
-		return e.Type == typeTableNotFound || e.Type == typeError && strings.HasPrefix(e.Message, "Table not found: ")
+		return e.Type == ClassTableNotFound || e.Type == ClassError && strings.HasPrefix(e.Message, "Table not found: ")
 	}
 	for _, k := range remoteKinds {
 		if k.kind == target {
@@ -110,8 +120,8 @@ func (e *RemoteError) Is(target error) bool {
 // isWorkerTimeout recognises dirty_timeout in the form in which the worker
 // reports it; without a traceback the text has to do.
 func (e *RemoteError) isWorkerTimeout() bool {
-	return e.wraps("DirtyTimeoutError") ||
-		e.Type == typeApp && e.Traceback() == "" &&
+	return e.wraps(ClassTimeout) ||
+		e.Type == ClassApp && e.Traceback() == "" &&
 			strings.HasPrefix(e.Message, "Execution of ") && strings.Contains(e.Message, " timed out: ")
 }
 
@@ -121,7 +131,7 @@ func (e *RemoteError) isWorkerTimeout() bool {
 func (e *RemoteError) wraps(class string) bool {
 	trace := strings.TrimRight(e.Traceback(), "\n")
 	last := trace[strings.LastIndexByte(trace, '\n')+1:]
-	return e.Type == typeApp && strings.HasPrefix(last, "gunicorn.dirty.errors."+class+": ")
+	return e.Type == ClassApp && strings.HasPrefix(last, "gunicorn.dirty.errors."+class+": ")
 }
 
 // Timeout reports whether the error is an [ErrPeerTimeout], as [net.Error] does.
@@ -161,6 +171,42 @@ func (e *RemoteError) WorkerID() (pid int64, ok bool) {
 	return pid, ok
 }
 
+// Exception returns the name of the Python class that the app raised, as a
+// traceback shows it: "ValueError", or with its module "shop.OutOfStock". It is
+// read from the last lines of the traceback, which is the only place where
+// gunicorn tells it, and is "" where they do not name one.
+func (e *RemoteError) Exception() string {
+	message, _, _ := strings.Cut(e.Message, "\n")
+	guess := ""
+	for _, line := range slices.Backward(strings.Split(e.Traceback(), "\n")) {
+		class, text, _ := strings.Cut(strings.TrimLeft(line, " |"), ": ") // a group stands in a box
+		switch {
+		case !isClassName(class):
+		case text == message: // notes may follow, and more lines of the message
+			return class
+		case guess == "" && line != "" && line[0] != ' ':
+			guess = class
+		}
+	}
+	return guess
+}
+
+// isClassName reports whether s is a name of Python's with the names of its
+// modules before it.
+func isClassName(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		for i, r := range part {
+			if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r)) && part != "<locals>" {
+				return false
+			}
+		}
+		if part == "" {
+			return false
+		}
+	}
+	return true
+}
+
 // text is a detail that should be text; the peer may have put anything
 // there.
 func (e *RemoteError) text(key string) string {
@@ -172,7 +218,7 @@ func (e *RemoteError) text(key string) string {
 func asRemoteError(err error) *RemoteError {
 	var remote *RemoteError
 	if err == nil || errors.As(err, &remote) && remote == nil {
-		return &RemoteError{Type: typeError, Message: unknownError}
+		return &RemoteError{Type: ClassError, Message: unknownError}
 	}
 	if remote != nil {
 		return remote
@@ -191,10 +237,10 @@ func typeOf(err error) string {
 	var protocol *ProtocolError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return "DirtyTimeoutError"
+		return ClassTimeout
 	case errors.As(err, &marshal): // the app's result, whatever its own encoding says
 	case errors.As(err, &protocol):
-		return "DirtyProtocolError"
+		return ClassProtocol
 	}
-	return typeApp
+	return ClassApp
 }

@@ -204,3 +204,41 @@ func TestErrorTexts(t *testing.T) {
 		assert.EqualError(t, err, want)
 	}
 }
+
+// TestRemoteErrorException: the tracebacks are as gunicorn's workers send them.
+func TestRemoteErrorException(t *testing.T) {
+	const frames = "Traceback (most recent call last):\n  File \"app.py\", line 3, in f\n    raise Oops: here\n"
+	for _, tt := range []struct{ name, message, traceback, want string }{
+		{"builtin", "boom", frames + "ValueError: boom\n", "ValueError"},
+		{"with its module", "boom", frames + "shop.errors.OutOfStock: boom\n", "shop.errors.OutOfStock"},
+		{"in a function", "boom", frames + "app.f.<locals>.Oops: boom\n", "app.f.<locals>.Oops"},
+		{"no message", "", frames + "KeyError\n", "KeyError"},
+		{"lines", "outer\nLooksLike: a class", frames + "app.MyErr: outer\nLooksLike: a class\n", "app.MyErr"},
+		{"notes", "boom", frames + "ValueError: boom\nNote: look here\nanother note\n", "ValueError"},
+		{"group", "two (2 sub-exceptions)", "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: two (2 sub-exceptions)\n  +-+---------------- 1 ----------------\n    | ValueError: one\n    +------------------------------------\n", "ExceptionGroup"},
+		{"cause", "second", frames + "ValueError: first\n\nThe above exception was the direct cause of the following exception:\n\n" + frames + "TypeError: second\n", "TypeError"},
+		{"another text", "Execution of a.b timed out", frames + "gunicorn.dirty.errors.DirtyTimeoutError: else\n", "gunicorn.dirty.errors.DirtyTimeoutError"},
+		{"no traceback", "boom", "", ""},
+		{"nonsense", "boom", "\n::\n  : \n..: x\n", ""},
+	} {
+		err := &dirty.RemoteError{Type: dirty.ClassApp, Message: tt.message, Details: map[string]any{"traceback": tt.traceback}}
+		assert.Equal(t, tt.want, err.Exception(), tt.name)
+	}
+	assert.Empty(t, new(dirty.RemoteError).Exception())
+}
+
+// TestNothingWritten: only what was refused before the first byte.
+func TestNothingWritten(t *testing.T) {
+	refused := dirty.NewWriter(io.Discard).WriteMessage(dirty.NewChunk(1, make(chan int)))
+	require.Error(t, refused)
+	assert.True(t, dirty.NothingWritten(refused))
+	assert.True(t, dirty.NothingWritten(fmt.Errorf("more: %w", refused)))
+	broken := dirty.NewWriter(&failingWriter{}).WriteMessage(dirty.NewEnd(1))
+	require.Error(t, broken)
+	assert.False(t, dirty.NothingWritten(broken))
+	assert.False(t, dirty.NothingWritten(nil))
+}
+
+type failingWriter struct{}
+
+func (*failingWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

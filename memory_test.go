@@ -1,12 +1,9 @@
 package dirty_test
 
 import (
-	"encoding/binary"
-	"errors"
-	"flag"
+	"bytes"
 	"fmt"
 	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/gunicorn-go/dirty"
@@ -14,136 +11,198 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var amplificationMiB = flag.Int("amplification.mib", 2, "size of the payloads of TestAmplification in MiB; the documented figures are for 60")
+// aliasedSize is the size from which bytes may refer to their payload.
+const aliasedSize = 64 << 10
 
-// shapes are payloads that decode to much more than they are. Each is a
-// value that is repeated in lists; i makes its text distinct where it can.
-var shapes = []struct {
-	name  string
-	value func(b []byte, i int) []byte
-}{
-	{"None", func(b []byte, _ int) []byte { return dirty.AppendNone(b) }},
-	{"bool", func(b []byte, _ int) []byte { return dirty.AppendBool(b, true) }},
-	{"int64", func(b []byte, i int) []byte { return dirty.AppendInt64(b, int64(i)<<20) }},
-	{"float64", func(b []byte, i int) []byte { return dirty.AppendFloat64(b, float64(i)+0.5) }},
-	{"string of 0", func(b []byte, _ int) []byte { return dirty.AppendString(b, "") }},
-	{"string of 1", func(b []byte, _ int) []byte { return dirty.AppendString(b, "a") }},
-	{"string of 2", func(b []byte, i int) []byte { return dirty.AppendString(b, text(i, 2)) }},
-	{"string of 9", func(b []byte, i int) []byte { return dirty.AppendString(b, text(i, 9)) }},
-	{"string of 129", func(b []byte, i int) []byte { return dirty.AppendString(b, text(i, 129)) }},
-	{"bytes of 0", func(b []byte, _ int) []byte { return dirty.AppendBytes(b, nil) }},
-	{"bytes of 1", func(b []byte, _ int) []byte { return dirty.AppendBytes(b, []byte{1}) }},
-	{"bytes of 9", func(b []byte, i int) []byte { return dirty.AppendBytes(b, []byte(text(i, 9))) }},
-	{"bytes of 1025", func(b []byte, i int) []byte { return dirty.AppendBytes(b, []byte(text(i, 1025))) }},
-	{"list of 0", func(b []byte, _ int) []byte { return dirty.AppendListHeader(b, 0) }},
-	{"list of 1", func(b []byte, _ int) []byte { return nils(b, 1) }},
-	{"list of 3", func(b []byte, _ int) []byte { return nils(b, 3) }},
-	{"list of 32", func(b []byte, _ int) []byte { return nils(b, 32) }},
-	{"list of 33", func(b []byte, _ int) []byte { return nils(b, 33) }},
-	{"list of 513", func(b []byte, _ int) []byte { return nils(b, 513) }},
-	{"list of 2049", func(b []byte, _ int) []byte { return nils(b, 2049) }},
-	{"list in list", func(b []byte, _ int) []byte { return dirty.AppendListHeader(dirty.AppendListHeader(b, 1), 0) }},
-	{"dict of 0", func(b []byte, _ int) []byte { return dirty.AppendDictHeader(b, 0) }},
-	{"dict of 1", func(b []byte, _ int) []byte { return keys(b, 0, 1, 0) }},
-	{"dict of 1, distinct", func(b []byte, i int) []byte { return keys(b, i, 1, 7) }},
-	{"dict of 1, long", func(b []byte, i int) []byte { return keys(b, i, 1, 65) }},
-	{"dict of 8", func(b []byte, i int) []byte { return keys(b, i, 8, 3) }},
-	{"dict of 9", func(b []byte, i int) []byte { return keys(b, i, 9, 3) }},
-	{"dict of 15", func(b []byte, i int) []byte { return keys(b, i, 15, 3) }},
-	{"dict of 113", func(b []byte, i int) []byte { return keys(b, i, 113, 3) }},
-	{"dict of 900", func(b []byte, i int) []byte { return keys(b, i, 900, 3) }},
-	{"dict of 100000", func(b []byte, i int) []byte { return keys(b, i, 100_000, 3) }},
-	{"dict of equal keys", func(b []byte, _ int) []byte { return keys(b, 0, 1000, 0) }},
-}
-
-// text returns n bytes of text that differ from i to i as far as they can.
-func text(i, n int) string {
-	return fmt.Sprintf("%0*x", n, i)[:n]
-}
-
-func nils(b []byte, n int) []byte {
-	b = dirty.AppendListHeader(b, n)
-	for range n {
-		b = dirty.AppendNone(b)
+// TestFrameBufferOwnership: what was decoded from a frame is not changed by the
+// frames that are read into the same buffer afterwards, however large it is.
+func TestFrameBufferOwnership(t *testing.T) {
+	type decoded struct {
+		Data []byte `dirty:"data"`
+		Text string `dirty:"text"`
 	}
-	return b
-}
-
-// keys appends a dict of n entries; size is that of the keys, 0 makes them
-// equal.
-func keys(b []byte, i, n, size int) []byte {
-	b = dirty.AppendDictHeader(b, n)
-	for k := range n {
-		key := ""
-		if size > 0 {
-			key = strings.Repeat("k", size-3) + string([]byte{byte(i+k) & 0x7f, byte((i+k)>>7) & 0x7f, byte((i+k)>>14) & 0x7f})
-		}
-		b = dirty.AppendNone(dirty.AppendString(b, key))
-	}
-	return b
-}
-
-// payloadOf returns a payload of about the size with as many values as fit:
-// a list of lists, because one has at most MaxElements.
-func payloadOf(value func(b []byte, i int) []byte, size int) []byte {
-	const perList = 1 << 16
-	b := dirty.AppendListHeader(make([]byte, 0, size+1<<20), 0)
-	lists := 0
-	for i := 0; len(b) < size; lists++ {
-		header, n := len(b), 0
-		b = dirty.AppendListHeader(b, 0)
-		for ; n < perList && len(b) < size; n++ {
-			b = value(b, i)
-			i++
-		}
-		binary.BigEndian.PutUint32(b[header+1:], uint32(n))
-	}
-	binary.BigEndian.PutUint32(b[1:], uint32(lists))
-	return b
-}
-
-// TestAmplification measures the memory of what payloads decode to. A shape
-// that is refused at full size is filled up with one large bytes value; what
-// MaxMemory lets pass is at most ten times the payload.
-func TestAmplification(t *testing.T) {
-	if raceEnabled {
-		t.Skip("NOT RUN: the race detector takes memory of its own; run it without -race")
-	}
-	size := *amplificationMiB << 20
-	limits := dirty.Limits{MaxMemory: dirty.DefaultMaxMemory * *amplificationMiB / 60}
-	for _, s := range shapes {
-		for name, opts := range map[string]dirty.DecodeOptions{"map": {Limits: limits}, "Dict": {Limits: limits, UseDict: true}} {
-			part := size
-			payload := payloadOf(s.value, part)
-			for errors.Is(opts.Validate(payload), dirty.ErrTooLarge) {
-				part = part * 95 / 100
-				payload = payloadOf(s.value, part)
+	ways := map[string]func(b *dirty.FrameBuffer) ([]byte, error){
+		"DecodeFrame": func(b *dirty.FrameBuffer) ([]byte, error) {
+			m, err := b.DecodeFrame(dirty.DecodeOptions{})
+			if err != nil {
+				return nil, err
 			}
-			live, total := memoryOf(t, opts, payload)
-			// The rest of the payload is bytes, which decode to as much.
-			rest := uint64(size - part)
-			worst := float64(live+rest) / float64(size)
-			t.Logf("%-20s %-4s accepted %5.1f MiB: live %4.1fx, allocated %4.1fx, of a full payload %4.1fx",
-				s.name, name, float64(part)/(1<<20), float64(live)/float64(part), float64(total)/float64(part), worst)
-			assert.LessOrEqual(t, worst, 10.0, s.name)
-			// The estimate that MaxMemory rests on must cover what is there.
-			assert.LessOrEqual(t, live, uint64(limits.MaxMemory)*11/10, s.name)
+			return m.(*dirty.Chunk).Data.([]byte), nil
+		},
+		"UnmarshalPayload": func(b *dirty.FrameBuffer) ([]byte, error) {
+			var v decoded
+			err := b.UnmarshalPayload(dirty.DecodeOptions{}, &v)
+			return v.Data, err
+		},
+		"UnmarshalPayload into any": func(b *dirty.FrameBuffer) ([]byte, error) {
+			var v any
+			err := b.UnmarshalPayload(dirty.DecodeOptions{AliasBytes: true}, &v)
+			return v.(map[string]any)["data"].([]byte), err
+		},
+		"RawValue": func(b *dirty.FrameBuffer) ([]byte, error) {
+			var v struct {
+				Data dirty.RawValue `dirty:"data"`
+			}
+			err := b.UnmarshalPayload(dirty.DecodeOptions{}, &v)
+			return v.Data[5:], err
+		},
+	}
+	sizes := []int{
+		1, 4<<10 - 30, 4 << 10, 32<<10 + 1, 40 << 10, aliasedSize - 1, aliasedSize, aliasedSize + 1,
+		1<<20 - 30, 1 << 20, 3 << 20,
+	}
+	for name, decode := range ways {
+		for _, size := range sizes {
+			t.Run(fmt.Sprint(name, size), func(t *testing.T) {
+				var stream []byte
+				var want [][]byte
+				for i := range 4 {
+					want = append(want, bytes.Repeat([]byte{byte('a' + i)}, size))
+					var err error
+					stream, err = dirty.AppendMessage(stream, dirty.NewChunk(1, want[i]))
+					require.NoError(t, err)
+				}
+				r := dirty.NewReader(bytes.NewReader(stream))
+				var b dirty.FrameBuffer
+				var got [][]byte
+				for range want {
+					_, err := r.ReadFrameTo(&b)
+					require.NoError(t, err)
+					data, err := decode(&b)
+					require.NoError(t, err)
+					got = append(got, data)
+				}
+				b.Release()
+				for i := range want {
+					assert.True(t, bytes.Equal(want[i], got[i]), "frame %d was overwritten", i)
+				}
+			})
 		}
 	}
 }
 
-// memoryOf returns the memory that a decoded payload keeps, and all that was
-// allocated on the way.
-func memoryOf(t *testing.T, opts dirty.DecodeOptions, payload []byte) (live, total uint64) {
+// TestFrameBufferLargeBytes: large bytes are not copied.
+func TestFrameBufferLargeBytes(t *testing.T) {
+	for size, copied := range map[int]bool{aliasedSize - 1: true, aliasedSize: false, 1 << 20: false, 2 << 20: false} {
+		frame, err := dirty.AppendMessage(nil, dirty.NewChunk(1, make([]byte, size)))
+		require.NoError(t, err)
+		r := dirty.NewReader(bytes.NewReader(frame))
+		var b dirty.FrameBuffer
+		f, err := r.ReadFrameTo(&b)
+		require.NoError(t, err)
+		m, err := b.DecodeFrame(dirty.DecodeOptions{})
+		require.NoError(t, err)
+		data := m.(*dirty.Chunk).Data.([]byte)
+		inside := &data[size-1] == &f.Payload[len(f.Payload)-1]
+		assert.Equal(t, copied, !inside, "%d bytes", size)
+	}
+}
+
+// panics is a destination that keeps nothing and panics.
+type panics struct{}
+
+func (*panics) UnmarshalTLV([]byte) error { panic("mine") }
+
+// TestFrameBufferUserPanics: bytes that were decoded before a user's method
+// panics are not overwritten either.
+func TestFrameBufferUserPanics(t *testing.T) {
+	payload := dirty.Dict{{"data", bytes.Repeat([]byte("a"), 100<<10)}, {"boom", nil}}
+	var stream []byte
+	for range 2 {
+		encoded, err := dirty.Marshal(payload)
+		require.NoError(t, err)
+		stream, err = dirty.Frame{Header: dirty.Header{Type: dirty.TypeChunk}, Payload: encoded}.AppendBinary(stream)
+		require.NoError(t, err)
+		payload[0].Value = bytes.Repeat([]byte("b"), 100<<10)
+	}
+	r := dirty.NewReader(bytes.NewReader(stream))
+	var b dirty.FrameBuffer
+	var v struct {
+		Data []byte `dirty:"data"`
+		Boom panics `dirty:"boom"`
+	}
+	_, err := r.ReadFrameTo(&b)
+	require.NoError(t, err)
+	assert.Panics(t, func() { _ = b.UnmarshalPayload(dirty.DecodeOptions{}, &v) })
+	_, err = r.ReadFrameTo(&b)
+	require.NoError(t, err)
+	assert.Equal(t, byte('a'), v.Data[0])
+	assert.Equal(t, byte('a'), v.Data[len(v.Data)-1])
+}
+
+// TestFrameBufferKeepsLittle: an idle buffer holds no memory of a large frame,
+// and bytes do not keep more memory alive than they should.
+func TestFrameBufferKeepsLittle(t *testing.T) {
+	list := make([]int64, 100_000)
+	var stream []byte
+	var err error
+	for range 20 {
+		stream, err = dirty.AppendMessage(stream, dirty.NewChunk(1, list))
+		require.NoError(t, err)
+		stream, err = dirty.AppendMessage(stream, dirty.NewChunk(1, make([]byte, aliasedSize)))
+		require.NoError(t, err)
+	}
+	r := dirty.NewReader(bytes.NewReader(stream))
+	buffers := make([]dirty.FrameBuffer, 40)
+	var kept []any
+	before := liveHeap()
+	for i := range buffers {
+		_, err := r.ReadFrameTo(&buffers[i])
+		require.NoError(t, err)
+		m, err := buffers[i].DecodeFrame(dirty.DecodeOptions{})
+		require.NoError(t, err)
+		if i%2 == 1 {
+			kept = append(kept, m)
+		}
+		buffers[i].Release()
+	}
+	assert.Less(t, liveHeap(), before+20*aliasedSize*2+2<<20)
+	runtime.KeepAlive(kept)
+	runtime.KeepAlive(buffers)
+}
+
+// TestRawArgs: the arguments of a request stay encoded and own their memory.
+func TestRawArgs(t *testing.T) {
+	large := bytes.Repeat([]byte("x"), 200<<10)
+	for name, args := range map[string][]any{"small": {int64(1), "two"}, "large": {large}, "none": nil} {
+		for _, useDict := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, useDict), func(t *testing.T) {
+				request := dirty.NewRequest(1, "a:b", "c", args, nil)
+				request.OrderedKwargs = dirty.Dict{{"k", int64(3)}, {"j", "x"}, {"k", int64(4)}}
+				frame, err := dirty.AppendMessage(nil, request)
+				require.NoError(t, err)
+				r := dirty.NewReader(bytes.NewReader(append(frame, bytes.Repeat(frame, 2)...)))
+				var b dirty.FrameBuffer
+				_, err = r.ReadFrameTo(&b)
+				require.NoError(t, err)
+				m, err := b.DecodeFrame(dirty.DecodeOptions{RawArgs: true, UseDict: useDict})
+				require.NoError(t, err)
+				for range 2 {
+					f, err := r.ReadFrameTo(&b)
+					require.NoError(t, err)
+					clear(f.Payload)
+				}
+				got := m.(*dirty.Request)
+				require.Len(t, got.Args, len(args))
+				for i := range args {
+					var v any
+					require.NoError(t, dirty.Unmarshal(got.Args[i].(dirty.RawValue), &v))
+					assert.Equal(t, args[i], v)
+				}
+				j, k := raw(t, "x"), raw(t, int64(4))
+				if useDict {
+					assert.Equal(t, dirty.Dict{{"k", k}, {"j", j}}, got.OrderedKwargs)
+				} else {
+					assert.Equal(t, map[string]any{"k": k, "j": j}, got.Kwargs)
+				}
+			})
+		}
+	}
+}
+
+func raw(t *testing.T, v any) dirty.RawValue {
 	t.Helper()
-	var before, after runtime.MemStats
-	var v any
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	require.NoError(t, opts.Unmarshal(payload, &v))
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	runtime.KeepAlive(v)
-	runtime.KeepAlive(payload)
-	return after.HeapAlloc - min(before.HeapAlloc, after.HeapAlloc), after.TotalAlloc - before.TotalAlloc
+	b, err := dirty.Marshal(v)
+	require.NoError(t, err)
+	return b
 }

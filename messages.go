@@ -74,6 +74,40 @@ type ManageRequest struct {
 	Count int // the arbiter takes less than 1 as 1
 }
 
+// StatusResult is the Result of the [Response] to a [StatusRequest], in
+// gunicorn's form.
+type StatusResult struct {
+	ArbiterPID  int            `dirty:"arbiter_pid"`
+	Workers     []WorkerStatus `dirty:"workers"` // by age
+	WorkerCount int            `dirty:"worker_count"`
+	Apps        []string       `dirty:"apps"` // all that are configured
+}
+
+// WorkerStatus is a worker in a [StatusResult].
+type WorkerStatus struct {
+	PID    int      `dirty:"pid"`
+	Age    int      `dirty:"age"` // a number that grows with each worker that is made
+	Apps   []string `dirty:"apps"`
+	Booted bool     `dirty:"booted"` // always false in gunicorn
+
+	// LastHeartbeat is the time since the last sign of life in seconds. It is
+	// negative, by decades, if there was none yet.
+	LastHeartbeat *float64 `dirty:"last_heartbeat"`
+}
+
+// ManageResult is the Result of the [Response] to a [ManageRequest], in
+// gunicorn's form. Of Spawned and Removed the one of the operation is set.
+type ManageResult struct {
+	Success       bool   `dirty:"success"`
+	Operation     string `dirty:"operation"` // "add" or "remove"
+	Requested     int    `dirty:"requested"`
+	Spawned       *int   `dirty:"spawned,omitempty"`
+	Removed       *int   `dirty:"removed,omitempty"`
+	Reason        string `dirty:"reason,omitempty"` // why nothing was spawned
+	TotalWorkers  int    `dirty:"total_workers"`
+	TargetWorkers int    `dirty:"target_workers"`
+}
+
 // NewRequest returns a request (encode_request). Nil args and kwargs are
 // sent as an empty list and an empty dict.
 func NewRequest(id uint64, appPath, action string, args []any, kwargs map[string]any) *Request {

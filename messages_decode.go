@@ -61,7 +61,7 @@ func (f Frame) UnmarshalPayload(v any) error { return DecodeOptions{}.UnmarshalP
 // DecodeFrame decodes a frame. The payload counts, not the header's length. With
 // AliasBytes the message may refer to the payload.
 func (o DecodeOptions) DecodeFrame(f Frame) (Message, error) {
-	m, _, err := o.message(f)
+	m, _, err := o.decodeFrame(f)
 	return m, err
 }
 
@@ -75,26 +75,33 @@ func (o DecodeOptions) DecodeFrame(f Frame) (Message, error) {
 // payload, as for [DecodeMessage]. Offsets in errors count from the start of the
 // frame.
 func (o DecodeOptions) UnmarshalPayload(f Frame, v any) error {
+	_, err := o.unmarshalPayload(f, v)
+	return err
+}
+
+// unmarshalPayload is UnmarshalPayload; aliased reports whether something in v
+// refers to the payload.
+func (o DecodeOptions) unmarshalPayload(f Frame, v any) (aliased bool, err error) {
 	if len(f.Payload) == 0 {
-		return o.Limits.Validate()
+		return false, o.Limits.Validate()
 	}
 	if k := Kind(f.Payload[0]); k != KindDict {
 		err := o.Validate(f.Payload)
 		if err == nil {
 			err = &UnmarshalTypeError{Kind: k, Reason: "dict"}
 		}
-		return inFrame(err, f.Header)
+		return false, inFrame(err, f.Header)
 	}
-	err := o.Unmarshal(f.Payload, v)
+	_, aliased, err = o.unmarshal(f.Payload, v, true)
 	if e, ok := err.(*UnmarshalTypeError); ok {
 		e.Offset += HeaderSize
-		return e
+		return aliased, e
 	}
-	return inFrame(err, f.Header)
+	return aliased, inFrame(err, f.Header)
 }
 
-// message is Message; aliased reports whether m refers to the payload.
-func (o DecodeOptions) message(f Frame) (m Message, aliased bool, err error) {
+// decodeFrame is DecodeFrame; aliased reports whether m refers to the payload.
+func (o DecodeOptions) decodeFrame(f Frame) (m Message, aliased bool, err error) {
 	if !f.Type.valid() {
 		return nil, false, f.check(MaxPayloadSize)
 	}
@@ -149,7 +156,7 @@ func (d *decoder) message(h Header) (Message, error) {
 		m := &Response{ID: h.RequestID}
 		return m, d.anyField("result", &m.Result)
 	case TypeError:
-		m := &ErrorReply{ID: h.RequestID, Err: &RemoteError{Type: typeError, Message: unknownError}}
+		m := &ErrorReply{ID: h.RequestID, Err: &RemoteError{Type: ClassError, Message: unknownError}}
 		return m, d.fields(func(key string) error {
 			if key == "error" {
 				return d.remoteError(m.Err)
@@ -257,7 +264,11 @@ func (d *decoder) args(m *Request) error {
 		d.off++
 		m.Args = nil
 	case KindList:
-		m.Args = d.list()
+		if d.opts.RawArgs {
+			m.Args = d.rawArgs()
+		} else {
+			m.Args = d.list()
+		}
 	default:
 		return d.want("list")
 	}
@@ -271,6 +282,8 @@ func (d *decoder) kwargs(m *Request) error {
 		d.off++
 	case d.kind() != KindDict:
 		return d.want("dict")
+	case d.opts.RawArgs:
+		d.rawKwargs(m)
 	case d.opts.UseDict:
 		m.OrderedKwargs = d.dict()
 	default:
@@ -279,14 +292,54 @@ func (d *decoder) kwargs(m *Request) error {
 	return nil
 }
 
+// rawArgs reads a list whose elements are not decoded.
+func (d *decoder) rawArgs() []any {
+	args := make([]any, d.count())
+	for i := range args {
+		args[i] = d.rawArg()
+	}
+	return args
+}
+
+// rawKwargs reads a dict whose values are not decoded.
+func (d *decoder) rawKwargs(m *Request) {
+	n := d.count()
+	if d.opts.UseDict {
+		b := newDictBuilder(n)
+		for range n {
+			v := b.value(d.name())
+			*v = d.rawArg()
+		}
+		m.OrderedKwargs = b.dict
+		return
+	}
+	m.Kwargs = make(map[string]any, n)
+	for range n {
+		key := d.name()
+		m.Kwargs[key] = d.rawArg()
+	}
+}
+
+// rawArg reads an argument that is not decoded. As bytes do, it may refer to
+// the payload; but only if it is almost all of it, because bytes inside it may
+// refer to it in turn.
+func (d *decoder) rawArg() RawValue {
+	raw := d.value()
+	if d.opts.AliasBytes && len(raw) >= aliasedSize && len(raw) >= len(d.data)-len(d.data)/aliasedPart {
+		d.aliased = true
+		return raw
+	}
+	return append(RawValue(nil), raw...)
+}
+
 // remoteError reads the dict of an ERROR frame as gunicorn's from_dict does:
 // an unknown type name is kept, one that is no string is a DirtyError.
 func (d *decoder) remoteError(r *RemoteError) error {
-	*r = RemoteError{Type: typeError, Message: unknownError}
+	*r = RemoteError{Type: ClassError, Message: unknownError}
 	return d.entries(func(key string) error {
 		switch key {
 		case "error_type":
-			r.Type = typeError
+			r.Type = ClassError
 			if d.kind() == KindString {
 				r.Type = d.string()
 				return nil

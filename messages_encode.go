@@ -153,7 +153,7 @@ func (m *ErrorReply) appendPayload(e *encoder, b []byte) ([]byte, *MarshalError)
 func (e *encoder) remoteError(b []byte, r *RemoteError) ([]byte, *MarshalError) {
 	typ := r.Type
 	if typ == "" {
-		typ = typeError
+		typ = ClassError
 	}
 	b = AppendDictHeader(b, 3)
 	b, err := e.textField(b, "error_type", typ)

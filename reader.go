@@ -85,7 +85,7 @@ func NewReader(r io.Reader, opts ...Option) *Reader {
 func newReader(r io.Reader, o streamOptions) Reader {
 	rd := Reader{
 		r:    r,
-		opts: DecodeOptions{Limits: o.limits.forDecode(), UseDict: o.useDict, AliasBytes: true},
+		opts: DecodeOptions{Limits: o.limits.forDecode(), UseDict: o.useDict},
 		err:  o.limits.Validate(),
 	}
 	if o.bufferSize > 0 {
@@ -170,31 +170,17 @@ func (r *Reader) ReadMessage() (Message, error) {
 			return nil, r.inPayload(err, r.end-r.begin)
 		}
 		payload := r.window[r.begin : r.begin+n : r.begin+n]
-		opts := r.opts
-		opts.AliasBytes = false
-		m, err := opts.DecodeFrame(Frame{r.header, payload})
+		m, err := r.opts.DecodeFrame(Frame{r.header, payload})
 		r.begin += n
 		r.consumed()
 		return m, err
 	}
-	buf := payloads.get()
-	defer payloads.put(buf)
-	if r.payload == nil && cap(*buf) >= n {
-		r.payload, *buf = (*buf)[:0], nil
-	}
-	if err := r.readLarge(); err != nil {
+	var b FrameBuffer
+	defer b.Release()
+	if _, err := r.ReadFrameTo(&b); err != nil {
 		return nil, err
 	}
-	payload := r.payload
-	r.payload = nil
-	opts := r.opts
-	opts.AliasBytes = cap(payload) <= n+n/aliasedPart // or a part would keep much more than itself
-	m, aliased, err := opts.message(Frame{r.header, payload})
-	if !aliased && cap(payload) > cap(*buf) {
-		*buf = payload
-	}
-	r.consumed()
-	return m, err
+	return b.DecodeFrame(r.opts)
 }
 
 // consumed notes that the frame was read whole.

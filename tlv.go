@@ -112,6 +112,12 @@ type DecodeOptions struct {
 	// data must not be changed or used for anything else afterwards.
 	AliasBytes bool
 
+	// RawArgs keeps the arguments and keyword arguments of a Request as they
+	// are: each is a RawValue that nothing was decoded of. It is for code that
+	// decodes them into Go types of its own. It has no effect on other
+	// messages and values.
+	RawArgs bool
+
 	// DisallowUnknownFields makes a key that has no struct field an
 	// ErrUnknownField; by default it is skipped.
 	DisallowUnknownFields bool

@@ -36,10 +36,6 @@ const (
 	slabSize   = 255     // elements: with a word of the allocator 4 KiB
 	sharedText = 128     // bytes
 	chunkSize  = 4 << 10 // bytes
-
-	// Byte slices that alias the data, see DecodeOptions.AliasBytes.
-	aliasedSize = 64 << 10
-	aliasedPart = 8 // at least this part of the data, which they keep alive
 )
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
@@ -63,39 +59,40 @@ func (d *decoder) release() {
 
 // Unmarshal is [Unmarshal] with options.
 func (o DecodeOptions) Unmarshal(data []byte, v any) error {
-	_, err := o.unmarshal(data, v, true)
+	_, _, err := o.unmarshal(data, v, true)
 	return err
 }
 
 // UnmarshalFirst is [UnmarshalFirst] with options.
 func (o DecodeOptions) UnmarshalFirst(data []byte, v any) (rest []byte, err error) {
-	n, err := o.unmarshal(data, v, false)
+	n, _, err := o.unmarshal(data, v, false)
 	return data[n:], err
 }
 
 // unmarshal decodes the first value of data into v and returns its size.
-func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, err error) {
+// aliased reports whether something in v refers to the data.
+func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, aliased bool, err error) {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
-		return 0, &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer that is not nil"}
+		return 0, false, &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer that is not nil"}
 	}
 	var s scanner
 	if err := o.scan(&s, data, whole); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	d := newDecoder(data, &s, o)
 	defer d.release()
 	if p, ok := v.(*any); ok && *p == nil {
 		*p = d.any()
-		return d.off, nil
+		return d.off, d.aliased, nil
 	}
 	if t := rv.Type(); d.lastType != t {
 		d.lastType, d.lastPlan = t, planOf(t.Elem())
 	}
 	if err := d.lastPlan.decode(d, rv.Elem()); err != nil {
-		return 0, d.locate(err)
+		return 0, d.aliased, d.locate(err)
 	}
-	return d.off, nil
+	return d.off, d.aliased, nil
 }
 
 // any builds the next value.
@@ -214,35 +211,49 @@ func (d *decoder) mapAny() map[string]any {
 	return m
 }
 
-// dict builds a Dict. A key that comes again replaces the value.
 func (d *decoder) dict() Dict {
 	n := d.count()
-	dict := make(Dict, 0, n)
-	var seen map[string]int // the positions, of a large dict
-	if n > 2*mapGroup {
-		seen = make(map[string]int, n)
-	}
+	b := newDictBuilder(n)
 	for range n {
-		key := d.name()
-		at := len(dict)
-		if seen == nil {
-			for i := range dict {
-				if dict[i].Key == key {
-					at = i
-					break
-				}
-			}
-		} else if i, ok := seen[key]; ok {
-			at = i
-		} else {
-			seen[key] = at
-		}
-		if at == len(dict) {
-			dict = append(dict, Entry{Key: key})
-		}
-		dict[at].Value = d.entry()
+		v := b.value(d.name())
+		*v = d.entry()
 	}
-	return dict
+	return b.dict
+}
+
+// dictBuilder builds a Dict. A key that comes again replaces the value.
+type dictBuilder struct {
+	dict Dict
+	seen map[string]int // the positions of the keys, if there may be many
+}
+
+func newDictBuilder(n int) dictBuilder {
+	b := dictBuilder{dict: make(Dict, 0, n)}
+	if n > 2*mapGroup {
+		b.seen = make(map[string]int, n)
+	}
+	return b
+}
+
+// value returns where the value of the key belongs.
+func (b *dictBuilder) value(key string) *any {
+	at := len(b.dict)
+	if b.seen == nil {
+		for i := range b.dict {
+			if b.dict[i].Key == key {
+				at = i
+				break
+			}
+		}
+	} else if i, ok := b.seen[key]; ok {
+		at = i
+	} else {
+		b.seen[key] = at
+	}
+	if at == len(b.dict) {
+		b.dict = append(b.dict, Entry{Key: key})
+	}
+	return &b.dict[at].Value
 }
 
 // locate adds the path to an error of the destination.

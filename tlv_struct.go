@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -25,6 +26,7 @@ type structField struct {
 	tagged    bool  // the name comes from a tag
 	omitEmpty bool
 	omitZero  bool
+	required  bool
 	isZero    func(reflect.Value) bool // the type's IsZero method, or nil
 	typ       reflect.Type
 	*plan
@@ -78,6 +80,78 @@ func (m planMaker) structPlan(t reflect.Type) *structPlan {
 		s.longest = max(s.longest, utf8.UTFMax*len(f.name))
 	}
 	return s
+}
+
+// Fields are the fields of a struct type as [Marshal] and [Unmarshal] see them:
+// tags, embedded structs and conflicts of names are settled. They are for code
+// that decodes field by field, such as a server's that gives the arguments of a
+// call to them. They may be used concurrently.
+type Fields struct {
+	plan *structPlan
+	all  []Field
+}
+
+// Field is one of [Fields].
+type Field struct {
+	Name     string // of the key in a dict
+	Required bool   // the tag has the option "required", which Unmarshal ignores
+	of       reflect.Type
+	field    *structField
+}
+
+var fieldsByType sync.Map // of reflect.Type to *Fields
+
+// FieldsOf returns the fields of a struct type, in order of declaration. Other
+// types have none.
+func FieldsOf(t reflect.Type) *Fields {
+	if f, ok := fieldsByType.Load(t); ok {
+		return f.(*Fields)
+	}
+	f := new(Fields)
+	if t.Kind() == reflect.Struct {
+		f.plan = planMaker{}.structPlan(t)
+		for i := range f.plan.fields {
+			field := &f.plan.fields[i]
+			f.all = append(f.all, Field{Name: field.name, Required: field.required, of: t, field: field})
+		}
+	}
+	kept, _ := fieldsByType.LoadOrStore(t, f)
+	return kept.(*Fields)
+}
+
+// All returns the fields. The slice must not be changed.
+func (f *Fields) All() []Field { return f.all }
+
+// Find returns the position in All of the field with a name or, if there is
+// none, with a name that differs in case.
+func (f *Fields) Find(name string) (i int, ok bool) {
+	if f.plan == nil {
+		return 0, false
+	}
+	return f.plan.find([]byte(name))
+}
+
+// UnmarshalField decodes data into a field of the struct that v points to, as
+// [Unmarshal] decodes into a field. Pointers to embedded structs are filled in.
+func (o DecodeOptions) UnmarshalField(data []byte, v any, f Field) error {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() || rv.Elem().Type() != f.of {
+		return &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer to the struct of the field"}
+	}
+	var s scanner
+	if err := o.scan(&s, data, true); err != nil {
+		return err
+	}
+	d := newDecoder(data, &s, o)
+	defer d.release()
+	field := f.field.promoted(rv.Elem(), true)
+	if !field.IsValid() {
+		return d.errorAt(0, ErrTypeMismatch, rv.Type(), "an embedded pointer to an unexported struct is nil")
+	}
+	if err := f.field.plan.decode(d, field); err != nil {
+		return d.locate(err)
+	}
+	return nil
 }
 
 // visibleFields lists the fields of a struct type and its embedded structs
@@ -181,6 +255,7 @@ func parseTag(sf reflect.StructField) (f structField, skip bool) {
 	for option := range strings.SplitSeq(options, ",") {
 		f.omitEmpty = f.omitEmpty || option == "omitempty"
 		f.omitZero = f.omitZero || option == "omitzero"
+		f.required = f.required || option == "required"
 	}
 	return f, false
 }

@@ -495,3 +495,71 @@ func mustMarshal(t testing.TB, v any) []byte {
 	}
 	return b
 }
+
+// embedded is not exported, but a tag makes it a field.
+type embedded struct{ X int }
+
+// TestFieldsOf: Fields has the names that Marshal writes, and UnmarshalField
+// stores what Unmarshal stores.
+func TestFieldsOf(t *testing.T) {
+	type inner struct {
+		Deep   int
+		Shadow string
+	}
+	type fields struct {
+		A       int    `dirty:"a,required"`
+		Dash    string `json:"-,"`
+		Left    int    `dirty:"-"`
+		private int
+		inner
+		Shadow   int       `json:"Shadow,omitempty"`
+		Twice1   int       `dirty:"twice"`
+		Twice2   int       `dirty:"twice"`
+		Tagged   string    `json:"a name"`
+		embedded `dirty:"e"`
+		At       time.Time `dirty:",required"`
+	}
+	_ = fields{private: 1}.private
+	var names, required []string
+	encoded, err := dirty.Marshal(fields{Shadow: 1})
+	require.NoError(t, err)
+	var dict dirty.Dict
+	require.NoError(t, dirty.Unmarshal(encoded, &dict))
+	for i, f := range dirty.FieldsOf(reflect.TypeFor[fields]()).All() {
+		names = append(names, f.Name)
+		if f.Required {
+			required = append(required, f.Name)
+		}
+		at, ok := dirty.FieldsOf(reflect.TypeFor[fields]()).Find(strings.ToUpper(f.Name))
+		assert.True(t, ok)
+		assert.Equal(t, i, at)
+	}
+	var want []string
+	for _, e := range dict {
+		want = append(want, e.Key)
+	}
+	assert.Equal(t, want, names)
+	assert.Equal(t, []string{"a", "At"}, required)
+
+	full := fields{A: 1, Dash: "d", inner: inner{Deep: 2}, Shadow: 3, Tagged: "t", embedded: embedded{X: 4}, At: time.Unix(5, 0).UTC()}
+	encoded, err = dirty.Marshal(full)
+	require.NoError(t, err)
+	var raws map[string]dirty.RawValue
+	require.NoError(t, dirty.Unmarshal(encoded, &raws))
+	var got fields
+	for _, f := range dirty.FieldsOf(reflect.TypeFor[fields]()).All() {
+		require.NoError(t, dirty.DecodeOptions{}.UnmarshalField(raws[f.Name], &got, f))
+	}
+	assert.Equal(t, full, got)
+
+	f := dirty.FieldsOf(reflect.TypeFor[fields]()).All()[0]
+	for _, dst := range []any{nil, 1, got, (*fields)(nil), new(inner), new(int)} {
+		assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField(raws["a"], dst, f), dirty.ErrUnsupportedType)
+	}
+	assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField(raws["a"], &got, dirty.Field{}), dirty.ErrUnsupportedType)
+	assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField([]byte{0xff}, &got, f), dirty.ErrMalformed)
+	assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField(raws["a name"], &got, f), dirty.ErrTypeMismatch)
+	assert.Empty(t, dirty.FieldsOf(reflect.TypeFor[int]()).All())
+	_, ok := dirty.FieldsOf(reflect.TypeFor[int]()).Find("a")
+	assert.False(t, ok)
+}
