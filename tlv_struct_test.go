@@ -512,10 +512,10 @@ func TestFieldsOf(t *testing.T) {
 		Left    int    `dirty:"-"`
 		private int
 		inner
-		Shadow   int       `json:"Shadow,omitempty"`
-		Twice1   int       `dirty:"twice"`
-		Twice2   int       `dirty:"twice"`
-		Tagged   string    `json:"a name"`
+		Shadow   int    `json:"Shadow,omitempty"`
+		Twice1   int    `dirty:"twice"`
+		Twice2   int    `dirty:"twice"`
+		Tagged   string `json:"a name"`
 		embedded `dirty:"e"`
 		At       time.Time `dirty:",required"`
 	}
