@@ -28,31 +28,63 @@
 //     [AppendMessage], [DecodeMessage], and [Reader], [Writer] and [Conn] for
 //     streams and connections.
 //
-// Below them is the encoding of values, which is of use by itself:
-// [Marshal], [Append], [Unmarshal] and [Validate] in the manner of
-// encoding/json; the Append functions and [Decoder] for code that wants no
-// reflection and no boxes; [Diagnose] for people.
+// Below them is the encoding of values, which is of use by itself. [Marshal],
+// [Append], [Unmarshal] and [Validate] work like those of encoding/json. The
+// Append functions and [Decoder] are for code that wants no reflection and no
+// boxes. [Diagnose] is for people.
+//
+// Package client calls an arbiter with all this, and package server answers
+// like one.
 //
 // # Security
 //
 // Everything that is read is taken to be hostile. The bytes of a value are
 // checked whole before anything is built: lengths, counts, nesting, UTF-8 and
 // type codes, against the bytes that are there and against [Limits], which
-// are on by default. So nothing panics, nothing recurses deeper than
-// Limits.MaxDepth, and the memory for a payload is bounded: what the header
-// announces is allocated only as it arrives, and what the payload decodes to
-// is at most 512 MiB, with the default Limits.MaxMemory. Lower the limits
-// where peers are not trusted. Errors never contain payload bytes or values;
-// keys they may name.
+// are on by default. So nothing panics, and nothing recurses deeper than
+// Limits.MaxDepth. The memory for a payload is bounded as well: what the
+// header announces is allocated only as it arrives, and what the payload
+// decodes to is at most Limits.MaxMemory, by default 512 MiB. Lower the limits
+// where peers are not trusted. Errors never contain payload bytes or values.
+// They may name keys.
 //
-// Not bounded are: the memory of a typed destination whose elements are
-// larger than their any forms; the time that a peer may take, for which
-// connections have deadlines; and what a Marshaler or an Unmarshaler of the
-// caller does.
+// Not bounded are the memory of a typed destination whose elements are larger
+// than their any forms, the time that a peer may take, for which connections
+// have deadlines, and what a Marshaler or an Unmarshaler of the caller does.
 //
-// Package client, in the folder of that name, calls an arbiter with all this.
+// # Files
 //
-// The facts about gunicorn are those of releases 25.1.0 to 26.1.0, which
-// speak the same protocol; docs/SPEC.md has them all, and the folder interop
-// checks them against the real one.
+// To read the package, take its files in this order. A file needs only those
+// before it, but for the exceptions in TestFileOrder.
+//
+//	protocol.go          the numbers of the protocol
+//	limits.go            limits, and what a decoded value is taken to cost
+//	errors.go            what can go wrong here
+//	errors_remote.go     what the peer says went wrong
+//	options.go           all that can be set
+//	header.go            the 16 bytes, and frames
+//	tlv.go               values: the API
+//	tlv_cursor.go        positions in bytes
+//	tlv_path.go          where in a value a fault is
+//	tlv_fast_text.go     speed: text
+//	tlv_check.go         every rule and limit; builds nothing
+//	tlv_token.go         values one by one, without reflection
+//	tlv_diagnose.go      bytes for people
+//	tlv_fast.go          speed: boxes, names, shapes, runs
+//	tlv_encode.go        any out
+//	tlv_decode.go        any in
+//	tlv_typed.go         Go types, both directions
+//	tlv_typed_list.go    slices and arrays
+//	tlv_typed_map.go     maps
+//	tlv_typed_struct.go  structs, and the reader of their tags
+//	messages.go          each message in turn
+//	messages_codec.go    whole frames
+//	memory.go            the memory of payloads
+//	reader.go            a stream in
+//	writer.go            a stream out
+//	conn.go              both, over a connection
+//
+// The facts about gunicorn are those of the releases from 25.1.0 on that
+// docs/SPEC.md names. They speak the same protocol, and the folder interop
+// checks it against each of them.
 package dirty

@@ -53,7 +53,7 @@ type ProtocolError struct {
 	Rule string
 
 	// Offset is where the fault is, in bytes from the start of the value
-	// that was given (Unmarshal, Valid, Decoder) or of the frame's header
+	// that was given (Unmarshal, Validate, Decoder) or of the frame's header
 	// (ParseHeader, DecodeMessage, Reader).
 	Offset int64
 
@@ -85,7 +85,7 @@ func (e *ProtocolError) Error() string {
 		b.WriteString(" (" + e.Path + ")")
 	}
 	switch e.Rule {
-	case "magic", "type", ruleKind:
+	case ruleMagic, ruleType, ruleKind:
 		fmt.Fprintf(&b, ": found 0x%02x", e.Found)
 		if e.Limit != 0 {
 			fmt.Fprintf(&b, ", want 0x%02x", e.Limit)
@@ -188,4 +188,96 @@ func sentinelText(err error) string {
 		err = io.ErrUnexpectedEOF
 	}
 	return strings.TrimPrefix(err.Error(), "dirty: ")
+}
+
+// The rules, for ProtocolError.Rule: what was checked.
+const (
+	ruleMagic         = "magic"
+	ruleVersion       = "version"
+	ruleType          = "type"
+	ruleHeaderLength  = "header length"
+	rulePayloadLength = "payload length"
+	ruleFrameLength   = "frame length"
+
+	ruleKind     = "type code"
+	ruleKeyKind  = "type code of a dict key"
+	ruleValue    = "bytes left for a value"
+	ruleBool     = "bytes left for a bool"
+	ruleNumber   = "bytes left for a number"
+	rulePrefix   = "bytes left for a length"
+	ruleUTF8     = "UTF-8"
+	ruleDepth    = "nesting depth"
+	ruleMemory   = "decoded size (Limits.MaxMemory)"
+	ruleTrailing = "bytes after the value"
+	ruleField    = "type of a payload field"
+)
+
+// The rules about the length or count of a kind.
+func ruleLength(k Kind) string     { return k.String() + " length" }
+func ruleCount(k Kind) string      { return k.String() + " count" }
+func ruleLengthLeft(k Kind) string { return "bytes left for " + k.String() + " of this length" }
+func ruleCountLeft(k Kind) string  { return "bytes left for a " + k.String() + " of this count" }
+
+func tooLarge(typ reflect.Type, what, unit string, n, limit int) *MarshalError {
+	return &MarshalError{Err: ErrTooLarge, Type: typ,
+		Reason: what + " of " + strconv.Itoa(n) + " " + unit + ", allowed " + strconv.Itoa(limit)}
+}
+
+// step is one step of a path into a value: a key of a dict, or an index.
+type step struct {
+	key   string
+	index int // of a list, if key is not set
+	isKey bool
+}
+
+// visit identifies a container that an error has passed on its way up.
+type visit struct {
+	at  uintptr
+	len int
+}
+
+// inList notes that the value at fault is at index i.
+func (e *MarshalError) inList(i int) *MarshalError {
+	e.steps = append(e.steps, step{index: i})
+	return e
+}
+
+// inDict notes that the value at fault is under the key.
+func (e *MarshalError) inDict(key string) *MarshalError {
+	e.steps = append(e.steps, step{key: key, isKey: true})
+	return e
+}
+
+// visit notes the map, slice or pointer that the value at fault is in; only
+// where it can tell a cycle from mere depth.
+func (e *MarshalError) visit(v reflect.Value) *MarshalError {
+	if e.Err == ErrTooDeep {
+		at := visit{at: v.Pointer()}
+		if v.Kind() == reflect.Slice {
+			at.len = v.Len()
+		}
+		e.visited = append(e.visited, at)
+	}
+	return e
+}
+
+// shortFrame is the error for a frame of which only some payload bytes are
+// there.
+func shortFrame(h Header, got int) *ProtocolError {
+	err := framingError(io.ErrUnexpectedEOF, rulePayloadLength, HeaderSize, int64(h.Length), int64(got))
+	err.Header = h
+	return err
+}
+
+// inFrame makes an error in a payload one in its frame.
+func inFrame(err error, h Header) error {
+	switch e := err.(type) {
+	case *ProtocolError:
+		e.Offset += HeaderSize
+		e.Header = h
+	case *UnmarshalTypeError:
+		return &ProtocolError{Err: ErrMalformed, Rule: ruleField, Path: e.Path,
+			Offset: HeaderSize + e.Offset, Header: h, hint: "found " + e.Kind.String() + ", want " + e.Reason}
+	}
+	return err
 }

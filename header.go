@@ -17,15 +17,7 @@ import (
 type Header struct {
 	Type      MessageType
 	Length    uint32 // of the payload in bytes, header excluded; at most MaxPayloadSize
-	RequestID uint64 // chosen by who asks; every answer carries it
-}
-
-// Frame is a header and its payload, not decoded: all that a proxy or a
-// router needs. The payload is the encoding of one value, in practice a
-// dict, or empty.
-type Frame struct {
-	Header
-	Payload RawValue
+	RequestID uint64 // chosen by the client; every answer carries it
 }
 
 // ParseHeader reads a header from the first [HeaderSize] bytes of b and
@@ -34,49 +26,57 @@ type Frame struct {
 // around [io.ErrUnexpectedEOF], [ErrBadMagic], [ErrBadVersion],
 // [ErrUnknownType] or [ErrTooLarge]. For the last one the Header is returned
 // as well, so that the request can be named.
-func ParseHeader(b []byte) (Header, error) {
+func ParseHeader(b []byte) (Header, error) { return parseHeader(b, MaxPayloadSize) }
+
+// parseHeader is [ParseHeader] with a limit. Whatever reads a header reads it
+// here, so that it is checked once.
+func parseHeader(b []byte, maxPayload int) (Header, error) {
 	if len(b) < HeaderSize {
-		return Header{}, framingError(io.ErrUnexpectedEOF, "header length", 0, HeaderSize, int64(len(b)))
+		return Header{}, framingError(io.ErrUnexpectedEOF, ruleHeaderLength, 0, HeaderSize, int64(len(b)))
 	}
 	if string(b[:2]) != magic {
 		return Header{}, magicError(b)
 	}
 	if b[2] != Version {
-		return Header{}, framingError(ErrBadVersion, "version", 2, Version, int64(b[2]))
+		return Header{}, framingError(ErrBadVersion, ruleVersion, 2, Version, int64(b[2]))
 	}
 	h := Header{
 		Type:      MessageType(b[3]),
 		Length:    binary.BigEndian.Uint32(b[4:]),
 		RequestID: binary.BigEndian.Uint64(b[8:]),
 	}
-	if err := h.check(MaxPayloadSize); err != nil {
-		if !h.Type.valid() {
-			return Header{}, err
-		}
-		return h, err
+	if err := h.checkType(); err != nil {
+		return Header{}, err
 	}
-	return h, nil
+	return h, h.checkLength(maxPayload)
 }
 
-// check validates the fields that are not constant, on both sides.
-func (h Header) check(maxPayload int) error {
-	if !h.Type.valid() {
-		e := framingError(ErrUnknownType, "type", 3, 0, int64(h.Type))
-		e.hint = "want 0x01 to 0x05 or 0x10 to 0x12"
-		return e
+func (h Header) checkType() error {
+	if h.Type.valid() {
+		return nil
 	}
-	if int64(h.Length) > int64(maxPayload) {
-		e := framingError(ErrTooLarge, "payload length", 4, int64(maxPayload), int64(h.Length))
-		e.Header = h
-		return e
+	return h.unknownType()
+}
+
+func (h Header) unknownType() error {
+	e := framingError(ErrUnknownType, ruleType, 3, 0, int64(h.Type))
+	e.hint = "want " + knownTypes()
+	return e
+}
+
+func (h Header) checkLength(maxPayload int) error {
+	if int64(h.Length) <= int64(maxPayload) {
+		return nil
 	}
-	return nil
+	e := framingError(ErrTooLarge, rulePayloadLength, 4, int64(maxPayload), int64(h.Length))
+	e.Header = h
+	return e
 }
 
 // magicError names the usual mistakes: another protocol on this socket. It
-// shows no bytes, which may be anybody's.
+// shows no bytes, which may be a secret.
 func magicError(b []byte) error {
-	e := framingError(ErrBadMagic, "magic", 0, int64('G')<<8|'D', int64(binary.BigEndian.Uint16(b)))
+	e := framingError(ErrBadMagic, ruleMagic, 0, int64(magic[0])<<8|int64(magic[1]), int64(binary.BigEndian.Uint16(b)))
 	switch {
 	case string(b[:4]) == "HTTP" || string(b[:4]) == "GET " || string(b[:4]) == "POST":
 		e.hint = "this looks like HTTP"
@@ -90,7 +90,10 @@ func magicError(b []byte) error {
 // [encoding.BinaryAppender]. A type or a length that gunicorn would refuse
 // is an error, and b is returned as it was.
 func (h Header) AppendBinary(b []byte) ([]byte, error) {
-	if err := h.check(MaxPayloadSize); err != nil {
+	if err := h.checkType(); err != nil {
+		return b, err
+	}
+	if err := h.checkLength(MaxPayloadSize); err != nil {
 		return b, err
 	}
 	return h.append(b), nil
@@ -117,30 +120,40 @@ func (h *Header) UnmarshalBinary(data []byte) error {
 		return err
 	}
 	if len(data) > HeaderSize {
-		return framingError(ErrTrailingData, "header length", HeaderSize, HeaderSize, int64(len(data)))
+		return framingError(ErrTrailingData, ruleHeaderLength, HeaderSize, HeaderSize, int64(len(data)))
 	}
 	*h = parsed
 	return nil
+}
+
+// Frame is a header and its payload, not decoded: all that a proxy or a
+// router needs. The payload is the encoding of one value, in practice a
+// dict, or empty.
+type Frame struct {
+	Header
+	Payload RawValue
 }
 
 // AppendBinary appends the whole frame to b; it implements
 // [encoding.BinaryAppender]. The length in the header is that of the payload,
 // whatever Length says. The payload is not decoded nor checked.
 func (f Frame) AppendBinary(b []byte) ([]byte, error) {
-	h, err := f.sized(MaxPayloadSize)
+	h, err := f.finish(MaxPayloadSize)
 	if err != nil {
 		return b, err
 	}
 	return append(h.append(b), f.Payload...), nil
 }
 
-// sized returns the header with the length of the payload.
-func (f Frame) sized(maxPayload int) (Header, error) {
-	if n := len(f.Payload); n > maxPayload {
+// finish returns the header as it is written: checked, and with the length of
+// the payload.
+func (f Frame) finish(maxPayload int) (Header, error) {
+	n := len(f.Payload)
+	if n > maxPayload {
 		return f.Header, tooLarge(nil, "payload", "bytes", n, maxPayload)
 	}
-	f.Length = uint32(len(f.Payload))
-	return f.Header, f.check(maxPayload)
+	f.Length = uint32(n)
+	return f.Header, f.checkType()
 }
 
 // MarshalBinary returns the bytes of the whole frame; it implements
@@ -149,8 +162,8 @@ func (f Frame) MarshalBinary() ([]byte, error) {
 	return f.AppendBinary(make([]byte, 0, HeaderSize+len(f.Payload)))
 }
 
-// UnmarshalBinary sets f from exactly one frame, whose payload it copies
-// and does not decode; it implements [encoding.BinaryUnmarshaler]. f is
+// UnmarshalBinary sets f from exactly one frame. It copies the payload and
+// does not decode it. It implements [encoding.BinaryUnmarshaler]. f is
 // unchanged on error.
 func (f *Frame) UnmarshalBinary(data []byte) error {
 	h, err := ParseHeader(data)
@@ -162,7 +175,8 @@ func (f *Frame) UnmarshalBinary(data []byte) error {
 	case n < 0:
 		return shortFrame(h, len(payload))
 	case n > 0:
-		return framingError(ErrTrailingData, "frame length", int64(len(data)-n), int64(len(data)-n), int64(len(data)))
+		size := int64(len(data) - n)
+		return framingError(ErrTrailingData, ruleFrameLength, size, size, int64(len(data)))
 	}
 	*f = Frame{h, append(RawValue(nil), payload...)}
 	return nil

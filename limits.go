@@ -107,3 +107,44 @@ func defaultTo(n, def int) int {
 	}
 	return n
 }
+
+// The memory of decoded values on a 64-bit machine, in bytes, for
+// Limits.MaxMemory. TestAmplification holds them against what is allocated.
+const (
+	slotSize  = 16 // an interface value: an element of a list
+	numberBox = 8
+	stringBox = 16
+	sliceBox  = 24
+	mapBox    = 48  // a map's header
+	smallMap  = 288 // the one group of a map of 1 to 8 entries; a Dict takes less
+	mapEntry  = 80  // an entry of a larger map, at its least load
+	mapGroup  = 8   // entries
+)
+
+// allocated returns about what the allocator takes for n bytes: it has steps
+// of up to an eighth, and from 32 KiB on pages of 8 KiB.
+func allocated(n int64) int64 {
+	if n <= 32<<10 {
+		return n + n/8
+	}
+	return (n + 8191) &^ 8191
+}
+
+// roundUp is n in whole words, the least step of the allocator.
+func roundUp(n int) int64 { return (int64(n) + 7) &^ 7 }
+
+// What decoded values share. A small part of a message that is kept keeps at
+// most that much of its neighbours, and what those refer to.
+const (
+	sharedList = 32      // elements: lists of up to so many share memory
+	slabSize   = 255     // elements: the memory that lists share; with a word of the allocator 4 KiB
+	sharedText = 128     // bytes: strings of up to so many share memory
+	arenaSize  = 4 << 10 // bytes: the memory that strings share
+
+	// aliasedSize is from how many bytes on a bytes value may refer to the
+	// payload instead of being copied, see DecodeOptions.AliasBytes. It must
+	// also be at least an aliasedPart-th of the payload, because it keeps all
+	// of it.
+	aliasedSize = 64 << 10
+	aliasedPart = 8
+)

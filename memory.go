@@ -2,10 +2,10 @@ package dirty
 
 import "sync"
 
-// The memory of payloads has one rule, and this file is its home. A payload
-// is read into memory that is used again, and what is decoded from it owns its
-// memory. Only large bytes are not copied: they take the payload's memory with
-// them (see decoder.bytes), and then it is not used again.
+// The memory of payloads has one rule, and this file is its home. A payload is
+// read into memory that is used again. What is decoded from it owns its memory.
+// Only large bytes are not copied: they take the memory of the payload with
+// them, and then it is not used again. From which size on is said in limits.go.
 
 const (
 	// keptPayload is the largest memory, in bytes, that a FrameBuffer keeps
@@ -15,12 +15,6 @@ const (
 
 	// sharedMemory is the largest memory, in bytes, that is shared.
 	sharedMemory = 1 << 20
-
-	// aliasedSize is the least size of bytes, in bytes, that may refer to the
-	// payload. They must also be at least one aliasedPart-th of it, because
-	// they keep all of it alive.
-	aliasedSize = 64 << 10
-	aliasedPart = 8
 )
 
 // FrameBuffer is memory for frames that are read one after the other and
@@ -32,22 +26,6 @@ type FrameBuffer struct {
 	small   []byte  // of up to keptPayload; kept
 	large   *[]byte // of more; shared, while a frame lies in it
 	aliased bool    // something that was decoded refers to the payload
-}
-
-// ReadFrameTo is [Reader.ReadFrame] into the memory of b. The payload is valid
-// until b is filled again or released.
-func (r *Reader) ReadFrameTo(b *FrameBuffer) (Frame, error) {
-	b.Release()
-	if err := r.readHeader(); err != nil {
-		return Frame{}, err
-	}
-	f, err := r.ReadFrameInto(b.take(int(r.header.Length)))
-	if err != nil {
-		b.Release()
-		return Frame{}, err
-	}
-	b.hold(f)
-	return f, nil
 }
 
 // take returns memory for a payload of n bytes, or nil if there is none.

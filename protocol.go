@@ -3,6 +3,7 @@ package dirty
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // The numbers of the protocol, as in gunicorn's dirty/protocol.py and
@@ -32,7 +33,7 @@ const magic = "GD"
 type MessageType uint8
 
 // The message types. A client sends requests, stash, status and manage
-// messages; the arbiter answers with responses, errors, chunks and ends.
+// messages. The arbiter answers with responses, errors, chunks and ends.
 const (
 	TypeRequest  MessageType = 0x01 // execute an action of an app
 	TypeResponse MessageType = 0x02 // the result, once
@@ -44,49 +45,56 @@ const (
 	TypeManage   MessageType = 0x12 // adds or removes workers
 )
 
-// messageTypes lists the types in order; a test holds it against the names.
-var messageTypes = [...]MessageType{
-	TypeRequest, TypeResponse, TypeError, TypeChunk, TypeEnd, TypeStash, TypeStatus, TypeManage,
+// messageTypes has gunicorn's name of each type (MSG_TYPE_TO_STR). A type that
+// is not in this table does not exist.
+var messageTypes = [256]string{
+	TypeRequest:  "request",
+	TypeResponse: "response",
+	TypeError:    "error",
+	TypeChunk:    "chunk",
+	TypeEnd:      "end",
+	TypeStash:    "stash",
+	TypeStatus:   "status",
+	TypeManage:   "manage",
 }
 
-// String returns gunicorn's name of the type, such as "request"
-// (MSG_TYPE_TO_STR), or "MessageType(0x7f)" if the type is unknown.
+// valid reports whether gunicorn knows the type.
+func (t MessageType) valid() bool { return messageTypes[t] != "" }
+
+// String returns gunicorn's name of the type, such as "request", or
+// "MessageType(0x7f)" if the type is unknown.
 func (t MessageType) String() string {
-	switch t {
-	case TypeRequest:
-		return "request"
-	case TypeResponse:
-		return "response"
-	case TypeError:
-		return "error"
-	case TypeChunk:
-		return "chunk"
-	case TypeEnd:
-		return "end"
-	case TypeStash:
-		return "stash"
-	case TypeStatus:
-		return "status"
-	case TypeManage:
-		return "manage"
+	if t.valid() {
+		return messageTypes[t]
 	}
 	return fmt.Sprintf("MessageType(0x%02x)", uint8(t))
 }
 
-// valid reports whether gunicorn knows the type.
-func (t MessageType) valid() bool {
-	return t >= TypeRequest && t <= TypeEnd || t >= TypeStash && t <= TypeManage
-}
-
 // ParseMessageType returns the type that String names (MSG_TYPE_FROM_STR).
-// The names are lower case; any other text is an [ErrUnknownType].
+// The names are lower case. Any other text is an [ErrUnknownType].
 func ParseMessageType(s string) (MessageType, error) {
-	for _, t := range messageTypes {
-		if t.String() == s {
-			return t, nil
+	for t, name := range messageTypes {
+		if name == s && s != "" {
+			return MessageType(t), nil
 		}
 	}
 	return 0, fmt.Errorf("%w: %q is not the name of a message type", ErrUnknownType, s)
+}
+
+// knownTypes lists the types as ranges, for errors: "0x01 to 0x05 or 0x10 to
+// 0x12".
+func knownTypes() string {
+	var ranges []string
+	for t := 0; t < len(messageTypes); t++ {
+		first := t
+		for t < len(messageTypes) && messageTypes[t] != "" {
+			t++
+		}
+		if t > first {
+			ranges = append(ranges, fmt.Sprintf("0x%02x to 0x%02x", first, t-1))
+		}
+	}
+	return strings.Join(ranges, " or ")
 }
 
 // StashOp is an operation on the arbiter's shared tables (STASH_OP_*).

@@ -1,6 +1,8 @@
 package dirty_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/gunicorn-go/dirty"
@@ -56,4 +58,96 @@ func TestOperationNames(t *testing.T) {
 		assert.Equal(t, name, op.String())
 	}
 	assert.EqualValues(t, 2, dirty.ManageRemove)
+}
+
+// samples has a message of each type with all of its fields set.
+var samples = map[dirty.MessageType]dirty.Message{
+	dirty.TypeRequest:  dirty.NewRequest(1, "app:App", "act", []any{int64(1)}, map[string]any{"k": "v"}),
+	dirty.TypeResponse: dirty.NewResponse(2, "result"),
+	dirty.TypeError:    dirty.NewErrorReply(3, &dirty.RemoteError{Type: dirty.ClassApp, Message: "m", Details: map[string]any{"action": "act"}}),
+	dirty.TypeChunk:    dirty.NewChunk(4, 0.5),
+	dirty.TypeEnd:      dirty.NewEnd(5),
+	dirty.TypeStash:    dirty.NewStashRequest(6, dirty.StashPut, "table", "key", "value", "*"),
+	dirty.TypeStatus:   dirty.NewStatusRequest(7),
+	dirty.TypeManage:   dirty.NewManageRequest(8, dirty.ManageAdd, 2),
+}
+
+// TestEveryMessageType: whatever a new type is forgotten in, it fails here. The
+// constants are read from the sources.
+func TestEveryMessageType(t *testing.T) {
+	types := constantsOf(t, "MessageType")
+	known := map[dirty.MessageType]bool{}
+	for name, value := range types {
+		typ := dirty.MessageType(value)
+		known[typ] = true
+		assert.Equal(t, strings.ToLower(strings.TrimPrefix(name, "Type")), typ.String(), "messageTypes in protocol.go")
+		parsed, err := dirty.ParseMessageType(typ.String())
+		assert.NoError(t, err)
+		assert.Equal(t, typ, parsed)
+
+		sample := samples[typ]
+		require.NotNil(t, sample, "there is no sample of %s in this test", name)
+		assert.Equal(t, typ, sample.Type())
+		frame, err := dirty.AppendMessage(nil, sample)
+		require.NoError(t, err)
+		decoded, n, err := dirty.DecodeMessage(frame)
+		require.NoError(t, err, "newMessage in messages.go: %s", name)
+		assert.Len(t, frame, n)
+		assert.Equal(t, sample, decoded)
+
+		empty, err := dirty.Frame{Header: dirty.Header{Type: typ, RequestID: 9}}.Message()
+		require.NoError(t, err)
+		assert.Equal(t, typ, empty.Type())
+		assert.EqualValues(t, 9, empty.RequestID())
+	}
+	for i := range 256 {
+		typ := dirty.MessageType(i)
+		if known[typ] {
+			continue
+		}
+		header := []byte("GD\x01" + string([]byte{byte(i)}) + strings.Repeat("\x00", 12))
+		_, err := dirty.ParseHeader(header)
+		assert.ErrorIs(t, err, dirty.ErrUnknownType)
+		assert.ErrorContains(t, err, "want 0x01 to 0x05 or 0x10 to 0x12")
+		m, err := dirty.Frame{Header: dirty.Header{Type: typ}}.Message()
+		assert.ErrorIs(t, err, dirty.ErrUnknownType)
+		assert.Nil(t, m)
+		assert.Equal(t, fmt.Sprintf("MessageType(0x%02x)", i), typ.String())
+	}
+}
+
+// TestEveryStashOp and the one below: each operation has a name, which is that
+// of its constant, and goes out and in.
+func TestEveryStashOp(t *testing.T) {
+	for name, value := range constantsOf(t, "StashOp") {
+		op := dirty.StashOp(value)
+		assert.Equal(t, strings.TrimPrefix(name, "Stash"), camel(op.String()), "stashOpNames in protocol.go")
+		assert.Equal(t, op, reencode(t, dirty.NewStashRequest(1, op, "t", nil, nil, "")).(*dirty.StashRequest).Op)
+	}
+}
+
+func TestEveryManageOp(t *testing.T) {
+	for name, value := range constantsOf(t, "ManageOp") {
+		op := dirty.ManageOp(value)
+		assert.Equal(t, strings.TrimPrefix(name, "Manage"), camel(op.String()), "manageOpNames in protocol.go")
+		assert.Equal(t, op, reencode(t, dirty.NewManageRequest(1, op, 1)).(*dirty.ManageRequest).Op)
+	}
+}
+
+func reencode(t *testing.T, m dirty.Message) dirty.Message {
+	t.Helper()
+	frame, err := dirty.AppendMessage(nil, m)
+	require.NoError(t, err)
+	decoded, _, err := dirty.DecodeMessage(frame)
+	require.NoError(t, err)
+	return decoded
+}
+
+// camel returns DeleteTable for delete_table.
+func camel(name string) string {
+	var out strings.Builder
+	for word := range strings.SplitSeq(name, "_") {
+		out.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return out.String()
 }

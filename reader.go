@@ -2,48 +2,6 @@ package dirty
 
 import "io"
 
-// Option is an option of [NewReader], [NewWriter] and [NewConn].
-type Option func(*streamOptions)
-
-type streamOptions struct {
-	limits     Limits
-	useDict    bool
-	bufferSize int
-}
-
-// WithLimits sets the limits of what is read and written. Limits out of
-// range are reported by every call that would need them.
-func WithLimits(l Limits) Option { return func(o *streamOptions) { o.limits = l } }
-
-// WithDict makes ReadMessage decode dicts to [Dict], as
-// DecodeOptions.UseDict does.
-func WithDict() Option { return func(o *streamOptions) { o.useDict = true } }
-
-// WithBufferSize sets the size of the read buffer in bytes; by default it
-// grows from 4 KiB to 64 KiB as frames demand. Frames that fit are read with
-// as few calls as possible. Less than [HeaderSize] means HeaderSize.
-func WithBufferSize(n int) Option {
-	return func(o *streamOptions) { o.bufferSize = max(n, HeaderSize) }
-}
-
-func newStreamOptions(opts []Option) streamOptions {
-	var o streamOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
-	return o
-}
-
-const (
-	minWindow = 4 << 10
-	maxWindow = 64 << 10
-
-	// firstStep is how much is allocated for a payload on the header's word
-	// alone; then at most growth times of what has arrived.
-	firstStep = 1 << 20
-	growth    = 8
-)
-
 // Reader reads frames from a stream. It reads ahead: bytes of later frames
 // may be in its buffer.
 //
@@ -154,7 +112,23 @@ func (r *Reader) ReadFrameInto(buf []byte) (Frame, error) {
 	}
 	f := Frame{r.header, r.payload}
 	r.payload = nil
-	r.consumed()
+	r.finishFrame()
+	return f, nil
+}
+
+// ReadFrameTo is [Reader.ReadFrame] into the memory of b. The payload is valid
+// until b is filled again or released.
+func (r *Reader) ReadFrameTo(b *FrameBuffer) (Frame, error) {
+	b.Release()
+	if err := r.readHeader(); err != nil {
+		return Frame{}, err
+	}
+	f, err := r.ReadFrameInto(b.take(int(r.header.Length)))
+	if err != nil {
+		b.Release()
+		return Frame{}, err
+	}
+	b.hold(f)
 	return f, nil
 }
 
@@ -167,12 +141,12 @@ func (r *Reader) ReadMessage() (Message, error) {
 	n := int(r.header.Length)
 	if r.payload == nil && n <= r.largestWindow() {
 		if err := r.fill(n); err != nil {
-			return nil, r.inPayload(err, r.end-r.begin)
+			return nil, r.failInPayload(err, r.end-r.begin)
 		}
 		payload := r.window[r.begin : r.begin+n : r.begin+n]
 		m, err := r.opts.DecodeFrame(Frame{r.header, payload})
 		r.begin += n
-		r.consumed()
+		r.finishFrame()
 		return m, err
 	}
 	var b FrameBuffer
@@ -183,8 +157,8 @@ func (r *Reader) ReadMessage() (Message, error) {
 	return b.DecodeFrame(r.opts)
 }
 
-// consumed notes that the frame was read whole.
-func (r *Reader) consumed() {
+// finishFrame notes that the frame was read whole.
+func (r *Reader) finishFrame() {
 	r.offset += HeaderSize + int64(r.header.Length)
 	r.inFrame = false
 }
@@ -200,14 +174,11 @@ func (r *Reader) readHeader() error {
 	if err := r.fill(HeaderSize); err != nil {
 		got := r.end - r.begin
 		if err == io.EOF && got > 0 {
-			return r.fail(framingError(io.ErrUnexpectedEOF, "header length", 0, HeaderSize, int64(got)))
+			return r.fail(framingError(io.ErrUnexpectedEOF, ruleHeaderLength, 0, HeaderSize, int64(got)))
 		}
 		return err
 	}
-	h, err := ParseHeader(r.window[r.begin:])
-	if err == nil {
-		err = h.check(r.opts.Limits.MaxPayload)
-	}
+	h, err := parseHeader(r.window[r.begin:r.end], r.opts.Limits.MaxPayload)
 	if err != nil {
 		return r.fail(err)
 	}
@@ -222,14 +193,24 @@ func (r *Reader) fail(err error) error {
 	return err
 }
 
-// inPayload is the error for a stream that stopped after some bytes of a
+// failInPayload is the error for a stream that stopped after some bytes of a
 // payload.
-func (r *Reader) inPayload(err error, got int) error {
+func (r *Reader) failInPayload(err error, got int) error {
 	if err == io.EOF {
 		return r.fail(shortFrame(r.header, got))
 	}
 	return err
 }
+
+const (
+	minWindow = 4 << 10
+	maxWindow = 64 << 10
+
+	// firstStep is how much is allocated for a payload on the header's word
+	// alone; then at most growth times of what has arrived.
+	firstStep = 1 << 20
+	growth    = 8
+)
 
 // fill reads until n bytes are in the window, which grows if it must.
 func (r *Reader) fill(n int) error {
@@ -317,7 +298,7 @@ func (r *Reader) readLarge() error {
 		case got+m == n:
 			return nil
 		case err != nil:
-			return r.inPayload(err, got+m)
+			return r.failInPayload(err, got+m)
 		case m > 0:
 			empty = 0
 		default:

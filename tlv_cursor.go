@@ -2,12 +2,13 @@ package dirty
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 )
 
 // cursor reads encoded values; every access to their bytes goes through it, or
 // through the functions of this file.
-// It does not check: its methods are for bytes that scanner.value has found
+// It does not check: its methods are for bytes that checker.value has found
 // well-formed, or after left has told that there are enough. (A mistake
 // would be a panic of Go's own bounds checks, never a wrong read.)
 type cursor struct {
@@ -36,12 +37,12 @@ func (c *cursor) size() int {
 		return numberSize
 	case KindBytes, KindString:
 		return prefixSize + int(c.prefix())
+	case KindList, KindDict:
+		return prefixSize
 	}
-	return prefixSize
+	neverChecked(c.kind())
+	return 0
 }
-
-// The methods below read the next value, which must be of that kind, and
-// move behind it.
 
 func (c *cursor) bool() bool {
 	v := c.data[c.off+1] != 0
@@ -59,70 +60,6 @@ func (c *cursor) int64() int64 { return int64(c.number()) }
 
 func (c *cursor) float64() float64 { return math.Float64frombits(c.number()) }
 
-// float64s reads the floats that are next, at most as many as the list is
-// long, and returns their number. Long lists of numbers are common: a loop
-// that moves nothing but the data, four at a time, takes half of the time.
-func (c *cursor) float64s(list []float64) int {
-	data, n := c.data[c.off:], 0
-	for n+4 <= len(list) && fourOf(KindFloat64, data) {
-		four := list[n : n+4]
-		four[0], four[1] = float64At(data[1:]), float64At(data[numberSize+1:])
-		four[2], four[3] = float64At(data[2*numberSize+1:]), float64At(data[3*numberSize+1:])
-		data = data[4*numberSize:]
-		n += 4
-	}
-	for n < len(list) && oneOf(KindFloat64, data) {
-		list[n] = float64At(data[1:])
-		data = data[numberSize:]
-		n++
-	}
-	c.off += n * numberSize
-	return n
-}
-
-// fourOf reports whether the data begins with four numbers of the kind.
-func fourOf(k Kind, data []byte) bool {
-	return len(data) >= 4*numberSize &&
-		(data[0]^byte(k))|(data[numberSize]^byte(k))|(data[2*numberSize]^byte(k))|(data[3*numberSize]^byte(k)) == 0
-}
-
-func oneOf(k Kind, data []byte) bool { return len(data) >= numberSize && Kind(data[0]) == k }
-
-func float64At(data []byte) float64 { return math.Float64frombits(binary.BigEndian.Uint64(data)) }
-
-// integers is float64s for integers. It stops before one that T has no room
-// for.
-func integers[T int | int64](c *cursor, list []T) int {
-	data, n := c.data[c.off:], 0
-	for n < len(list) && oneOf(KindInt64, data) {
-		x := int64(binary.BigEndian.Uint64(data[1:numberSize]))
-		list[n] = T(x)
-		if int64(list[n]) != x {
-			break
-		}
-		data = data[numberSize:]
-		n++
-	}
-	c.off += n * numberSize
-	return n
-}
-
-// numbers moves over the numbers of a kind that are next, at most n of them,
-// and returns how many there were.
-func (c *cursor) numbers(k Kind, most int) int {
-	data, n := c.data[c.off:], 0
-	for n+4 <= most && fourOf(k, data) {
-		data = data[4*numberSize:]
-		n += 4
-	}
-	for n < most && oneOf(k, data) {
-		data = data[numberSize:]
-		n++
-	}
-	c.off += n * numberSize
-	return n
-}
-
 // body reads bytes or a string. The result aliases the data; its capacity is
 // its length.
 func (c *cursor) body() []byte {
@@ -131,17 +68,11 @@ func (c *cursor) body() []byte {
 	return c.data[begin:c.off:c.off]
 }
 
-// asciiString returns the length of the string that data begins with, if it is
-// complete, not longer than most, and ASCII.
-func asciiString(data []byte, most int) (n int, ok bool) {
-	if len(data) < prefixSize || Kind(data[0]) != KindString {
-		return 0, false
-	}
-	size := int64(binary.BigEndian.Uint32(data[1:]))
-	if size > int64(min(len(data)-prefixSize, most)) || !isASCII(data[prefixSize:prefixSize+size]) {
-		return 0, false
-	}
-	return int(size), true
+// count reads the header of a list or a dict.
+func (c *cursor) count() int {
+	n := int(c.prefix())
+	c.off += prefixSize
+	return n
 }
 
 // accept moves behind an encoded value if it is next.
@@ -152,13 +83,6 @@ func (c *cursor) accept(value []byte) bool {
 	}
 	c.off += len(value)
 	return true
-}
-
-// count reads the header of a list or a dict.
-func (c *cursor) count() int {
-	n := int(c.prefix())
-	c.off += prefixSize
-	return n
 }
 
 // skip moves behind the next value and all that is in it. It recurses no
@@ -186,3 +110,29 @@ func (c *cursor) value() RawValue {
 	c.skip()
 	return c.data[begin:c.off:c.off]
 }
+
+// appendNumber is one append, so that it costs one check of the capacity.
+func appendNumber(b []byte, k Kind, u uint64) []byte {
+	return append(b, byte(k), byte(u>>56), byte(u>>48), byte(u>>40), byte(u>>32),
+		byte(u>>24), byte(u>>16), byte(u>>8), byte(u))
+}
+
+func appendPrefix(b []byte, k Kind, n int) []byte {
+	if uint64(n) > math.MaxUint32 { // negative ones too
+		panicLength(k, n)
+	}
+	return appendChecked(b, k, n)
+}
+
+// appendChecked is appendPrefix for a length that is known to be in range; it
+// is inlined.
+func appendChecked(b []byte, k Kind, n int) []byte {
+	return append(b, byte(k), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+func panicLength(k Kind, n int) {
+	panic(fmt.Sprintf("dirty: a %s of length %d has no encoding", k, n))
+}
+
+// setCount fills in the count of the list or dict header at b[at:].
+func setCount(b []byte, at, n int) { binary.BigEndian.PutUint32(b[at+1:], uint32(n)) }

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// decoder builds Go values from bytes that the scanner has found well-formed.
-// The scanner's counts tell it how much to allocate at once.
-type decoder struct {
+// builder builds Go values from bytes that the checker has found well-formed.
+// The checker's counts tell it how much to allocate at once.
+type builder struct {
 	cursor
 	opts DecodeOptions
 
@@ -18,7 +18,7 @@ type decoder struct {
 	slots int             // elements of lists that are still to come
 	slab  []any           // memory for small lists
 	text  int             // bytes of short strings that are still to come
-	chunk strings.Builder // memory for short strings
+	arena strings.Builder // memory for short strings
 
 	run boxRun
 
@@ -29,20 +29,11 @@ type decoder struct {
 	lastPlan *plan        // of what it points to
 }
 
-// The sizes up to which values share memory, and how much they share: a part
-// of a message that is kept keeps at most that much, and what that refers to.
-const (
-	sharedList = 32      // elements
-	slabSize   = 255     // elements: with a word of the allocator 4 KiB
-	sharedText = 128     // bytes
-	chunkSize  = 4 << 10 // bytes
-)
+var builders = sync.Pool{New: func() any { return new(builder) }}
 
-var decoders = sync.Pool{New: func() any { return new(decoder) }}
-
-// newDecoder takes a decoder for scanned data from the pool.
-func newDecoder(data []byte, s *scanner, opts DecodeOptions) *decoder {
-	d := decoders.Get().(*decoder)
+// newBuilder takes a decoder for scanned data from the pool.
+func newBuilder(data []byte, s *checker, opts DecodeOptions) *builder {
+	d := builders.Get().(*builder)
 	d.cursor = cursor{data: data}
 	d.opts = opts
 	d.slots, d.text = s.slots, s.text
@@ -51,10 +42,10 @@ func newDecoder(data []byte, s *scanner, opts DecodeOptions) *decoder {
 
 // release gives the decoder back to the pool, without what it refers to but
 // for the names and short texts.
-func (d *decoder) release() {
+func (d *builder) release() {
 	d.cursor, d.aliased, d.slab = cursor{}, false, nil
-	d.chunk.Reset()
-	decoders.Put(d)
+	d.arena.Reset()
+	builders.Put(d)
 }
 
 // Unmarshal is [Unmarshal] with options.
@@ -76,11 +67,11 @@ func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, aliased
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
 		return 0, false, &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer that is not nil"}
 	}
-	var s scanner
-	if err := o.scan(&s, data, whole); err != nil {
+	var s checker
+	if err := o.check(&s, data, whole); err != nil {
 		return 0, false, err
 	}
-	d := newDecoder(data, &s, o)
+	d := newBuilder(data, &s, o)
 	defer d.release()
 	if p, ok := v.(*any); ok && *p == nil {
 		*p = d.any()
@@ -96,8 +87,11 @@ func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, aliased
 }
 
 // any builds the next value.
-func (d *decoder) any() any {
+func (d *builder) any() any {
 	switch d.kind() {
+	case KindNone:
+		d.off++
+		return nil
 	case KindBool:
 		return d.bool()
 	case KindInt64:
@@ -116,13 +110,13 @@ func (d *decoder) any() any {
 		}
 		return d.mapAny()
 	}
-	d.off++
+	neverChecked(d.kind())
 	return nil
 }
 
 // bytes copies bytes to dst, or to new memory where it does not fit; unless
 // they may alias the data.
-func (d *decoder) bytes(dst []byte) []byte {
+func (d *builder) bytes(dst []byte) []byte {
 	b := d.body()
 	if d.opts.AliasBytes && len(b) >= aliasedSize && len(b) >= len(d.data)/aliasedPart {
 		d.aliased = true
@@ -137,29 +131,29 @@ func (d *decoder) bytes(dst []byte) []byte {
 }
 
 // string copies a string. Short ones share memory, of just the size that is
-// needed or chunkSize.
-func (d *decoder) string() string {
+// needed or arenaSize.
+func (d *builder) string() string {
 	b := d.body()
 	if len(b) <= 1 || len(b) > sharedText {
 		return string(b)
 	}
-	begin := d.chunk.Len()
-	if d.chunk.Cap()-begin < len(b) {
-		d.chunk.Reset()
-		d.chunk.Grow(max(len(b), min(d.text, chunkSize)))
+	begin := d.arena.Len()
+	if d.arena.Cap()-begin < len(b) {
+		d.arena.Reset()
+		d.arena.Grow(max(len(b), min(d.text, arenaSize)))
 		begin = 0
 	}
 	d.text -= len(b)
-	d.chunk.Write(b)
-	return d.chunk.String()[begin:]
+	d.arena.Write(b)
+	return d.arena.String()[begin:]
 }
 
 // name reads a dict key.
-func (d *decoder) name() string { return d.names.get(d.body()) }
+func (d *builder) name() string { return d.names.get(d.body()) }
 
 // entry builds the value of a dict entry.
-func (d *decoder) entry() any {
-	if d.kind() == KindString && d.texts.worthwhile() {
+func (d *builder) entry() any {
+	if d.kind() == KindString && d.texts.shouldLook() {
 		if n := d.prefix(); 0 < n && n <= longestText {
 			return d.texts.get(d.body())
 		}
@@ -167,7 +161,7 @@ func (d *decoder) entry() any {
 	return d.any()
 }
 
-func (d *decoder) list() []any {
+func (d *builder) list() []any {
 	n := d.count()
 	list := d.elements(n)
 	for rest := list; len(rest) > 0; {
@@ -189,7 +183,7 @@ func (d *decoder) list() []any {
 
 // elements allocates a list. Small ones share memory, of just the size that
 // is needed or slabSize.
-func (d *decoder) elements(n int) []any {
+func (d *builder) elements(n int) []any {
 	d.slots -= n
 	if n == 0 || n > sharedList {
 		return make([]any, n)
@@ -202,7 +196,7 @@ func (d *decoder) elements(n int) []any {
 	return list
 }
 
-func (d *decoder) mapAny() map[string]any {
+func (d *builder) mapAny() map[string]any {
 	n := d.count()
 	m := make(map[string]any, n)
 	for range n {
@@ -211,7 +205,7 @@ func (d *decoder) mapAny() map[string]any {
 	return m
 }
 
-func (d *decoder) dict() Dict {
+func (d *builder) dict() Dict {
 	n := d.count()
 	b := newDictBuilder(n)
 	for range n {
@@ -257,7 +251,7 @@ func (b *dictBuilder) value(key string) *any {
 }
 
 // locate adds the path to an error of the destination.
-func (d *decoder) locate(err error) error {
+func (d *builder) locate(err error) error {
 	if e, ok := err.(*UnmarshalTypeError); ok && e.Path == "" {
 		e.Path = pathAt(d.data, int(e.Offset))
 	}
@@ -265,12 +259,12 @@ func (d *decoder) locate(err error) error {
 }
 
 // errorAt makes an error for the value at an offset, or for a key there.
-func (d *decoder) errorAt(offset int, err error, typ reflect.Type, reason string) error {
+func (d *builder) errorAt(offset int, err error, typ reflect.Type, reason string) error {
 	c := cursor{d.data, offset}
 	return &UnmarshalTypeError{Offset: int64(offset), Kind: c.kind(), Type: typ, Reason: reason, Err: err}
 }
 
 // mismatch is the error for the next value, which is of the wrong kind.
-func (d *decoder) mismatch(v reflect.Value) error {
+func (d *builder) mismatch(v reflect.Value) error {
 	return d.errorAt(d.off, ErrTypeMismatch, v.Type(), "")
 }

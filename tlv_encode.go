@@ -152,9 +152,9 @@ func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
 	case []any:
 		return e.list(b, v, depth)
 	case map[string]any:
-		return e.dict(b, v, depth)
+		return e.mapAny(b, v, depth)
 	case Dict:
-		return e.ordered(b, v, depth)
+		return e.dict(b, v, depth)
 	case RawValue:
 		return e.raw(b, v, depth)
 	}
@@ -232,43 +232,7 @@ func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
 	return b, nil
 }
 
-// appendFloats appends the floats that the list begins with and returns their
-// number. A loop of its own keeps everything in registers: long lists of
-// floats take a third of the time.
-func appendFloats(b []byte, v []any) ([]byte, int) {
-	for i, x := range v {
-		f, ok := x.(float64)
-		if !ok {
-			return b, i
-		}
-		b = AppendFloat64(b, f)
-	}
-	return b, len(v)
-}
-
-// strings is appendFloats for strings. An error is about the one behind those
-// that it counts.
-func (e *encoder) strings(b []byte, v []any) (_ []byte, n int, err *MarshalError) {
-	for i, x := range v {
-		s, ok := x.(string)
-		if !ok {
-			return b, i, nil
-		}
-		if len(s) > e.end-len(b) {
-			b, err = e.string(b, s) // makes the error
-			return b, i, err
-		}
-		out, ascii := appendText(b, s)
-		if !ascii && !utf8.ValidString(s) {
-			b, err = e.string(b, s)
-			return b, i, err
-		}
-		b = out
-	}
-	return b, len(v), nil
-}
-
-func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalError) {
+func (e *encoder) mapAny(b []byte, m map[string]any, depth int) ([]byte, *MarshalError) {
 	if m == nil {
 		return AppendNone(b), nil
 	}
@@ -278,7 +242,7 @@ func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalE
 	b = appendChecked(b, KindDict, len(m))
 	s := e.shapes.of(depth, len(m))
 	if s != nil {
-		if b, ok, err := e.shaped(b, m, s, depth); ok {
+		if b, ok, err := e.appendShaped(b, m, s, depth); ok {
 			return b, err
 		}
 	}
@@ -305,7 +269,7 @@ func (e *encoder) dict(b []byte, m map[string]any, depth int) ([]byte, *MarshalE
 	return b, nil
 }
 
-func (e *encoder) ordered(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
+func (e *encoder) dict(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
 	if d == nil {
 		return AppendNone(b), nil
 	}
@@ -346,7 +310,7 @@ func (e *encoder) checkValue(v RawValue, depth int, typ reflect.Type) *MarshalEr
 	lim := e.lim
 	lim.MaxDepth -= depth
 	lim.MaxMemory = maxMemory // is no limit of encoding
-	s := newScanner(v, lim)
+	s := newChecker(v, lim)
 	err := s.value()
 	if err == nil && s.left() > 0 {
 		err = s.fail(ErrTrailingData, ruleTrailing, 0, int64(s.left()))
@@ -384,57 +348,4 @@ func (e *encoder) uint64(b []byte, u uint64, typ reflect.Type) ([]byte, *Marshal
 			strconv.FormatInt(math.MaxInt64, 10)}
 	}
 	return AppendInt64(b, int64(u)), nil
-}
-
-func tooLarge(typ reflect.Type, what, unit string, n, limit int) *MarshalError {
-	return &MarshalError{Err: ErrTooLarge, Type: typ,
-		Reason: what + " of " + strconv.Itoa(n) + " " + unit + ", allowed " + strconv.Itoa(limit)}
-}
-
-// visit identifies a container that an error has passed on its way up.
-type visit struct {
-	at  uintptr
-	len int
-}
-
-// inList notes that the value at fault is at index i.
-func (e *MarshalError) inList(i int) *MarshalError {
-	e.steps = append(e.steps, step{index: i})
-	return e
-}
-
-// inDict notes that the value at fault is under the key.
-func (e *MarshalError) inDict(key string) *MarshalError {
-	e.steps = append(e.steps, step{key: key, isKey: true})
-	return e
-}
-
-// visit notes the map, slice or pointer that the value at fault is in; only
-// where it can tell a cycle from mere depth.
-func (e *MarshalError) visit(v reflect.Value) *MarshalError {
-	if e.Err == ErrTooDeep {
-		at := visit{at: v.Pointer()}
-		if v.Kind() == reflect.Slice {
-			at.len = v.Len()
-		}
-		e.visited = append(e.visited, at)
-	}
-	return e
-}
-
-// locate finishes an error that has come all the way up. Too deep a value
-// that has passed the same container twice is a cycle.
-func (e *MarshalError) locate() *MarshalError {
-	slices.Reverse(e.steps)
-	e.Path = pathString(e.steps)
-	seen := make(map[visit]bool, len(e.visited))
-	for _, v := range e.visited {
-		if seen[v] {
-			e.Err, e.Reason = ErrUnsupportedType, "it contains itself"
-			break
-		}
-		seen[v] = true
-	}
-	e.steps, e.visited = nil, nil
-	return e
 }

@@ -1,16 +1,10 @@
 package dirty
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
-
-// step is one step of a path into a value: a key of a dict, or an index.
-type step struct {
-	key   string
-	index int // of a list, if key is not set
-	isKey bool
-}
 
 const (
 	maxPathSteps = 16 // shown; of more, the first and the last ones
@@ -105,4 +99,21 @@ func pathAt(data []byte, offset int) string {
 		steps[i] = l.step
 	}
 	return pathString(steps)
+}
+
+// locate finishes an error that has come all the way up. Too deep a value
+// that has passed the same container twice is a cycle.
+func (e *MarshalError) locate() *MarshalError {
+	slices.Reverse(e.steps)
+	e.Path = pathString(e.steps)
+	seen := make(map[visit]bool, len(e.visited))
+	for _, v := range e.visited {
+		if seen[v] {
+			e.Err, e.Reason = ErrUnsupportedType, "it contains itself"
+			break
+		}
+		seen[v] = true
+	}
+	e.steps, e.visited = nil, nil
+	return e
 }

@@ -3,6 +3,7 @@ package dirty_test
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"runtime"
@@ -499,4 +500,84 @@ func TestErrorsHideValues(t *testing.T) {
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), secret)
 	assert.True(t, errors.Is(err, dirty.ErrInvalidUTF8))
+}
+
+// kindSamples has a value of each kind, encoded, and what it decodes to.
+var kindSamples = map[dirty.Kind]struct {
+	encoded string
+	value   any
+}{
+	dirty.KindNone:    {"00", nil},
+	dirty.KindBool:    {"0101", true},
+	dirty.KindInt64:   {"05 fffffffffffffffe", int64(-2)},
+	dirty.KindFloat64: {"06 3fe0000000000000", 0.5},
+	dirty.KindBytes:   {"10 00000002 00ff", []byte{0, 255}},
+	dirty.KindString:  {"11 00000002 c3a9", "é"},
+	dirty.KindList:    {"20 00000001 00", []any{nil}},
+	dirty.KindDict:    {"21 00000001 11 00000001 6b 00", map[string]any{"k": nil}},
+}
+
+// TestEveryKind: whatever a new kind is forgotten in, it fails here. The
+// constants are read from the sources.
+func TestEveryKind(t *testing.T) {
+	known := map[dirty.Kind]bool{}
+	for name, code := range constantsOf(t, "Kind") {
+		k := dirty.Kind(code)
+		known[k] = true
+		assert.Equal(t, strings.TrimPrefix(name, "Kind"), strings.ToUpper(k.String()[:1])+k.String()[1:], "kinds in tlv.go")
+		sample, ok := kindSamples[k]
+		require.True(t, ok, "there is no sample of %s in this test", name)
+		data := unhex(t, sample.encoded)
+		require.EqualValues(t, k, data[0])
+		for around, encoded := range map[string][]byte{
+			"alone":     data,
+			"in a list": join(dirty.AppendListHeader(nil, 3), data, data, data),
+			"in a dict": join(dirty.AppendDictHeader(nil, 1), dirty.AppendString(nil, "k"), data),
+		} {
+			want := sample.value
+			switch around {
+			case "in a list":
+				want = []any{want, want, want}
+			case "in a dict":
+				want = map[string]any{"k": want}
+			}
+			require.NoError(t, dirty.Validate(encoded), "%s %s: tlv_check.go", name, around)
+			var v any
+			require.NoError(t, dirty.Unmarshal(encoded, &v))
+			assert.Equal(t, want, v, "%s %s: tlv_decode.go", name, around)
+			back, err := dirty.Marshal(v)
+			require.NoError(t, err)
+			assert.Equal(t, encoded, back, "%s %s: tlv_encode.go", name, around)
+			assert.NotContains(t, dirty.Diagnose(encoded), "<", "%s %s: tlv_diagnose.go", name, around)
+			if k != dirty.KindNone || around != "alone" {
+				assert.NotEqual(t, "null", dirty.Diagnose(encoded))
+			}
+			d := dirty.NewDecoder(join(encoded, data))
+			_, err = d.Kind()
+			require.NoError(t, err)
+			skipped, err := d.Raw()
+			require.NoError(t, err)
+			assert.Equal(t, encoded, []byte(skipped), "%s %s: cursor.skip", name, around)
+			var raw struct{ First, K dirty.RawValue }
+			if around == "in a dict" {
+				require.NoError(t, dirty.Unmarshal(encoded, &raw))
+				assert.Equal(t, data, []byte(raw.K))
+			}
+		}
+	}
+	for i := range 256 {
+		if known[dirty.Kind(i)] {
+			continue
+		}
+		assert.Equal(t, fmt.Sprintf("Kind(0x%x)", i), dirty.Kind(i).String())
+		for _, data := range [][]byte{{byte(i)}, join(dirty.AppendListHeader(nil, 1), []byte{byte(i)}), join(dirty.AppendDictHeader(nil, 1), dirty.AppendString(nil, "k"), []byte{byte(i)})} {
+			var v any
+			assert.ErrorIs(t, dirty.Unmarshal(data, &v), dirty.ErrMalformed)
+			assert.Contains(t, dirty.Diagnose(data), "<dirty: malformed")
+			_, err := dirty.NewDecoder(data).Raw()
+			assert.ErrorIs(t, err, dirty.ErrMalformed)
+		}
+		_, err := dirty.NewDecoder([]byte{byte(i)}).Kind()
+		assert.ErrorIs(t, err, dirty.ErrMalformed)
+	}
 }

@@ -76,7 +76,7 @@ func (w *Writer) WriteFrame(f Frame) error {
 	if w.err != nil {
 		return w.err
 	}
-	h, err := f.sized(w.limits.forEncode().MaxPayload)
+	h, err := f.finish(w.limits.forEncode().MaxPayload)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (w *Writer) WriteFrame(f Frame) error {
 func (w *Writer) write(b []byte, parts []part) error {
 	if len(parts) == 0 {
 		n, err := w.w.Write(b)
-		return w.written(int64(n), len(b), err)
+		return w.checkWritten(int64(n), len(b), err)
 	}
 	size, from := len(b), 0
 	pieces := w.pieces[:0]
@@ -114,11 +114,11 @@ func (w *Writer) write(b []byte, parts []part) error {
 	w.pieces, w.left = pieces, pieces
 	n, err := w.left.WriteTo(w.w)
 	clear(w.pieces)
-	return w.written(n, size, err)
+	return w.checkWritten(n, size, err)
 }
 
-// written checks how a write of a frame ended.
-func (w *Writer) written(n int64, size int, err error) error {
+// checkWritten checks how a write of a frame ended.
+func (w *Writer) checkWritten(n int64, size int, err error) error {
 	if err == nil && n < int64(size) {
 		err = io.ErrShortWrite
 	}

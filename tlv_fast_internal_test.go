@@ -8,13 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTextCacheLuck: texts that differ all the time are mostly left alone,
+// TestTextCacheGivesUp: texts that differ all the time are mostly left alone,
 // and those that repeat are found again after any number of others.
-func TestTextCacheLuck(t *testing.T) {
+func TestTextCacheGivesUp(t *testing.T) {
 	var c textCache
 	looked := 0
 	for i := range 10_000 {
-		if c.worthwhile() {
+		if c.shouldLook() {
 			if looked++; looked%2 == 0 {
 				continue // too long, say
 			}
@@ -27,12 +27,12 @@ func TestTextCacheLuck(t *testing.T) {
 
 	looked = 0
 	for range 1000 {
-		if c.worthwhile() {
+		if c.shouldLook() {
 			looked++
 			require.Equal(t, "same", c.get([]byte("same")))
 		}
 	}
-	assert.Greater(t, looked, 1000-2*patience-2)
+	assert.Greater(t, looked, 1000-2*lookEvery-2)
 }
 
 // TestEncodersKeepNoKeys: the keys of maps inside each other move while they

@@ -1,10 +1,10 @@
 package dirty
 
-// scanner checks encoded values: all rules and limits, in one pass that
+// checker checks encoded values: all rules and limits, in one pass that
 // builds nothing. Whatever reads values after it needs no checks, cannot be
 // made to allocate more than the scan has allowed, and knows how much of
 // what to allocate.
-type scanner struct {
+type checker struct {
 	cursor
 	lim Limits // filled in
 
@@ -19,40 +19,13 @@ type scanner struct {
 	bytes int64 // estimated memory of the decoded value
 }
 
-// The memory of decoded values on a 64-bit machine, in bytes, for
-// Limits.MaxMemory. TestAmplification holds them against what is allocated.
-const (
-	slotSize  = 16 // an interface value: an element of a list
-	numberBox = 8
-	stringBox = 16
-	sliceBox  = 24
-	mapBox    = 48  // a map's header
-	smallMap  = 288 // the one group of a map of 1 to 8 entries; a Dict takes less
-	mapEntry  = 80  // an entry of a larger map, at its least load
-	mapGroup  = 8   // entries
-)
-
-// Rules, for ProtocolError.Rule.
-const (
-	ruleKind    = "type code"
-	ruleMissing = "bytes left for a value"
-	ruleNumber  = "bytes left for a number"
-	ruleLength  = "bytes left for a length"
-	ruleDepth   = "nesting depth"
-	ruleMemory  = "decoded size (Limits.MaxMemory)"
-	ruleKey     = "type code of a dict key"
-	ruleUTF8    = "UTF-8"
-
-	ruleTrailing = "bytes after the value"
-)
-
-func newScanner(data []byte, lim Limits) scanner {
-	return scanner{cursor: cursor{data: data}, lim: lim, claims: len(data)}
+func newChecker(data []byte, lim Limits) checker {
+	return checker{cursor: cursor{data: data}, lim: lim, claims: len(data)}
 }
 
 // value checks the next value and moves behind it. On an error the cursor is
 // before the fault.
-func (s *scanner) value() *ProtocolError {
+func (s *checker) value() *ProtocolError {
 	type level struct {
 		left   int // elements to come; of a dict keys and values
 		depth  int // lists and dicts around them, and the one they are in
@@ -80,12 +53,12 @@ func (s *scanner) value() *ProtocolError {
 		}
 		cur.left--
 		if s.left() == 0 {
-			return s.fail(ErrMalformed, ruleMissing, 1, 0)
+			return s.fail(ErrMalformed, ruleValue, 1, 0)
 		}
 		k := s.kind()
 		if cur.isDict && cur.left%2 == 1 {
 			if k != KindString {
-				return s.fail(ErrMalformed, ruleKey, int64(KindString), int64(k))
+				return s.fail(ErrMalformed, ruleKeyKind, int64(KindString), int64(k))
 			}
 			n, err := s.length(k)
 			if err != nil {
@@ -100,7 +73,7 @@ func (s *scanner) value() *ProtocolError {
 			s.off++
 		case KindBool:
 			if s.left() < 2 {
-				return s.fail(ErrMalformed, "bytes left for a bool", 2, int64(s.left()))
+				return s.fail(ErrMalformed, ruleBool, 2, int64(s.left()))
 			}
 			s.off += 2
 		case KindInt64, KindFloat64:
@@ -171,7 +144,7 @@ func (s *scanner) value() *ProtocolError {
 // entries moves over keys and values of a dict, left of which are to come, as
 // long as these are scalars without a fault, and returns how many are left.
 // Most dicts are nothing else, and this loop has no errors to make.
-func (s *scanner) entries(left int) int {
+func (s *checker) entries(left int) int {
 	rest := s.data[s.off:]
 	for left > 0 {
 		if left%2 == 0 {
@@ -212,7 +185,7 @@ func (s *scanner) entries(left int) int {
 
 // strings checks at most n more strings and moves over them, as cursor.numbers does.
 // It stops before one that has another fault than its text.
-func (s *scanner) strings(n int) (int, *ProtocolError) {
+func (s *checker) strings(n int) (int, *ProtocolError) {
 	c := s.cursor
 	i := 0
 	for i < n && c.left() >= prefixSize && c.kind() == KindString {
@@ -234,7 +207,7 @@ func (s *scanner) strings(n int) (int, *ProtocolError) {
 }
 
 // string counts what a string of n bytes that is a value takes.
-func (s *scanner) string(n int) {
+func (s *checker) string(n int) {
 	if n > 0 {
 		s.bytes += stringBox + roundUp(n)
 		if n <= sharedText {
@@ -245,16 +218,16 @@ func (s *scanner) string(n int) {
 
 // length checks the next value, bytes or a string, and returns its length.
 // gunicorn checks in this order: limit, truncation, UTF-8.
-func (s *scanner) length(k Kind) (int, *ProtocolError) {
+func (s *checker) length(k Kind) (int, *ProtocolError) {
 	if s.left() < prefixSize {
-		return 0, s.fail(ErrMalformed, ruleLength, prefixSize, int64(s.left()))
+		return 0, s.fail(ErrMalformed, rulePrefix, prefixSize, int64(s.left()))
 	}
 	n := s.prefix()
 	if int64(n) > int64(s.lim.MaxPayload) {
-		return 0, s.fail(ErrTooLarge, k.String()+" length", int64(s.lim.MaxPayload), int64(n))
+		return 0, s.fail(ErrTooLarge, ruleLength(k), int64(s.lim.MaxPayload), int64(n))
 	}
 	if left := s.left() - prefixSize; int(n) > left {
-		return 0, s.fail(ErrMalformed, "bytes left for "+k.String()+" of this length", int64(n), int64(left))
+		return 0, s.fail(ErrMalformed, ruleLengthLeft(k), int64(n), int64(left))
 	}
 	if k == KindString {
 		text := cursor{s.data, s.off}
@@ -269,13 +242,13 @@ func (s *scanner) length(k Kind) (int, *ProtocolError) {
 
 // count checks the header of the next value, a list or a dict, and returns
 // the number of elements or entries.
-func (s *scanner) count(k Kind) (int, *ProtocolError) {
+func (s *checker) count(k Kind) (int, *ProtocolError) {
 	if s.left() < prefixSize {
-		return 0, s.fail(ErrMalformed, ruleLength, prefixSize, int64(s.left()))
+		return 0, s.fail(ErrMalformed, rulePrefix, prefixSize, int64(s.left()))
 	}
 	n := s.prefix()
 	if int64(n) > int64(s.lim.MaxElements) {
-		return 0, s.fail(ErrTooLarge, k.String()+" count", int64(s.lim.MaxElements), int64(n))
+		return 0, s.fail(ErrTooLarge, ruleCount(k), int64(s.lim.MaxElements), int64(n))
 	}
 	size := 1
 	if k == KindDict {
@@ -283,38 +256,26 @@ func (s *scanner) count(k Kind) (int, *ProtocolError) {
 	}
 	claim := int(n) * size // cannot overflow, n is at most MaxElements
 	if left := min(s.claims, s.left()-prefixSize); claim > left {
-		return 0, s.fail(ErrMalformed, "bytes left for a "+k.String()+" of this count", int64(claim), int64(left))
+		return 0, s.fail(ErrMalformed, ruleCountLeft(k), int64(claim), int64(left))
 	}
 	s.claims -= claim
 	return int(n), nil
 }
 
 // fail makes the error for the next value. limit is what the rule wants.
-func (s *scanner) fail(err error, rule string, limit, found int64) *ProtocolError {
+func (s *checker) fail(err error, rule string, limit, found int64) *ProtocolError {
 	return &ProtocolError{Err: err, Rule: rule, Offset: int64(s.off), Limit: limit, Found: found}
 }
 
-// allocated returns about what the allocator takes for n bytes: it has steps
-// of up to an eighth, and from 32 KiB on pages of 8 KiB.
-func allocated(n int64) int64 {
-	if n <= 32<<10 {
-		return n + n/8
-	}
-	return (n + 8191) &^ 8191
-}
-
-// roundUp is n in whole words, the least step of the allocator.
-func roundUp(n int) int64 { return (int64(n) + 7) &^ 7 }
-
 // Validate is [Validate] with options.
 func (o DecodeOptions) Validate(data []byte) error {
-	var s scanner
-	return o.scan(&s, data, true)
+	var s checker
+	return o.check(&s, data, true)
 }
 
-// scan checks the first value of data, and if whole is set that nothing
+// check checks the first value of data, and if whole is set that nothing
 // follows.
-func (o *DecodeOptions) scan(s *scanner, data []byte, whole bool) error {
+func (o *DecodeOptions) check(s *checker, data []byte, whole bool) error {
 	if err := o.Limits.Validate(); err != nil {
 		return err
 	}

@@ -37,31 +37,6 @@ type structField struct {
 	unexported bool
 }
 
-// fieldKey is the encoded name of a field. Where it is short and there is
-// room, a block of fixed size is written, which takes a move or two instead
-// of a call.
-type fieldKey struct {
-	encoded []byte
-	block   [fieldBlock]byte // begins with it, if it is short
-}
-
-const fieldBlock = 24
-
-func newFieldKey(name string) fieldKey {
-	k := fieldKey{encoded: AppendString(nil, name)}
-	copy(k.block[:], k.encoded)
-	return k
-}
-
-func (k *fieldKey) append(b []byte) []byte {
-	n := len(b)
-	if len(k.encoded) <= fieldBlock && cap(b)-n >= fieldBlock {
-		*(*[fieldBlock]byte)(b[n : n+fieldBlock]) = k.block
-		return b[:n+len(k.encoded)]
-	}
-	return append(b, k.encoded...)
-}
-
 func (m planMaker) structPlan(t reflect.Type) *structPlan {
 	s := &structPlan{fields: visibleFields(t), byName: map[string]int{}, byFold: map[string]int{}}
 	for i := range s.fields {
@@ -80,6 +55,150 @@ func (m planMaker) structPlan(t reflect.Type) *structPlan {
 		s.longest = max(s.longest, utf8.UTFMax*len(f.name))
 	}
 	return s
+}
+
+func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+	if err := e.enter(b, KindDict, 0, depth); err != nil {
+		err.Type = v.Type()
+		return b, err
+	}
+	header, n := len(b), 0
+	b = appendChecked(b, KindDict, 0)
+	var err *MarshalError
+	for i := range s.fields {
+		f := &s.fields[i]
+		var field reflect.Value
+		if len(f.index) == 1 {
+			field = v.Field(f.index[0])
+		} else if field = f.reach(v, false); !field.IsValid() {
+			continue
+		}
+		if (f.omitEmpty || f.omitZero) && f.isOmitted(field) {
+			continue
+		}
+		n++
+		b = f.key.append(b)
+		if b, err = f.plan.encode(e, b, field, depth+1); err != nil {
+			return b, err.inDict(f.name)
+		}
+	}
+	if n > e.lim.MaxElements {
+		return b, tooLarge(v.Type(), KindDict.String(), "elements", n, e.lim.MaxElements)
+	}
+	setCount(b, header, n)
+	return b, nil
+}
+
+func (s *structPlan) decode(d *builder, v reflect.Value) error {
+	if d.acceptNone() {
+		return nil
+	}
+	if d.kind() != KindDict {
+		return d.mismatch(v)
+	}
+	var few [4]uint64
+	seen := few[:] // a bit for each field
+	if n := len(s.fields)/64 + 1; n > len(few) {
+		seen = make([]uint64, n)
+	}
+	next := 0 // most senders keep the order of the fields
+	for range d.count() {
+		at, i := d.off, next
+		if next < len(s.fields) && d.accept(s.fields[next].key.encoded) {
+			next++
+		} else if found, ok := s.find(d.body()); ok {
+			i, next = found, found+1
+		} else {
+			key := d.data[at+prefixSize : d.off]
+			if d.opts.DisallowUnknownFields {
+				return d.errorAt(at, ErrUnknownField, v.Type(), "no field is named "+pathString([]step{{key: string(key), isKey: true}}))
+			}
+			d.skip()
+			continue
+		}
+		f := &s.fields[i]
+		var field reflect.Value
+		if len(f.index) == 1 {
+			field = v.Field(f.index[0])
+		} else if field = f.reach(v, true); !field.IsValid() {
+			return d.errorAt(at, ErrTypeMismatch, v.Type(), "an embedded pointer to an unexported struct is nil")
+		}
+		if bit := uint64(1) << (i % 64); seen[i/64]&bit == 0 {
+			seen[i/64] |= bit
+		} else if field.CanSet() {
+			field.SetZero() // the last of equal keys wins, nothing is merged
+		}
+		if err := f.plan.decode(d, field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find looks a field up by its name, or failing that by its name in any case.
+func (s *structPlan) find(key []byte) (int, bool) {
+	if i, ok := s.byName[string(key)]; ok {
+		return i, true
+	}
+	if len(key) > s.longest {
+		return 0, false
+	}
+	i, ok := s.byFold[fold(string(key))]
+	return i, ok
+}
+
+// fold maps names that differ only in case to the same text.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, name)
+}
+
+// isOmitted reports whether the tag leaves this value out.
+func (f *structField) isOmitted(v reflect.Value) bool {
+	if f.omitEmpty {
+		switch v.Kind() {
+		case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
+			if v.Len() == 0 {
+				return true
+			}
+		case reflect.Struct:
+		default:
+			if v.IsZero() {
+				return true
+			}
+		}
+	}
+	if f.omitZero {
+		if f.isZero != nil {
+			return f.isZero(v)
+		}
+		return v.IsZero()
+	}
+	return false
+}
+
+// reach returns the field of an embedded struct of v. With create, nil
+// pointers on the way are filled in; otherwise, or where that cannot be, the
+// result is not valid.
+func (f *structField) reach(v reflect.Value, create bool) reflect.Value {
+	for i, x := range f.index {
+		if i > 0 && v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				if !create || !v.CanSet() {
+					return reflect.Value{}
+				}
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		v = v.Field(x)
+	}
+	return v
 }
 
 // Fields are the fields of a struct type as [Marshal] and [Unmarshal] see them:
@@ -138,13 +257,13 @@ func (o DecodeOptions) UnmarshalField(data []byte, v any, f Field) error {
 	if rv.Kind() != reflect.Pointer || rv.IsNil() || rv.Elem().Type() != f.of {
 		return &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer to the struct of the field"}
 	}
-	var s scanner
-	if err := o.scan(&s, data, true); err != nil {
+	var s checker
+	if err := o.check(&s, data, true); err != nil {
 		return err
 	}
-	d := newDecoder(data, &s, o)
+	d := newBuilder(data, &s, o)
 	defer d.release()
-	field := f.field.promoted(rv.Elem(), true)
+	field := f.field.reach(rv.Elem(), true)
 	if !field.IsValid() {
 		return d.errorAt(0, ErrTypeMismatch, rv.Type(), "an embedded pointer to an unexported struct is nil")
 	}
@@ -281,10 +400,6 @@ func isPlainStruct(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct
 }
 
-type zeroer interface{ IsZero() bool }
-
-var zeroerType = reflect.TypeFor[zeroer]()
-
 // zeroMethod returns the IsZero method of a type for omitzero, or nil.
 func zeroMethod(t reflect.Type) func(reflect.Value) bool {
 	switch {
@@ -303,148 +418,4 @@ func zeroMethod(t reflect.Type) func(reflect.Value) bool {
 		}
 	}
 	return nil
-}
-
-// omitted reports whether the tag leaves this value out.
-func (f *structField) omitted(v reflect.Value) bool {
-	if f.omitEmpty {
-		switch v.Kind() {
-		case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
-			if v.Len() == 0 {
-				return true
-			}
-		case reflect.Struct:
-		default:
-			if v.IsZero() {
-				return true
-			}
-		}
-	}
-	if f.omitZero {
-		if f.isZero != nil {
-			return f.isZero(v)
-		}
-		return v.IsZero()
-	}
-	return false
-}
-
-// promoted returns the field of an embedded struct of v. With create, nil
-// pointers on the way are filled in; otherwise, or where that cannot be, the
-// result is not valid.
-func (f *structField) promoted(v reflect.Value, create bool) reflect.Value {
-	for i, x := range f.index {
-		if i > 0 && v.Kind() == reflect.Pointer {
-			if v.IsNil() {
-				if !create || !v.CanSet() {
-					return reflect.Value{}
-				}
-				v.Set(reflect.New(v.Type().Elem()))
-			}
-			v = v.Elem()
-		}
-		v = v.Field(x)
-	}
-	return v
-}
-
-func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
-	if err := e.enter(b, KindDict, 0, depth); err != nil {
-		err.Type = v.Type()
-		return b, err
-	}
-	header, n := len(b), 0
-	b = appendChecked(b, KindDict, 0)
-	var err *MarshalError
-	for i := range s.fields {
-		f := &s.fields[i]
-		var field reflect.Value
-		if len(f.index) == 1 {
-			field = v.Field(f.index[0])
-		} else if field = f.promoted(v, false); !field.IsValid() {
-			continue
-		}
-		if (f.omitEmpty || f.omitZero) && f.omitted(field) {
-			continue
-		}
-		n++
-		b = f.key.append(b)
-		if b, err = f.plan.encode(e, b, field, depth+1); err != nil {
-			return b, err.inDict(f.name)
-		}
-	}
-	if n > e.lim.MaxElements {
-		return b, tooLarge(v.Type(), KindDict.String(), "elements", n, e.lim.MaxElements)
-	}
-	setCount(b, header, n)
-	return b, nil
-}
-
-func (s *structPlan) decode(d *decoder, v reflect.Value) error {
-	if d.none() {
-		return nil
-	}
-	if d.kind() != KindDict {
-		return d.mismatch(v)
-	}
-	var few [4]uint64
-	seen := few[:] // a bit for each field
-	if n := len(s.fields)/64 + 1; n > len(few) {
-		seen = make([]uint64, n)
-	}
-	next := 0 // most senders keep the order of the fields
-	for range d.count() {
-		at, i := d.off, next
-		if next < len(s.fields) && d.accept(s.fields[next].key.encoded) {
-			next++
-		} else if found, ok := s.find(d.body()); ok {
-			i, next = found, found+1
-		} else {
-			key := d.data[at+prefixSize : d.off]
-			if d.opts.DisallowUnknownFields {
-				return d.errorAt(at, ErrUnknownField, v.Type(), "no field is named "+pathString([]step{{key: string(key), isKey: true}}))
-			}
-			d.skip()
-			continue
-		}
-		f := &s.fields[i]
-		var field reflect.Value
-		if len(f.index) == 1 {
-			field = v.Field(f.index[0])
-		} else if field = f.promoted(v, true); !field.IsValid() {
-			return d.errorAt(at, ErrTypeMismatch, v.Type(), "an embedded pointer to an unexported struct is nil")
-		}
-		if bit := uint64(1) << (i % 64); seen[i/64]&bit == 0 {
-			seen[i/64] |= bit
-		} else if field.CanSet() {
-			field.SetZero() // the last of equal keys wins, nothing is merged
-		}
-		if err := f.plan.decode(d, field); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// find looks a field up by its name, or failing that by its name in any case.
-func (s *structPlan) find(key []byte) (int, bool) {
-	if i, ok := s.byName[string(key)]; ok {
-		return i, true
-	}
-	if len(key) > s.longest {
-		return 0, false
-	}
-	i, ok := s.byFold[fold(string(key))]
-	return i, ok
-}
-
-// fold maps names that differ only in case to the same text.
-func fold(name string) string {
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		return least
-	}, name)
 }

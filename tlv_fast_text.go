@@ -32,6 +32,19 @@ func appendText(b []byte, s string) (_ []byte, ascii bool) {
 	return b[:at+prefixSize+n], bits&notASCII == 0
 }
 
+// asciiString returns the length of the string that data begins with, if it is
+// complete, not longer than most, and ASCII.
+func asciiString(data []byte, most int) (n int, ok bool) {
+	if len(data) < prefixSize || Kind(data[0]) != KindString {
+		return 0, false
+	}
+	size := int64(binary.BigEndian.Uint32(data[1:]))
+	if size > int64(min(len(data)-prefixSize, most)) || !isASCII(data[prefixSize:prefixSize+size]) {
+		return 0, false
+	}
+	return int(size), true
+}
+
 // notASCII has the bits that are set in bytes that are not ASCII.
 const notASCII = 0x8080808080808080
 

@@ -1,5 +1,49 @@
 package dirty
 
+import (
+	"math"
+)
+
+// AppendNone appends None.
+func AppendNone(b []byte) []byte { return append(b, byte(KindNone)) }
+
+// AppendBool appends a bool.
+func AppendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, byte(KindBool), 1)
+	}
+	return append(b, byte(KindBool), 0)
+}
+
+// AppendInt64 appends an int64.
+func AppendInt64(b []byte, v int64) []byte { return appendNumber(b, KindInt64, uint64(v)) }
+
+// AppendFloat64 appends a float64; every bit of a NaN is kept.
+func AppendFloat64(b []byte, v float64) []byte {
+	return appendNumber(b, KindFloat64, math.Float64bits(v))
+}
+
+// AppendBytes appends bytes. It panics if v is longer than 4 GiB, which has
+// no encoding; peers accept at most [MaxPayloadSize].
+func AppendBytes(b, v []byte) []byte { return append(appendPrefix(b, KindBytes, len(v)), v...) }
+
+// AppendString appends a string, which should be valid UTF-8. It panics if
+// v is longer than 4 GiB, which has no encoding; peers accept at most
+// [MaxPayloadSize].
+func AppendString(b []byte, v string) []byte {
+	return append(appendPrefix(b, KindString, len(v)), v...)
+}
+
+// AppendListHeader appends the header of a list; n values must follow. It
+// panics if n is negative or has no encoding; peers accept at most
+// [MaxElements].
+func AppendListHeader(b []byte, n int) []byte { return appendPrefix(b, KindList, n) }
+
+// AppendDictHeader appends the header of a dict; n entries must follow, each
+// a string (AppendString) and a value. It panics if n is negative or has no
+// encoding; peers accept at most [MaxElements].
+func AppendDictHeader(b []byte, n int) []byte { return appendPrefix(b, KindDict, n) }
+
 // Decoder walks over encoded values, one at a time and without boxing: for
 // sniffers, proxies and other code that does not want a tree of values.
 // After ListHeader and DictHeader the caller reads as many elements as they
@@ -13,7 +57,7 @@ package dirty
 // built, and for MaxDepth, which only Skip and Raw check: the caller knows
 // how deep it is. A Decoder must not be used concurrently.
 type Decoder struct {
-	s   scanner
+	s   checker
 	err error // sticky
 }
 
@@ -28,7 +72,7 @@ func (o DecodeOptions) NewDecoder(data []byte) *Decoder {
 	err := o.Limits.Validate()
 	lim := o.Limits.forDecode()
 	lim.MaxMemory = maxMemory
-	return &Decoder{s: newScanner(data, lim), err: err}
+	return &Decoder{s: newChecker(data, lim), err: err}
 }
 
 // Offset returns the offset of the next value in the data.
@@ -49,13 +93,13 @@ func (d *Decoder) Kind() (Kind, error) {
 		return 0, d.err
 	}
 	if d.s.left() == 0 {
-		return 0, d.fail(d.s.fail(ErrMalformed, ruleMissing, 1, 0))
+		return 0, d.fail(d.s.fail(ErrMalformed, ruleValue, 1, 0))
 	}
-	switch k := d.s.kind(); k {
-	case KindNone, KindBool, KindInt64, KindFloat64, KindBytes, KindString, KindList, KindDict:
-		return k, nil
+	k := d.s.kind()
+	if !k.valid() {
+		return 0, d.fail(d.s.fail(ErrMalformed, ruleKind, 0, int64(k)))
 	}
-	return 0, d.fail(d.s.fail(ErrMalformed, ruleKind, 0, int64(d.s.kind())))
+	return k, nil
 }
 
 func (d *Decoder) fail(err *ProtocolError) error {
@@ -145,7 +189,7 @@ func (d *Decoder) Key() (string, error) {
 		return "", err
 	}
 	if k != KindString {
-		return "", d.fail(d.s.fail(ErrMalformed, ruleKey, int64(KindString), int64(k)))
+		return "", d.fail(d.s.fail(ErrMalformed, ruleKeyKind, int64(KindString), int64(k)))
 	}
 	return d.Text()
 }

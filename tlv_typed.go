@@ -1,0 +1,505 @@
+package dirty
+
+import (
+	"encoding"
+	"math"
+	"reflect"
+	"sync"
+)
+
+type encodeFunc = func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError)
+
+type decodeFunc = func(d *builder, v reflect.Value) error
+
+// plan is how values of one Go type are encoded and decoded. It is made once
+// for each type, by looking at it with reflection, and kept for ever.
+type plan struct {
+	encode func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError)
+	decode func(d *builder, v reflect.Value) error
+}
+
+var (
+	plans    sync.Map   // of reflect.Type to *plan, complete ones
+	planLock sync.Mutex // of those who make plans
+)
+
+// planOf returns the plan of a type.
+func planOf(t reflect.Type) *plan {
+	if p, ok := plans.Load(t); ok {
+		return p.(*plan)
+	}
+	planLock.Lock()
+	defer planLock.Unlock()
+	maker := planMaker{}
+	p := maker.plan(t)
+	for t, p := range maker {
+		plans.Store(t, p)
+	}
+	return p
+}
+
+// planMaker holds the plans that are being made. A type may contain itself,
+// so plans refer to each other by pointers, and nobody else sees them before
+// all are complete.
+type planMaker map[reflect.Type]*plan
+
+var (
+	marshalerType       = reflect.TypeFor[Marshaler]()
+	unmarshalerType     = reflect.TypeFor[Unmarshaler]()
+	textMarshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
+	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+	rawValueType        = reflect.TypeFor[RawValue]()
+	dictType            = reflect.TypeFor[Dict]()
+	zeroerType          = reflect.TypeFor[zeroer]()
+)
+
+// zeroer is a type that says itself whether the tag option omitzero leaves a
+// value out.
+type zeroer interface{ IsZero() bool }
+
+func (m planMaker) plan(t reflect.Type) *plan {
+	if p, ok := plans.Load(t); ok {
+		return p.(*plan)
+	}
+	if p, ok := m[t]; ok {
+		return p
+	}
+	p := new(plan)
+	m[t] = p
+	m.fill(p, t)
+	m.useMethods(p, t)
+	return p
+}
+
+// fill sets the functions for the kind of the type.
+func (m planMaker) fill(p *plan, t reflect.Type) {
+	switch {
+	case t == rawValueType:
+		p.encode, p.decode = encodeRaw, decodeRaw
+		return
+	case t == dictType:
+		p.encode, p.decode = encodeDict, decodeDict
+		return
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		p.encode, p.decode = encodeBool, decodeBool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		p.encode, p.decode = encodeInt, decodeInt
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		p.encode, p.decode = encodeUint, decodeUint
+	case reflect.Float32, reflect.Float64:
+		p.encode, p.decode = encodeFloat, decodeFloat
+	case reflect.String:
+		p.encode, p.decode = encodeString, decodeString
+	case reflect.Slice:
+		if isByte(t.Elem()) {
+			p.encode, p.decode = encodeBytes, decodeBytes
+		} else {
+			elem := m.plan(t.Elem())
+			p.encode, p.decode = encodeSlice(t, elem), decodeSlice(t, elem)
+		}
+	case reflect.Array:
+		if isByte(t.Elem()) {
+			p.encode, p.decode = encodeByteArray, decodeByteArray
+		} else {
+			elem := m.plan(t.Elem())
+			p.encode, p.decode = encodeArray(elem), decodeArray(elem)
+		}
+	case reflect.Map:
+		elem := m.plan(t.Elem())
+		p.encode, p.decode = encodeMap(t, elem), decodeMap(t, elem)
+	case reflect.Struct:
+		s := m.structPlan(t)
+		p.encode, p.decode = s.encode, s.decode
+	case reflect.Pointer:
+		if pointsToItself(t) {
+			p.encode, p.decode = encodeUnsupported, decodeUnsupported
+			return
+		}
+		elem := m.plan(t.Elem())
+		p.encode, p.decode = encodePointer(elem), decodePointer(elem)
+	case reflect.Interface:
+		p.encode, p.decode = encodeInterface, decodeInterface
+	default:
+		p.encode, p.decode = encodeUnsupported, decodeUnsupported
+	}
+}
+
+// useMethods lets the methods of a type, or of a pointer to it, come before
+// its kind.
+func (m planMaker) useMethods(p *plan, t reflect.Type) {
+	if t.Kind() == reflect.Interface {
+		return // the value in it has the methods
+	}
+	switch {
+	case t.Implements(textMarshalerType):
+		p.encode = encodeText
+	case reflect.PointerTo(t).Implements(textMarshalerType):
+		p.encode = ifAddressable(encodeText, p.encode)
+	}
+	switch {
+	case t.Implements(marshalerType):
+		p.encode = encodeMarshaler
+	case reflect.PointerTo(t).Implements(marshalerType):
+		p.encode = ifAddressable(encodeMarshaler, p.encode)
+	}
+	switch {
+	case t.Kind() == reflect.Pointer: // decodes what it points to
+	case reflect.PointerTo(t).Implements(unmarshalerType):
+		p.decode = decodeUnmarshaler
+	case reflect.PointerTo(t).Implements(textUnmarshalerType):
+		p.decode = decodeText
+	}
+}
+
+// pointsToItself reports whether the type is nothing but pointers, as
+// type P *P is.
+func pointsToItself(t reflect.Type) bool {
+	seen := map[reflect.Type]bool{}
+	for ; t.Kind() == reflect.Pointer; t = t.Elem() {
+		if seen[t] {
+			return true
+		}
+		seen[t] = true
+	}
+	return false
+}
+
+// acceptNone handles None for destinations that it leaves as they are.
+func (d *builder) acceptNone() bool {
+	if d.kind() != KindNone {
+		return false
+	}
+	d.off++
+	return true
+}
+
+func encodeBool(_ *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	return AppendBool(b, v.Bool()), nil
+}
+
+func decodeBool(d *builder, v reflect.Value) error {
+	switch d.kind() {
+	case KindNone:
+		d.off++
+	case KindBool:
+		v.SetBool(d.bool())
+	default:
+		return d.mismatch(v)
+	}
+	return nil
+}
+
+func boolName(v bool) string {
+	if v {
+		return "True"
+	}
+	return "False"
+}
+
+func encodeInt(_ *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	return AppendInt64(b, v.Int()), nil
+}
+
+func decodeInt(d *builder, v reflect.Value) error {
+	if d.acceptNone() {
+		return nil
+	}
+	at := d.off
+	n, err := d.integer(v)
+	if err != nil {
+		return err
+	}
+	if v.OverflowInt(n) {
+		return d.errorAt(at, ErrOverflow, v.Type(), "")
+	}
+	v.SetInt(n)
+	return nil
+}
+
+// integer reads an int64, or a float64 that is whole.
+func (d *builder) integer(v reflect.Value) (int64, error) {
+	switch at := d.off; d.kind() {
+	case KindInt64:
+		return d.int64(), nil
+	case KindFloat64:
+		f := d.float64()
+		if f != math.Trunc(f) || f < -1<<63 || f >= 1<<63 {
+			return 0, d.errorAt(at, ErrOverflow, v.Type(), "it is no whole number in the range of int64")
+		}
+		return int64(f), nil
+	}
+	return 0, d.mismatch(v)
+}
+
+func encodeUint(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	return e.uint64(b, v.Uint(), v.Type())
+}
+
+func decodeUint(d *builder, v reflect.Value) error {
+	if d.acceptNone() {
+		return nil
+	}
+	at := d.off
+	var u uint64
+	if d.kind() == KindFloat64 { // it may be above the largest int64
+		f := d.float64()
+		if f != math.Trunc(f) || f < 0 || f >= 1<<64 {
+			return d.errorAt(at, ErrOverflow, v.Type(), "it is no whole number in the range of uint64")
+		}
+		u = uint64(f)
+	} else {
+		n, err := d.integer(v)
+		if err != nil {
+			return err
+		}
+		if n < 0 {
+			return d.errorAt(at, ErrOverflow, v.Type(), "")
+		}
+		u = uint64(n)
+	}
+	if v.OverflowUint(u) {
+		return d.errorAt(at, ErrOverflow, v.Type(), "")
+	}
+	v.SetUint(u)
+	return nil
+}
+
+func encodeFloat(_ *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	return AppendFloat64(b, v.Float()), nil
+}
+
+func decodeFloat(d *builder, v reflect.Value) error {
+	at := d.off
+	switch d.kind() {
+	case KindNone:
+		d.off++
+	case KindFloat64:
+		f := d.float64()
+		if v.OverflowFloat(f) {
+			return d.errorAt(at, ErrOverflow, v.Type(), "")
+		}
+		v.SetFloat(f)
+	case KindInt64:
+		n := d.int64()
+		f := float64(n)
+		if v.Kind() == reflect.Float32 {
+			f = float64(float32(n))
+		}
+		if !isExact(f, n) {
+			return d.errorAt(at, ErrOverflow, v.Type(), "the integer has no exact float")
+		}
+		v.SetFloat(f)
+	default:
+		return d.mismatch(v)
+	}
+	return nil
+}
+
+// isExact reports whether f is n; 1<<63 must not be converted back.
+func isExact(f float64, n int64) bool { return f < 1<<63 && int64(f) == n }
+
+func encodeString(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	return e.string(b, v.String())
+}
+
+func decodeString(d *builder, v reflect.Value) error {
+	switch d.kind() {
+	case KindNone:
+		d.off++
+	case KindString:
+		v.SetString(d.string())
+	default:
+		return d.mismatch(v)
+	}
+	return nil
+}
+
+func encodeRaw(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+	return e.raw(b, v.Bytes(), depth)
+}
+
+func decodeRaw(d *builder, v reflect.Value) error {
+	v.SetBytes(append(RawValue(nil), d.value()...))
+	return nil
+}
+
+func encodeDict(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+	if v.CanAddr() { // spares an allocation
+		return e.dict(b, *v.Addr().Interface().(*Dict), depth)
+	}
+	return e.dict(b, v.Interface().(Dict), depth)
+}
+
+func decodeDict(d *builder, v reflect.Value) error {
+	switch d.kind() {
+	case KindNone:
+		d.off++
+		v.SetZero()
+	case KindDict:
+		useDict := d.opts.UseDict
+		d.opts.UseDict = true // order matters all the way down
+		*v.Addr().Interface().(*Dict) = d.dict()
+		d.opts.UseDict = useDict
+	default:
+		return d.mismatch(v)
+	}
+	return nil
+}
+
+func encodePointer(elem *plan) encodeFunc {
+	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+		if v.IsNil() {
+			return AppendNone(b), nil
+		}
+		// Pointers that lead in a circle without a list or dict between them
+		// never reach the depth limit.
+		if e.pointers++; e.pointers > 2*e.lim.MaxDepth+100 {
+			return b, &MarshalError{Err: ErrUnsupportedType, Type: v.Type(), Reason: "it contains itself"}
+		}
+		b, err := elem.encode(e, b, v.Elem(), depth)
+		e.pointers--
+		if err != nil {
+			err.visit(v)
+		}
+		return b, err
+	}
+}
+
+func decodePointer(elem *plan) decodeFunc {
+	return func(d *builder, v reflect.Value) error {
+		if d.kind() == KindNone {
+			d.off++
+			v.SetZero()
+			return nil
+		}
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		return elem.decode(d, v.Elem())
+	}
+}
+
+func encodeInterface(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+	if v.IsNil() {
+		return AppendNone(b), nil
+	}
+	if v.NumMethod() == 0 {
+		return e.any(b, v.Interface(), depth)
+	}
+	v = v.Elem()
+	return planOf(v.Type()).encode(e, b, v, depth)
+}
+
+func decodeInterface(d *builder, v reflect.Value) error {
+	if d.kind() == KindNone {
+		d.off++
+		v.SetZero()
+		return nil
+	}
+	// As in encoding/json, a pointer that is there already is the destination;
+	// but not one that leads to an interface, which may lead back here.
+	if p := v.Elem(); p.Kind() == reflect.Pointer && !p.IsNil() && pointee(p.Type()).Kind() != reflect.Interface {
+		return planOf(p.Type()).decode(d, p)
+	}
+	if v.NumMethod() > 0 {
+		return d.mismatch(v)
+	}
+	v.Set(reflect.ValueOf(d.any()))
+	return nil
+}
+
+// pointee returns what a pointer, or a pointer to a pointer, points to.
+func pointee(t reflect.Type) reflect.Type {
+	if pointsToItself(t) {
+		return t
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+func encodeUnsupported(_ *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	return b, &MarshalError{Err: ErrUnsupportedType, Type: v.Type()}
+}
+
+func decodeUnsupported(d *builder, v reflect.Value) error {
+	return d.errorAt(d.off, ErrUnsupportedType, v.Type(), "")
+}
+
+func encodeMarshaler(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+	if isNilPointer(v) {
+		return AppendNone(b), nil
+	}
+	out, err := v.Interface().(Marshaler).AppendTLV(b)
+	if err != nil {
+		return b, &MarshalError{Err: err, Type: v.Type(), Reason: "AppendTLV failed"}
+	}
+	if len(out) <= len(b) {
+		return b, &MarshalError{Err: ErrMalformed, Type: v.Type(), Reason: "AppendTLV appended nothing"}
+	}
+	if err := e.checkValue(out[len(b):], depth, v.Type()); err != nil {
+		return b, err
+	}
+	return out, e.checkSize(out)
+}
+
+func decodeUnmarshaler(d *builder, v reflect.Value) error {
+	at := d.off
+	if err := v.Addr().Interface().(Unmarshaler).UnmarshalTLV(d.value()); err != nil {
+		return d.errorAt(at, err, v.Type(), "UnmarshalTLV failed")
+	}
+	return nil
+}
+
+func encodeText(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	if isNilPointer(v) {
+		return AppendNone(b), nil
+	}
+	text, err := v.Interface().(encoding.TextMarshaler).MarshalText()
+	if err != nil {
+		return b, &MarshalError{Err: err, Type: v.Type(), Reason: "MarshalText failed"}
+	}
+	return e.string(b, string(text))
+}
+
+func decodeText(d *builder, v reflect.Value) error {
+	if d.acceptNone() {
+		return nil
+	}
+	if d.kind() != KindString {
+		return d.mismatch(v)
+	}
+	at := d.off
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(d.body()); err != nil {
+		return d.errorAt(at, err, v.Type(), "UnmarshalText failed")
+	}
+	return nil
+}
+
+// ifAddressable calls methods that only a pointer to the value has, where
+// there can be one; encoding/json does so.
+func ifAddressable(method, otherwise encodeFunc) encodeFunc {
+	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
+		if v.CanAddr() {
+			return method(e, b, v.Addr(), depth)
+		}
+		return otherwise(e, b, v, depth)
+	}
+}
+
+// isNilPointer reports whether calling methods of v would be a mistake.
+func isNilPointer(v reflect.Value) bool {
+	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && v.IsNil()
+}
+
+// pointerTo returns a pointer to what v holds, whose type is T or one with a
+// name and T underneath.
+func pointerTo[T any](v reflect.Value) *T {
+	if p, ok := v.Addr().Interface().(*T); ok {
+		return p
+	}
+	return v.Addr().Convert(reflect.TypeFor[*T]()).Interface().(*T)
+}
