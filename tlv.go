@@ -83,8 +83,9 @@ func (d Dict) Get(key string) (v any, ok bool) {
 }
 
 // Marshaler is a type that encodes itself. AppendTLV appends one encoded
-// value to b and returns the extended slice; it must not keep b nor change
-// b[:len(b)]. What it appends is checked.
+// value to b and returns the extended slice. It must not keep b nor change
+// b[:len(b)], and what is in b is of no meaning to it. What it appends is
+// checked; a slice that does not begin with b is an error.
 type Marshaler interface {
 	AppendTLV(b []byte) ([]byte, error)
 }
@@ -116,6 +117,11 @@ type Unmarshaler interface {
 //     "-" always leaves it out; a field without this tag has its json tag, so
 //     read. Embedded structs and conflicts are as in encoding/json;
 //   - a [Marshaler] as it says, an [encoding.TextMarshaler] as a string;
+//   - a [json.Number] as an int64 if it has no point and no exponent, else as
+//     a float64. Other types of encoding/json have no meaning here: a
+//     [json.RawMessage] is bytes, and MarshalJSON is not called;
+//   - a [time.Duration] is an [ErrUnsupportedType]. Python takes seconds, and
+//     would take nanoseconds for them: send d.Seconds();
 //   - channels, functions and complex numbers, and values that contain
 //     themselves, are an [ErrUnsupportedType].
 //
@@ -154,7 +160,9 @@ func Append(b []byte, v any) ([]byte, error) { return EncodeOptions{}.Append(b, 
 //     into Dict. Keys that no field has are skipped; if no field has just this
 //     name, one that differs in case is taken. Inside a Dict all dicts are Dicts;
 //   - the last of equal keys wins;
-//   - an [Unmarshaler] decodes itself, a [RawValue] takes a copy.
+//   - an [Unmarshaler] decodes itself, a [RawValue] takes a copy;
+//   - a [json.Number] takes numbers; a [time.Duration] takes nothing but None,
+//     see [Marshal].
 //
 // A value that does not fit is an [*UnmarshalTypeError] with path and
 // offset; what came before it is stored.

@@ -34,6 +34,9 @@ type encoder struct {
 	vectored bool
 	parts    []part
 	apart    int // bytes in parts
+
+	// scratch is memory for a Marshaler.
+	scratch []byte
 }
 
 // part is a byte slice that belongs into the output at an offset.
@@ -49,6 +52,10 @@ const (
 
 	// keptKeys is how many keys an idle encoder keeps memory for.
 	keptKeys = 1024
+
+	// keptScratch is the largest memory for Marshalers, in bytes, that an idle
+	// encoder keeps.
+	keptScratch = 4 << 10
 )
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}

@@ -1,10 +1,15 @@
 package dirty
 
 import (
+	"bytes"
 	"encoding"
+	"encoding/json"
 	"math"
 	"reflect"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 )
 
 type encodeFunc = func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError)
@@ -51,6 +56,8 @@ var (
 	rawValueType        = reflect.TypeFor[RawValue]()
 	dictType            = reflect.TypeFor[Dict]()
 	zeroerType          = reflect.TypeFor[zeroer]()
+	durationType        = reflect.TypeFor[time.Duration]()
+	jsonNumberType      = reflect.TypeFor[json.Number]()
 )
 
 // zeroer is a type that says itself whether the tag option omitzero leaves a
@@ -79,6 +86,12 @@ func (m planMaker) fill(p *plan, t reflect.Type) {
 		return
 	case t == dictType:
 		p.encode, p.decode = encodeDict, decodeDict
+		return
+	case t == durationType:
+		p.encode, p.decode = encodeDuration, decodeDuration
+		return
+	case t == jsonNumberType:
+		p.encode, p.decode = encodeJSONNumber, decodeJSONNumber
 		return
 	}
 	switch t.Kind() {
@@ -433,17 +446,89 @@ func encodeMarshaler(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, 
 	if isNilPointer(v) {
 		return AppendNone(b), nil
 	}
-	out, err := v.Interface().(Marshaler).AppendTLV(b)
+	// It gets memory of its own, so that it cannot change what is already
+	// encoded. The guard tells whether it has appended to that memory.
+	out, err := v.Interface().(Marshaler).AppendTLV(append(e.scratch[:0], marshalerGuard...))
 	if err != nil {
 		return b, &MarshalError{Err: err, Type: v.Type(), Reason: "AppendTLV failed"}
 	}
-	if len(out) <= len(b) {
+	value, ok := bytes.CutPrefix(out, []byte(marshalerGuard))
+	switch {
+	case !ok:
+		return b, &MarshalError{Err: ErrMalformed, Type: v.Type(), Reason: "AppendTLV did not append to the slice that it was given"}
+	case len(value) == 0:
 		return b, &MarshalError{Err: ErrMalformed, Type: v.Type(), Reason: "AppendTLV appended nothing"}
 	}
-	if err := e.checkValue(out[len(b):], depth, v.Type()); err != nil {
+	if err := e.fits(b, "AppendTLV", len(value)); err != nil {
 		return b, err
 	}
-	return out, e.checkSize(out)
+	if err := e.checkValue(value, depth, v.Type()); err != nil {
+		return b, err
+	}
+	if cap(out) <= keptScratch {
+		e.scratch = out[:0]
+	}
+	return append(b, value...), nil
+}
+
+// marshalerGuard is what a Marshaler is given to append to: bytes that it does
+// not return by chance.
+const marshalerGuard = "\xfe\x00guard\xff"
+
+// errDurationText is the advice for durations.
+const errDurationText = "Python would take its nanoseconds for seconds: use Seconds(), a float64"
+
+func encodeDuration(_ *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	return b, &MarshalError{Err: ErrUnsupportedType, Type: v.Type(), Reason: errDurationText}
+}
+
+func decodeDuration(d *builder, v reflect.Value) error {
+	if d.acceptNone() {
+		return nil
+	}
+	return d.errorAt(d.off, ErrUnsupportedType, v.Type(), "Python counts seconds: use a float64")
+}
+
+// encodeJSONNumber appends an int64 if the text is an integer, else a float64.
+func encodeJSONNumber(_ *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
+	text := v.String()
+	if text == "" { // as encoding/json
+		return AppendInt64(b, 0), nil
+	}
+	if strings.Trim(text, "-+.0123456789eE") != "" || !json.Valid([]byte(text)) {
+		return b, &MarshalError{Err: ErrUnsupportedType, Type: v.Type(), Reason: "it is not a number of JSON"}
+	}
+	if !strings.ContainsAny(text, ".eE") {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return b, &MarshalError{Err: ErrOverflow, Type: v.Type(), Reason: "it is out of the range of int64"}
+		}
+		return AppendInt64(b, n), nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return b, &MarshalError{Err: ErrOverflow, Type: v.Type(), Reason: "it is out of the range of float64"}
+	}
+	return AppendFloat64(b, f), nil
+}
+
+func decodeJSONNumber(d *builder, v reflect.Value) error {
+	at := d.off
+	switch d.kind() {
+	case KindNone:
+		d.off++
+	case KindInt64:
+		v.SetString(strconv.FormatInt(d.int64(), 10))
+	case KindFloat64:
+		f := d.float64()
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return d.errorAt(at, ErrOverflow, v.Type(), "JSON has no NaN and no infinity")
+		}
+		v.SetString(floatText(f))
+	default:
+		return d.mismatch(v)
+	}
+	return nil
 }
 
 func decodeUnmarshaler(d *builder, v reflect.Value) error {
@@ -467,6 +552,9 @@ func encodeText(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalE
 
 func decodeText(d *builder, v reflect.Value) error {
 	if d.acceptNone() {
+		if k := v.Kind(); k == reflect.Slice || k == reflect.Map {
+			v.SetZero() // as for every slice and map
+		}
 		return nil
 	}
 	if d.kind() != KindString {

@@ -121,6 +121,9 @@ func keyName(k reflect.Value) (string, *MarshalError) {
 		}
 		return string(text), nil
 	}
+	if k.Type() == durationType {
+		return "", &MarshalError{Err: ErrUnsupportedType, Type: k.Type(), Reason: "it is the key of a map: " + errDurationText}
+	}
 	switch k.Kind() {
 	case reflect.Bool:
 		return boolName(k.Bool()), nil
@@ -193,6 +196,9 @@ func decodeMap(t reflect.Type, elem *plan) decodeFunc {
 // keyReader returns how the keys of a map are read from strings, or nil if
 // the type can be no key.
 func keyReader(t reflect.Type) decodeFunc {
+	if t == durationType {
+		return nil
+	}
 	if reflect.PointerTo(t).Implements(textUnmarshalerType) && t.Kind() != reflect.Pointer {
 		return decodeText
 	}
