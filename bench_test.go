@@ -254,3 +254,51 @@ func socketPair(tb testing.TB) (near, far net.Conn) {
 	})
 	return near, far
 }
+
+// BenchmarkView reads three fields of a model request, and beside it decodes the
+// request: with a View as it is, with a View of what was checked before, with a
+// struct of the three fields, and whole.
+func BenchmarkView(b *testing.B) {
+	kwargs := benchValues()[1].any.(map[string]any)
+	frame, err := dirty.AppendMessage(nil, dirty.NewRequest(1, "app:Model", "predict", nil, kwargs))
+	require.NoError(b, err)
+	f := dirty.Frame{Header: dirty.Header{Type: dirty.TypeRequest}, Payload: frame[dirty.HeaderSize:]}
+	view := func() bool {
+		v := dirty.View(f.Payload)
+		app, _ := v.Get("app_path").Text()
+		kwargs := v.Get("kwargs")
+		model, _ := kwargs.Get("model").Text()
+		topK, _ := kwargs.Get("top_k").Int64()
+		return string(app) == "app:Model" && string(model) == "resnet50" && topK == 40
+	}
+	for _, way := range []struct {
+		name string
+		read func() bool
+	}{
+		{"View", view},
+		{"Validate+View", func() bool { return dirty.Validate(f.Payload) == nil && view() }},
+		{"struct", func() bool {
+			var v struct {
+				AppPath string `dirty:"app_path"`
+				Kwargs  struct {
+					Model string `dirty:"model"`
+					TopK  int    `dirty:"top_k"`
+				} `dirty:"kwargs"`
+			}
+			return f.UnmarshalPayload(&v) == nil && v.Kwargs.TopK == 40
+		}},
+		{"message", func() bool {
+			m, err := f.Message()
+			return err == nil && m.(*dirty.Request).AppPath == "app:Model"
+		}},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !way.read() {
+					b.Fatal("wrong")
+				}
+			}
+		})
+	}
+}

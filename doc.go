@@ -71,6 +71,7 @@
 //	tlv_token.go         values one by one, without reflection
 //	tlv_diagnose.go      bytes for people
 //	tlv_fast.go          speed: boxes, names, shapes, runs
+//	tlv_view.go          single fields of a value where they lie
 //	tlv_encode.go        any out
 //	tlv_decode.go        any in
 //	tlv_typed.go         Go types, both directions

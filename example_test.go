@@ -215,3 +215,20 @@ func ExampleReader_ReadFrameInto() {
 	// status 1 0
 	// stash 2 63
 }
+
+// A router looks at single fields of a request and decodes nothing else.
+func ExampleView() {
+	frame, err := dirty.AppendMessage(nil, dirty.NewRequest(1, "shop:Prices", "of", []any{"apple", 3}, nil))
+	if err != nil {
+		log.Fatal(err)
+	}
+	payload := dirty.View(frame[dirty.HeaderSize:])
+	app, _ := payload.Get("app_path").Text()
+	count, ok := payload.Get("args").Index(1).Int64()
+	fmt.Println(string(app), count, ok)
+	_, ok = payload.Get("kwargs").Get("currency").Text()
+	fmt.Println(ok)
+	// Output:
+	// shop:Prices 3 true
+	// false
+}

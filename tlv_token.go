@@ -184,14 +184,25 @@ func (d *Decoder) Text() (string, error) {
 // Key reads the key of a dict entry: a string. Another kind is an
 // [ErrMalformed].
 func (d *Decoder) Key() (string, error) {
+	key, err := d.KeyBytes()
+	return string(key), err
+}
+
+// KeyBytes is [Decoder.Key] without an allocation. The result aliases the data;
+// its capacity is its length.
+func (d *Decoder) KeyBytes() ([]byte, error) {
 	k, err := d.Kind()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if k != KindString {
-		return "", d.fail(d.s.fail(ErrMalformed, ruleKeyKind, int64(KindString), int64(k)))
+		return nil, d.fail(d.s.fail(ErrMalformed, ruleKeyKind, int64(KindString), int64(k)))
 	}
-	return d.Text()
+	c, err := d.scalar(KindString)
+	if err != nil {
+		return nil, err
+	}
+	return c.body(), nil
 }
 
 // ListHeader reads the header of a list and returns the number of elements
