@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -138,6 +139,26 @@ func BenchmarkEncode(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkEncodeShapes encodes 1,000 maps with keys of one, two, four and
+// 1,000 different shapes, in turn.
+func BenchmarkEncodeShapes(b *testing.B) {
+	for _, n := range []int{1, 2, 4, 6, 1000} {
+		rows := make([]any, 1000)
+		for i := range rows {
+			k := strconv.Itoa(i % n)
+			rows[i] = map[string]any{"id" + k: int64(i), "name" + k: "row", "score" + k: 0.5}
+		}
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			buf, err := dirty.Marshal(rows)
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf, _ = dirty.Append(buf[:0], rows)
+			}
+		})
 	}
 }
 

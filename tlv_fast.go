@@ -136,30 +136,75 @@ func (c *textCache) get(b []byte) any {
 	return *t
 }
 
-// shapes are the shapes of the last maps, by their depth and size. A map and
-// what is inside it never share one.
-type shapes [shapeDepth][shapeKeys]shape
-
-// shape is the sorted keys of a small map. Rows have the same keys one after
-// the other, and messages do; to look these up takes less than half of the
-// time of ranging over a map and sorting what is found.
-type shape struct {
-	keys []byte            // encoded, one behind the other
-	ends [shapeKeys]uint16 // of the keys
-}
+// Rows have the same keys one after the other, and so do messages. To look up
+// known keys takes less than half of the time of ranging over a map and sorting
+// what is found. So the encoder remembers the shapes of the last small maps.
 
 const (
-	shapeDepth = 8
-	shapeKeys  = 8
-	shapeShort = 64 // the longest key that is worth remembering
+	shapeDepth   = 8  // maps that lie deeper are not remembered
+	shapeKeys    = 8  // nor maps with more keys
+	shapeKeySize = 64 // nor maps with a longer key, in bytes
+	shapeWays    = 4  // shapes of one depth and size that are remembered
+
+	// After maxShapeMisses maps in a row that have none of the shapes, shapeRest
+	// maps are not looked at: where all maps differ there is nothing to win.
+	maxShapeMisses = 16
+	shapeRest      = 240
 )
 
-// of returns the shape for maps of n entries, or nil.
-func (s *shapes) of(depth, n int) *shape {
+// shapes are the shapes of the last maps, by their depth and number of keys. A
+// map and what is inside it have different depths, so that they share none.
+type shapes [shapeDepth][shapeKeys]shapeSet
+
+// of returns the shapes of maps with n entries, or nil.
+func (s *shapes) of(depth, n int) *shapeSet {
 	if depth < shapeDepth && 0 < n && n <= shapeKeys {
 		return &s[depth][n-1]
 	}
 	return nil
+}
+
+// shapeSet is the shapes of one depth and number of keys.
+type shapeSet struct {
+	ways   [shapeWays]shape
+	last   int // the one that was found or learned last
+	misses int // in a row
+	rest   int // maps that are not looked at
+}
+
+// find looks for the shape of the map, and stores the values in the order of the
+// shape's keys. It is called where the last shape was tried already.
+func (s *shapeSet) find(m map[string]any, values []any) *shape {
+	if s.rest > 0 {
+		s.rest--
+		return nil
+	}
+	for i := 1; i < shapeWays; i++ {
+		at := (s.last + shapeWays - i) % shapeWays // shapes that take turns were learned in this order
+		if s.ways[at].values(m, values) {
+			s.last, s.misses = at, 0
+			return &s.ways[at]
+		}
+	}
+	if s.misses++; s.misses == maxShapeMisses {
+		s.misses, s.rest = 0, shapeRest
+	}
+	return nil
+}
+
+// learn remembers a shape in place of the one that was not met for longest.
+func (s *shapeSet) learn(keys []string) {
+	if s.rest > 0 {
+		return
+	}
+	s.last = (s.last + shapeWays - 1) % shapeWays
+	s.ways[s.last].learn(keys)
+}
+
+// shape is the sorted keys of a map.
+type shape struct {
+	keys []byte            // encoded, one behind the other
+	ends [shapeKeys]uint16 // of the keys
 }
 
 // values looks the keys up. It reports whether they are those of the map.
@@ -183,7 +228,7 @@ func (s *shape) values(m map[string]any, values []any) bool {
 func (s *shape) learn(keys []string) {
 	s.keys = s.keys[:0]
 	for i, k := range keys {
-		if len(k) > shapeShort || !utf8.ValidString(k) {
+		if len(k) > shapeKeySize || !utf8.ValidString(k) {
 			s.keys = s.keys[:0]
 			return
 		}
@@ -192,12 +237,15 @@ func (s *shape) learn(keys []string) {
 	}
 }
 
-// appendShaped appends the entries of a map that has this shape; ok is false if it
-// has another.
-func (e *encoder) appendShaped(b []byte, m map[string]any, s *shape, depth int) (_ []byte, ok bool, err *MarshalError) {
+// appendShaped appends the entries of a map whose shape is known. If it is not,
+// ok is false.
+func (e *encoder) appendShaped(b []byte, m map[string]any, set *shapeSet, depth int) (_ []byte, ok bool, err *MarshalError) {
 	var few [shapeKeys]any
 	values := few[:len(m)]
-	if !s.values(m, values) {
+	s := &set.ways[set.last]
+	if s.values(m, values) {
+		set.misses = 0
+	} else if s = set.find(m, values); s == nil {
 		return b, false, nil
 	}
 	begin := 0
