@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 )
@@ -16,6 +17,10 @@ type structPlan struct {
 	byName  map[string]int // exact names
 	byFold  map[string]int // names without regard to case
 	longest int            // bytes of a key that may be one of the names, in any case
+
+	// follows has for the start and for each field the one whose key came next
+	// the last time: senders keep their order, which need not be ours.
+	follows []atomic.Int32
 }
 
 // structField is an exported field, maybe of an embedded struct.
@@ -53,6 +58,10 @@ func (m planMaker) structPlan(t reflect.Type) *structPlan {
 			s.byFold[fold(f.name)] = i
 		}
 		s.longest = max(s.longest, utf8.UTFMax*len(f.name))
+	}
+	s.follows = make([]atomic.Int32, len(s.fields)+1)
+	for i := range s.follows {
+		s.follows[i].Store(int32(i))
 	}
 	return s
 }
@@ -101,13 +110,14 @@ func (s *structPlan) decode(d *builder, v reflect.Value) error {
 	if n := len(s.fields)/64 + 1; n > len(few) {
 		seen = make([]uint64, n)
 	}
-	next := 0 // most senders keep the order of the fields
+	next := &s.follows[0]
 	for range d.count() {
-		at, i := d.off, next
-		if next < len(s.fields) && d.accept(s.fields[next].key.encoded) {
-			next++
+		at, i := d.off, int(next.Load())
+		if i < len(s.fields) && d.accept(s.fields[i].key.encoded) {
+			next = &s.follows[i+1]
 		} else if found, ok := s.find(d.body()); ok {
-			i, next = found, found+1
+			next.Store(int32(found))
+			i, next = found, &s.follows[found+1]
 		} else {
 			key := d.data[at+prefixSize : d.off]
 			if d.opts.DisallowUnknownFields {
