@@ -16,8 +16,8 @@ import (
 type results struct {
 	facts     report.Facts
 	rounds    int
-	long      time.Duration
-	missing   []string
+	duration  time.Duration // of a case in a round
+	missing   []string      // what was not run, and why
 	codecs    codecs.Results
 	python    python.Results
 	transport transport.Results
@@ -25,22 +25,22 @@ type results struct {
 
 func (r results) document() report.Document {
 	d := report.Document{
-		Intro: "This codec and this transport beside others, on one machine in one run. " +
+		Intro: "How fast our codec and our transport are beside others, on one machine in one run. " +
 			"`go run -C bench .` measures everything and writes this page.",
 		Missing: r.missing,
 	}
-	d.Sections = append(d.Sections, r.inShort(), r.how())
+	d.Sections = append(d.Sections, r.inShort(), r.fairness(), r.method())
 	d.Sections = slices.Concat(d.Sections, r.codecSections(), r.pythonSections(), r.transportSections())
 	return d
 }
 
-// inShort is for who has two minutes.
+// inShort is the section for a reader who has two minutes.
 func (r results) inShort() report.Section {
 	s := report.Section{
 		Title: "In short",
 		Text: "A figure below 1 means that dirty is faster: at 0.5 it takes half the time. " +
-			"These are geometric means over the values, without the large bytes, in which there is nothing to do but copy, " +
-			"and for Go types without the nested lists, which are no use as one.",
+			"These are geometric means over the values. The large bytes do not count, because a codec can only copy them. " +
+			"Nor do the nested lists as a Go type, because nobody would use them so.",
 	}
 	if len(r.codecs.Values) > 0 {
 		s.Tables = append(s.Tables, r.codecs.Short())
@@ -50,7 +50,34 @@ func (r results) inShort() report.Section {
 	return s
 }
 
-func (r results) how() report.Section {
+// fairness says what flatters us and what does not. No figure can.
+func (r results) fairness() report.Section {
+	return report.Section{
+		Title: "What flatters us, and what does not",
+		Text: strings.TrimSpace(`
+For us:
+
+- A codec encodes and decodes one value again and again, so its caches are warm. Ours remembers the keys of the
+  last dicts and short strings. Values a, b and c have one set of keys, which suits that. Values h, i and j have
+  2, 4 and 1,000 sets: look at them too.
+- The dicts of most values have their keys in the order of our struct's fields, and then a field is found at once.
+  Value k has another order.
+- The encodings differ. Our integers and lengths have a fixed size, which is fast and larger. JSON is text. Protobuf
+  has no keys at all.
+- gob sends its types before; a program that sends one value on each connection pays for them each time.
+
+Against us:
+
+- dirty sorts the keys of maps, as json and segmentio do. cbor, msgpack, msgp and gob send them in any order.
+- dirty checks that text is UTF-8. msgp and msgpack do not.
+- dirty checks each payload whole, against limits, before it builds anything. The generated code of msgp has no limits.
+- dirty uses reflection for Go types. The typed msgp is generated code.
+`),
+	}
+}
+
+// method says how everything was measured.
+func (r results) method() report.Section {
 	var text strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&text, "- "+format+"\n", args...) }
 	line("Machine: %s", r.facts.Machine)
@@ -60,17 +87,20 @@ func (r results) how() report.Section {
 	if r.python.About != "" {
 		line("Python: %s", r.python.About)
 	}
-	line("%d rounds. In each round every competitor runs for about %s, in an order that changes, from a heap without garbage.", r.rounds, r.long)
-	line("Ratios are taken inside a round, because the machine changes its speed from one to the next. " +
-		"What is shown is the median over the rounds, with the quartiles in brackets.")
-	line("All do the same work: a test decodes what each encoded and compares it with the value. " +
-		"What they encode goes into memory that they reuse; what they decode owns its memory.")
-	line("Dirty and json sort the keys of maps, the others do not. msgp does not check that text is UTF-8.")
-	line("The collector is the usual one, GOGC=100, unless GOGC=1000 is said, which hides most of its work. " +
+	line("There are %d rounds. In each round every competitor runs for about %s, in an order that changes. "+
+		"It starts with a heap without garbage.", r.rounds, r.duration)
+	line("The machine changes its speed from one round to the next, so ratios are taken inside a round. " +
+		"The page shows the median over the rounds, with the quartiles in brackets.")
+	line("For the codecs and Python, time is CPU time of the whole process, with GOMAXPROCS=1. " +
+		"The collector counts; other programs on the machine do not. " +
+		"For the transport it is the time on the wall, because there one process waits for another.")
+	line("All codecs do the same work: a test decodes what each has encoded and compares it with the value. " +
+		"They encode into memory that they reuse. What they decode owns its memory.")
+	line("The collector is set to GOGC=100, the default. Some tables say GOGC=1000, which hides most of its work. " +
 		"One value is in memory at a time. A program with more live memory collects less often than this one, " +
-		"so that its figures lie between the two.")
+		"so its figures lie between the two.")
 	line("Allocations are those of the round with the fewest.")
-	return report.Section{Title: "How it was measured", Text: strings.TrimSpace(text.String()), Tables: []report.Table{valueTable(r.codecs), peerTable()}}
+	return report.Section{Title: "How it was measured", Text: strings.TrimSpace(text.String()), Tables: []report.Table{valueTable(r.codecs), codecTable()}}
 }
 
 func valueTable(r codecs.Results) report.Table {
@@ -81,9 +111,9 @@ func valueTable(r codecs.Results) report.Table {
 	return t
 }
 
-func peerTable() report.Table {
-	t := report.Table{Title: "Peers", Columns: []string{"name", "module", "version", "how it is used"}}
-	for _, c := range codecs.Peers()[1:] {
+func codecTable() report.Table {
+	t := report.Table{Title: "Other codecs", Columns: []string{"name", "module", "version", "how it is used"}}
+	for _, c := range codecs.Others() {
 		module, version := "Go's own", "Go's"
 		if c.Module != "" {
 			module, version = c.Module, report.Version(c.Module)
@@ -99,9 +129,10 @@ func (r results) codecSections() []report.Section {
 	}
 	s := report.Section{
 		Title: "The codec, value by value",
-		Text: "`copy` moves the encoded bytes to warm memory, which is the physical limit; `bytes.Clone` moves them to fresh memory. " +
-			"*Dict* is ours with ordered dicts in place of maps, *AliasBytes* with large bytes that are not copied, *Valid* only checks. " +
-			"The typed msgp is generated code, all others go by reflection. A dash: cannot be done, as the table of peers says.",
+		Text: "`copy` copies the encoded bytes to warm memory, which is the physical limit. `bytes.Clone` copies them to fresh memory. " +
+			"There are three other ways to use dirty. *Dict* decodes to ordered dicts in place of maps. *AliasBytes* does not copy large bytes. " +
+			"*Validate* only checks. The typed msgp is generated code; the other codecs use reflection. " +
+			"A dash means that it cannot be done; the table of codecs says why.",
 		Tables: []report.Table{
 			report.Goals("Goals in short, GOGC=1000", r.codecs.Summary(codecs.RareGC)),
 			report.Goals("Goals, value by value", r.codecs.Goals()),
@@ -119,7 +150,7 @@ func (r results) pythonSections() []report.Section {
 	}
 	return []report.Section{{
 		Title: "Gunicorn's own codec",
-		Text: "TLVEncoder of " + r.python.About + ", which measures itself in its own process, in the same rounds as ours. " +
+		Text: "This is the TLVEncoder of " + r.python.About + ". It measures itself in its own process, in the same rounds as ours. " +
 			"A figure says how many times as fast ours is.",
 		Tables: []report.Table{report.Goals("Goals, value by value", r.python.Goals())},
 		Folded: []report.Fold{{Title: "All figures", Tables: r.python.Tables()}},
@@ -134,12 +165,12 @@ func (r results) transportSections() []report.Section {
 	for i, c := range charts {
 		charts[i].Ours = slices.IndexFunc(c.Series, func(s report.Series) bool { return strings.HasPrefix(s.Name, "dirty") })
 		if charts[i].Ours < 0 {
-			charts[i].Ours = len(c.Series) - 1 // the library as a whole comes last
+			charts[i].Ours = len(c.Series) - 1 // the whole library comes last
 		}
 	}
 	return []report.Section{{
 		Title:  "The transport",
-		Text:   "Two processes on a Unix socket.",
+		Text:   "Two processes exchange frames over a Unix socket.",
 		Tables: []report.Table{report.Goals("Goals", r.transport.Goals())},
 		Charts: charts,
 		Folded: []report.Fold{{Title: "All figures", Tables: tables}},

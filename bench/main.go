@@ -1,6 +1,5 @@
-// Command bench measures this codec and this transport beside others, in
-// interleaved rounds, and writes what came out as docs/BENCHMARKS.md with its
-// charts:
+// Command bench measures our codec and our transport beside others, in turns, and
+// writes docs/BENCHMARKS.md with its charts:
 //
 //	go run -C bench .
 package main
@@ -19,6 +18,7 @@ import (
 	"github.com/gunicorn-go/dirty/bench/internal/transport"
 )
 
+// docs is where the page goes. The program runs in its own folder.
 const docs = "../docs"
 
 func main() {
@@ -31,10 +31,10 @@ func main() {
 
 func run() error {
 	rounds := flag.Int("rounds", 10, "how many rounds")
-	long := flag.Duration("time", 20*time.Millisecond, "how long a case runs in a round")
+	duration := flag.Duration("time", 20*time.Millisecond, "how long a case runs in a round")
 	only := flag.String("only", "", "regular expression of the sections to run: codec, python, transport")
 	out := flag.String("out", docs, "the folder to write into")
-	short := flag.Bool("short", false, "only see that it works: 2 rounds of 2 ms")
+	short := flag.Bool("short", false, "only see whether it works: 2 rounds of 2 ms")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
@@ -42,27 +42,27 @@ func run() error {
 	}
 	if *short {
 		if *out == docs {
-			return errors.New("-short needs -out, because its figures are no report")
+			return errors.New("-short needs -out: its figures are too rough for docs/BENCHMARKS.md")
 		}
-		*rounds, *long = 2, 2*time.Millisecond
+		*rounds, *duration = 2, 2*time.Millisecond
 	}
 
-	r := results{facts: report.GatherFacts(), rounds: *rounds, long: *long}
+	r := results{facts: report.GatherFacts(), rounds: *rounds, duration: *duration}
 	for _, section := range []struct {
 		name string
 		run  func() error
 	}{
 		{"codec", func() (err error) {
-			r.codecs, err = codecs.Run(*rounds, *long, tell)
+			r.codecs, err = codecs.Run(*rounds, *duration, printProgress)
 			return err
 		}},
 		{"python", func() (err error) {
-			r.python, err = python.Run(*rounds, *long, tell)
+			r.python, err = python.Run(*rounds, *duration, printProgress)
 			return err
 		}},
 		{"transport", func() (err error) {
-			tell("transport")
-			r.transport, err = transport.Run(*rounds, *long)
+			printProgress("transport")
+			r.transport, err = transport.Run(*rounds, *duration)
 			return err
 		}},
 	} {
@@ -80,5 +80,5 @@ func run() error {
 	return r.document().Write(*out)
 }
 
-// tell says on the terminal what is going on.
-func tell(what string) { fmt.Fprintln(os.Stderr, what) }
+// printProgress says on the terminal what is measured now.
+func printProgress(what string) { fmt.Fprintln(os.Stderr, what) }

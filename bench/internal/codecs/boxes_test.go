@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// BenchmarkBoxes is the ways to make 256 anys of 256 floats: an object each,
-// elements of an array by reflection, as the decoder does, and interfaces
-// made by hand, for which it would need unsafe.
+// BenchmarkBoxes compares three ways to make 256 values of type any of 256
+// floats: an object for each; elements of an array by reflection, as the decoder
+// does; and interfaces made by hand, which would need unsafe.
 func BenchmarkBoxes(b *testing.B) {
 	var floats [256]float64
 	for i := range floats {

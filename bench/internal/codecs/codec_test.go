@@ -9,21 +9,25 @@ import (
 	"github.com/gunicorn-go/dirty/bench/internal/values"
 )
 
-// cannot is what a codec has no way to say; the report shows a dash for it.
+// cannot has what a codec has no way to do. The report shows a dash for it.
 var cannot = map[string]bool{
-	"msgp/e levels/typed": true, // no generated code for a list of itself
+	"msgp/e levels/typed":      true, // no generated code for a list of itself
+	"segmentio/e levels/typed": true, // it overflows the stack
 }
 
-// TestRoundTrip is that all do the same work: what comes back is what went in.
+// TestRoundTrip: all codecs do the same work. What comes back is what went in.
 func TestRoundTrip(t *testing.T) {
 	for _, source := range values.All() {
 		v, err := source.Make()
 		require.NoError(t, err)
-		for _, c := range Peers() {
+		for _, c := range append([]Codec{Ours()}, Others()...) {
 			t.Run(c.Name+"/"+v.Name+"/any", func(t *testing.T) {
+				if !v.HasAny {
+					return // it has no such form
+				}
 				want := v.Any
 				switch c.Name {
-				case "json", "json v2":
+				case "json", "json v2", "segmentio":
 					want = asJSON(want)
 				case "gob":
 					want = asGob(want)
@@ -43,8 +47,11 @@ func TestRoundTrip(t *testing.T) {
 				}
 			})
 			t.Run(c.Name+"/"+v.Name+"/typed", func(t *testing.T) {
+				if !v.HasTyped {
+					return // it has no such form
+				}
 				s := c.Open()
-				data, err := s.Encode(v.Typed)
+				data, err := s.Encode(v.Sent)
 				if cannot[c.Name+"/"+v.Name+"/typed"] {
 					require.Error(t, err)
 					return
@@ -67,8 +74,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// asJSON is what is left of a tree in JSON: all numbers are floats, bytes
-// are text.
+// asJSON returns what JSON makes of a tree: all numbers are floats, bytes are
+// text.
 func asJSON(v any) any {
 	switch v := v.(type) {
 	case int64:
@@ -91,7 +98,7 @@ func asJSON(v any) any {
 	return v
 }
 
-// asGob is what gob makes of nested lists: an empty one comes back as nil.
+// asGob returns what gob makes of nested lists: an empty one comes back as nil.
 func asGob(v any) any {
 	switch v := v.(type) {
 	case []any:

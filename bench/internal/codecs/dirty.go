@@ -6,12 +6,12 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// The names of what is ours, and of the limits beside it.
+// The names of our codec, of other ways to use it, and of the physical limits.
 const (
 	ours      = "dirty"
 	oursDict  = "dirty, Dict"
 	oursAlias = "dirty, AliasBytes"
-	oursValid = "dirty, Valid"
+	oursValid = "dirty, Validate"
 	limit     = "copy"
 	clone     = "bytes.Clone"
 )
@@ -28,15 +28,15 @@ func (s *dirtyStream) Encode(v any) (_ []byte, err error) {
 
 func (s *dirtyStream) Decode(data []byte, v any) error { return s.opts.Unmarshal(data, v) }
 
-// validStream checks and builds nothing.
+// validStream checks, and builds nothing.
 type validStream struct{ dirtyStream }
 
 func (validStream) Decode(data []byte, _ any) error { return dirty.Validate(data) }
 
-// copyStream moves our encoding from one warm place to another: nobody who
-// looks at every byte can be faster. Large bytes are taken from where they
-// are and put behind a header as when they are encoded, because to copy to
-// an odd address may take twice as long.
+// copyStream copies our encoding from one warm place to another. A codec that
+// looks at every byte cannot be faster. Large bytes are copied to the address
+// that they have in an encoding, behind its header: to copy to an odd address
+// may take twice as long.
 type copyStream struct{ head, body, buf []byte }
 
 func (s *copyStream) Encode(v any) (_ []byte, err error) {
@@ -68,8 +68,8 @@ func (s *copyStream) Decode(data []byte, _ any) error {
 	return nil
 }
 
-// cloneStream copies to fresh memory, as whoever decodes bytes and does not
-// alias them has to.
+// cloneStream copies to fresh memory, as a decoder of bytes must if it does not
+// alias them.
 type cloneStream struct {
 	copyStream
 	kept []byte

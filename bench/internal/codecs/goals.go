@@ -18,28 +18,33 @@ const (
 	levels  = "e levels"
 	floats  = "f floats"
 	strs    = "g strings"
+	shapes2 = "h 2 shapes"
+	shapes4 = "i 4 shapes"
+	shapesN = "j all shapes"
+	reorder = "k other order"
+	orders  = "l document"
 )
 
-// Summary are the goals in short, for one setting of the collector.
+// Summary returns the goals in short, for one setting of the collector.
 func (r Results) Summary(gc int) []report.Goal {
 	var goals list
 	for _, m := range []struct {
 		op   Operation
 		peer string
-		want float64
+		mean float64
 	}{
 		{DecodeAny, "cbor", 0.60},
 		{DecodeAny, "msgp", 0.82},
 		{DecodeTyped, "cbor", 0.30},
 		{DecodeTyped, "msgp", 1.0},
-		{EncodeAny, "cbor", 0.50},
+		{EncodeAny, "cbor", 0.60},
 		{EncodeAny, "msgp", 0.66},
 		{EncodeTyped, "cbor", 0.40},
 		{EncodeTyped, "msgp", 1.2},
 	} {
-		goals.add(r.meanGoal(m.op, gc, m.peer, m.want))
-		if m.op == DecodeAny {
-			goals.add(r.worstGoal(m.op, gc, m.peer, 1.05))
+		goals.add(r.meanGoal(m.op, gc, m.peer, m.mean))
+		if !m.op.ofTypes() {
+			goals.add(r.worstGoal(m.op, gc, m.peer, 1.0))
 		}
 	}
 	goals.add(r.ratioGoal(DecodeTyped, floats, gc, ours, "msgp", 0.45))
@@ -52,16 +57,17 @@ func (r Results) Summary(gc int) []report.Goal {
 	return goals
 }
 
-// list is goals; add leaves out what was not measured.
+// list is a list of goals.
 type list []report.Goal
 
+// add adds a goal if it was measured.
 func (l *list) add(g report.Goal, measured bool) {
 	if measured {
 		*l = append(*l, g)
 	}
 }
 
-// Goals are the goals value by value.
+// Goals returns the goals value by value.
 func (r Results) Goals() []report.Goal {
 	var goals list
 	for _, w := range []struct {
@@ -143,7 +149,7 @@ func (r Results) Goals() []report.Goal {
 	return goals
 }
 
-// both are goals beside msgp and cbor; four beside msgpack and json too.
+// both returns goals beside msgp and cbor; four adds msgpack and json.
 func both(msgp, cbor float64) map[string][2]float64 {
 	return map[string][2]float64{"msgp": {msgp}, "cbor": {cbor}}
 }
@@ -164,7 +170,7 @@ func atMost(what string, gc int, s rounds.Spread, want float64) report.Goal {
 }
 
 func (r Results) meanGoal(op Operation, gc int, peer string, want float64) (report.Goal, bool) {
-	means := r.means(op, gc, peer, r.meant(op))
+	means := r.means(op, gc, peer, r.meanValues(op))
 	if means == nil {
 		return report.Goal{}, false
 	}
@@ -174,7 +180,7 @@ func (r Results) meanGoal(op Operation, gc int, peer string, want float64) (repo
 func (r Results) worstGoal(op Operation, gc int, peer string, want float64) (report.Goal, bool) {
 	var worst rounds.Spread
 	var which string
-	for _, v := range r.meant(op) {
+	for _, v := range r.meanValues(op) {
 		if ratios := r.ratios(op, v, gc, ours, peer); ratios != nil {
 			if s := rounds.SpreadOf(ratios); s.Median > worst.Median {
 				worst, which = s, v
@@ -208,11 +214,14 @@ func (r Results) allocsGoal(op Operation, value, codec string, want float64) (re
 	return exact(what(op, value, codec)+", allocations", run.Allocs(), want), true
 }
 
-// extraAllocsGoal is that decoding to any allocates no more often than msgp.
+// extraAllocsGoal wants that decoding to any allocates no more often than msgp.
 func (r Results) extraAllocsGoal() (report.Goal, bool) {
 	most := math.Inf(-1)
 	var which string
 	for _, v := range r.Values {
+		if !DecodeAny.Measures(v) {
+			continue
+		}
 		run := r.runs[key{DecodeAny, v.Name, UsualGC}]
 		if extra := math.Round(run[ours].Allocs()) - math.Round(run["msgp"].Allocs()); extra > most {
 			most, which = extra, v.Name
@@ -225,6 +234,9 @@ func (r Results) mostAllocsGoal(op Operation, want float64) (report.Goal, bool) 
 	most := math.Inf(-1)
 	var which string
 	for _, v := range r.Values {
+		if !op.Measures(v) {
+			continue
+		}
 		if allocs := r.runs[key{op, v.Name, UsualGC}][ours].Allocs(); allocs > most {
 			most, which = allocs, v.Name
 		}
@@ -232,8 +244,8 @@ func (r Results) mostAllocsGoal(op Operation, want float64) (report.Goal, bool) 
 	return exact(fmt.Sprintf("%s, allocations, the worst value (%s)", op, which), most, want), which != ""
 }
 
-// exact is a goal for a count of allocations, to which the runtime adds a
-// few of its own in a whole round.
+// exact returns a goal for a count of allocations. It is rounded, because the
+// runtime adds a few of its own in a whole round.
 func exact(what string, allocs, want float64) report.Goal {
 	allocs = math.Round(allocs)
 	return report.Goal{What: what, Value: allocs, Want: want, Spread: rounds.Spread{Low: allocs, Median: allocs, High: allocs}}

@@ -11,15 +11,15 @@ func init() {
 	gob.Register([]any{})
 }
 
-// gobStream is a stream that lives on: the types were sent in its first
-// message, and what is measured is one with the value alone.
+// gobStream is a stream that has sent its types in a first message. What is
+// measured is a later message, with the value alone.
 type gobStream struct {
 	enc  *gob.Encoder
 	dec  *gob.Decoder
 	out  bytes.Buffer
-	in   bytes.Reader // an io.ByteReader, so the decoder reads no more than a message
-	tree any          // what Encode was given; here because the encoder needs its address
-	sent bool         // the types
+	in   bytes.Reader // an io.ByteReader, so that the decoder reads no more than a message
+	tree any          // what Encode was given; the encoder needs its address
+	sent bool         // the types were sent
 }
 
 func newGob() Stream {

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 
 	json2 "github.com/go-json-experiment/json"
+	segmentio "github.com/segmentio/encoding/json"
+
+	"github.com/gunicorn-go/dirty/bench/internal/values"
 )
 
 type jsonStream struct {
@@ -35,3 +38,15 @@ func (s *json2Stream) Encode(v any) ([]byte, error) {
 }
 
 func (s *json2Stream) Decode(data []byte, v any) error { return json2.Unmarshal(data, v) }
+
+type segmentioStream struct{ buf []byte }
+
+func (s *segmentioStream) Encode(v any) (_ []byte, err error) {
+	if _, ok := v.(*values.Node); ok {
+		return nil, errCannot // it overflows the stack on a type that contains itself
+	}
+	s.buf, err = segmentio.Append(s.buf[:0], v, segmentio.EscapeHTML|segmentio.SortMapKeys)
+	return s.buf, err
+}
+
+func (s *segmentioStream) Decode(data []byte, v any) error { return segmentio.Unmarshal(data, v) }

@@ -1,14 +1,10 @@
 package codecs
 
 import (
-	"errors"
-
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/gunicorn-go/dirty/bench/internal/values"
 )
-
-var errNoCode = errors.New("no generated code")
 
 type msgpStream struct{ buf []byte }
 
@@ -17,9 +13,9 @@ func (s *msgpStream) Encode(v any) (_ []byte, err error) {
 		s.buf, err = msgp.AppendIntf(s.buf[:0], v)
 		return s.buf, err
 	}
-	g, ok := generated(v)
+	g, ok := generatedCode(v)
 	if !ok {
-		return nil, errNoCode
+		return nil, errCannot
 	}
 	s.buf, err = g.MarshalMsg(s.buf[:0])
 	return s.buf, err
@@ -30,9 +26,9 @@ func (s *msgpStream) Decode(data []byte, v any) (err error) {
 		*p, _, err = msgp.ReadIntfBytes(data)
 		return err
 	}
-	g, ok := generated(v)
+	g, ok := generatedCode(v)
 	if !ok {
-		return errNoCode
+		return errCannot
 	}
 	_, err = g.UnmarshalMsg(data)
 	return err
@@ -43,11 +39,15 @@ type msgpValue interface {
 	msgp.Unmarshaler
 }
 
-// generated finds the code that was generated for what v points to.
-func generated(v any) (g msgpValue, ok bool) {
+// generatedCode finds the code that was generated for what v points to.
+func generatedCode(v any) (g msgpValue, ok bool) {
 	switch v := v.(type) {
 	case *[]values.Row:
 		return (*values.Rows)(v), true
+	case *[]values.ReorderedRow:
+		return (*values.ReorderedRows)(v), true
+	case *[]values.Order:
+		return (*values.Orders)(v), true
 	case *[]float64:
 		return (*values.Floats)(v), true
 	case *[]string:

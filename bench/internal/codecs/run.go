@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // Operation is one thing to do with a value.
 type Operation string
 
-// The operations. What is encoded goes into a buffer that is reused.
+// The operations. Encoding writes into a buffer that is reused.
 const (
 	EncodeAny    Operation = "encode any"
 	DecodeAny    Operation = "decode any"
@@ -25,7 +26,7 @@ const (
 	DecodeReused Operation = "decode typed, reused" // into the same one again
 )
 
-// Operations are all of them, in the order of the report.
+// Operations are all operations, in the order of the report.
 var Operations = []Operation{EncodeAny, DecodeAny, EncodeTyped, DecodeTyped, DecodeReused}
 
 // The settings of the collector under which everything is measured: the
@@ -47,10 +48,26 @@ type key struct {
 	gc    int
 }
 
-// Run measures everything, one value in memory at a time, and tells what it
-// is at.
-func Run(n int, long time.Duration, tell func(string)) (Results, error) {
+// ofTypes reports whether an operation is about Go types, not about a tree.
+func (op Operation) ofTypes() bool { return op != EncodeAny && op != DecodeAny }
+
+// Measures reports whether an operation can be done with a value.
+func (op Operation) Measures(v values.Value) bool {
+	if op.ofTypes() {
+		return v.HasTyped
+	}
+	return v.HasAny
+}
+
+// Run measures every operation with every value, by CPU time, each case for so
+// many rounds of about the duration. One value is in memory at a time. It calls
+// progress with what comes next.
+//
+// The collector's work is part of the CPU time. So that it does not depend on
+// how many other processors are idle, there is only one.
+func Run(n int, duration time.Duration, progress func(string)) (Results, error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(UsualGC))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	all := Results{runs: map[key]map[string]rounds.Result{}}
 	for _, source := range values.All() {
 		v, err := source.Make()
@@ -58,14 +75,17 @@ func Run(n int, long time.Duration, tell func(string)) (Results, error) {
 			return all, err
 		}
 		for _, op := range Operations {
-			tell(fmt.Sprintf("%s: %s", v.Name, op))
+			if !op.Measures(v) {
+				continue
+			}
+			progress(fmt.Sprintf("%s: %s", v.Name, op))
 			cases, err := casesOf(op, v)
 			if err != nil {
 				return all, fmt.Errorf("%s of %s: %w", op, v.Name, err)
 			}
 			for _, gc := range []int{UsualGC, RareGC} {
 				debug.SetGCPercent(gc)
-				results, err := rounds.Measure(cases, n, long)
+				results, err := rounds.Measure(rounds.CPU, cases, n, duration)
 				if err != nil {
 					return all, fmt.Errorf("%s of %s: %w", op, v.Name, err)
 				}
@@ -76,18 +96,18 @@ func Run(n int, long time.Duration, tell func(string)) (Results, error) {
 				all.runs[key{op, v.Name, gc}] = run
 			}
 		}
-		v.Any, v.Typed = nil, nil
+		v.Any, v.Typed, v.Sent, v.New = nil, nil, nil, nil
 		all.Values = append(all.Values, v)
 	}
 	return all, nil
 }
 
-// casesOf returns the competitors; who cannot do it is left out.
+// casesOf returns the cases of the codecs that can do the operation.
 func casesOf(op Operation, v values.Value) ([]rounds.Case, error) {
 	var cases []rounds.Case
 	for _, codec := range competitors(op, v.Blob) {
 		c, err := caseOf(codec, op, v)
-		if errors.Is(err, errNoCode) {
+		if errors.Is(err, errCannot) {
 			continue
 		}
 		if err != nil {
@@ -98,23 +118,23 @@ func casesOf(op Operation, v values.Value) ([]rounds.Case, error) {
 	return cases, nil
 }
 
-// Ours is the case of our codec, for measuring beside others than the peers.
-func Ours(op Operation, v values.Value) (rounds.Case, error) { return caseOf(Peers()[0], op, v) }
+// OurCase returns the case of our codec.
+func OurCase(op Operation, v values.Value) (rounds.Case, error) { return caseOf(Ours(), op, v) }
 
 func caseOf(c Codec, op Operation, v values.Value) (rounds.Case, error) {
 	s, form := c.Open(), v.Any
-	if op != EncodeAny && op != DecodeAny {
-		form = v.Typed
+	if op.ofTypes() {
+		form = v.Sent
 	}
 	data, err := s.Encode(form)
 	if err != nil {
 		return rounds.Case{}, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	return rounds.Case{Name: c.Name, Run: work(op, s, v, form, bytes.Clone(data))}, nil
+	return rounds.Case{Name: c.Name, Run: workOf(op, s, v, form, bytes.Clone(data))}, nil
 }
 
-// work is what a case repeats.
-func work(op Operation, s Stream, v values.Value, form any, data []byte) func(n int) error {
+// workOf returns what a case repeats.
+func workOf(op Operation, s Stream, v values.Value, form any, data []byte) func(n int) error {
 	switch op {
 	case DecodeAny:
 		var tree any
@@ -158,9 +178,10 @@ func work(op Operation, s Stream, v values.Value, form any, data []byte) func(n 
 	}
 }
 
-// competitors are the peers, the other ways of ours, and the limits.
+// competitors returns our codec, the others, other ways to use ours, and the
+// physical limits.
 func competitors(op Operation, blob bool) []Codec {
-	all := Peers()
+	all := append([]Codec{Ours()}, Others()...)
 	add := func(name string, s func() Stream) { all = append(all, Codec{Name: name, Open: s}) }
 	add(limit, func() Stream { return &copyStream{} })
 	if op == DecodeAny {
@@ -174,8 +195,8 @@ func competitors(op Operation, blob bool) []Codec {
 	return all
 }
 
-// ratios returns the time of one codec over that of another, round by
-// round, and nil if one of the two was not measured.
+// ratios returns the time of one codec over that of another, round by round. It
+// is nil if one of the two was not measured.
 func (r Results) ratios(op Operation, value string, gc int, codec, base string) []float64 {
 	run := r.runs[key{op, value, gc}]
 	a, b := run[codec], run[base]

@@ -8,17 +8,17 @@ import (
 	"github.com/gunicorn-go/dirty/bench/internal/rounds"
 )
 
-// Short is one table for who has no time: the geometric means.
+// Short returns one table for readers in a hurry: the geometric means.
 func (r Results) Short() report.Table {
 	t := report.Table{Columns: []string{"time of dirty / time of"}}
-	for _, c := range Peers()[1:] {
+	for _, c := range Others() {
 		t.Columns = append(t.Columns, c.Name)
 	}
 	for _, op := range Operations {
 		row := report.Row{Name: string(op)}
-		for _, c := range Peers()[1:] {
+		for _, c := range Others() {
 			cell := report.None
-			if means := r.means(op, UsualGC, c.Name, r.meant(op)); means != nil {
+			if means := r.means(op, UsualGC, c.Name, r.meanValues(op)); means != nil {
 				cell = report.Number(rounds.SpreadOf(means).Median)
 			}
 			row.Cells = append(row.Cells, cell)
@@ -28,9 +28,9 @@ func (r Results) Short() report.Table {
 	return t
 }
 
-// Tables are all the figures of an operation.
+// Tables returns all the figures of an operation.
 func (r Results) Tables(op Operation) []report.Table {
-	names := r.names(op)
+	names := r.competitorNames(op)
 	return []report.Table{
 		r.table(op, UsualGC, "time", names, func(run map[string]rounds.Result, name string) string {
 			return report.Time(run[name].Time().Median)
@@ -43,10 +43,10 @@ func (r Results) Tables(op Operation) []report.Table {
 	}
 }
 
-// ratioTable is ours over each, and the geometric means.
+// ratioTable has our time over that of each other, and the geometric means.
 func (r Results) ratioTable(op Operation, gc int) report.Table {
 	names := []string{limit}
-	for _, c := range Peers()[1:] {
+	for _, c := range Others() {
 		names = append(names, c.Name)
 	}
 	t := r.table(op, gc, "time of dirty / time of the other", names, func(run map[string]rounds.Result, name string) string {
@@ -55,7 +55,7 @@ func (r Results) ratioTable(op Operation, gc int) report.Table {
 	mean := report.Row{Name: "geometric mean"}
 	for _, name := range names {
 		cell := report.None
-		if ratios := r.means(op, gc, name, r.meant(op)); ratios != nil {
+		if ratios := r.means(op, gc, name, r.meanValues(op)); ratios != nil {
 			cell = report.Ratio(rounds.SpreadOf(ratios))
 		}
 		mean.Cells = append(mean.Cells, cell)
@@ -70,6 +70,9 @@ func (r Results) table(op Operation, gc int, what string, names []string, cell f
 		t.Title += fmt.Sprintf(", GOGC=%d", gc)
 	}
 	for _, v := range r.Values {
+		if !op.Measures(v) {
+			continue
+		}
 		run := r.runs[key{op, v.Name, gc}]
 		row := report.Row{Name: v.Name}
 		for _, name := range names {
@@ -84,8 +87,8 @@ func (r Results) table(op Operation, gc int, what string, names []string, cell f
 	return t
 }
 
-// names are those who took part in an operation with any value.
-func (r Results) names(op Operation) []string {
+// competitorNames returns who took part in an operation with any value.
+func (r Results) competitorNames(op Operation) []string {
 	var names []string
 	for _, c := range competitors(op, true) {
 		names = append(names, c.Name)
@@ -93,20 +96,21 @@ func (r Results) names(op Operation) []string {
 	return names
 }
 
-// meant are the values that a geometric mean is of: no blobs, and if typed
-// not the levels, which are no use for a Go type.
-func (r Results) meant(op Operation) []string {
+// meanValues returns the values that count for the geometric mean of an
+// operation. Blobs do not, nor do the levels as a Go type: nobody would use
+// them so.
+func (r Results) meanValues(op Operation) []string {
 	var names []string
 	for _, v := range r.Values {
-		if !v.Blob && (v.Name != levels || op == EncodeAny || op == DecodeAny) {
+		if op.Measures(v) && !v.Blob && (v.Name != levels || !op.ofTypes()) {
 			names = append(names, v.Name)
 		}
 	}
 	return names
 }
 
-// means are the geometric means over values of ours over peer, a round each;
-// nil if there is nothing for one of the values.
+// means returns the geometric means, over the values, of our time over the
+// peer's, one for each round. It is nil if one of the values was not measured.
 func (r Results) means(op Operation, gc int, peer string, names []string) []float64 {
 	var all [][]float64
 	for _, v := range names {
@@ -119,8 +123,8 @@ func (r Results) means(op Operation, gc int, peer string, names []string) []floa
 	return rounds.GeometricMeans(all...)
 }
 
-// Charts are one of each kind of operation: the time of each codec, that of
-// ours being 1.
+// Charts returns a chart for each kind of operation: the time of each codec,
+// where ours is 1.
 func (r Results) Charts() []report.Bars {
 	return []report.Bars{
 		r.chart("Decode to any", "bench-decode.svg", DecodeAny),
@@ -135,7 +139,7 @@ func (r Results) chart(title, file string, op Operation) report.Bars {
 		Title:  title,
 		File:   file,
 		YLabel: "Time, that of dirty being 1. Shorter is faster.",
-		Groups: append([]string{"geometric mean"}, r.meant(op)...),
+		Groups: append([]string{"geometric mean"}, r.meanValues(op)...),
 	}
 	median := func(ratios []float64) float64 {
 		if ratios == nil {
@@ -143,9 +147,9 @@ func (r Results) chart(title, file string, op Operation) report.Bars {
 		}
 		return rounds.SpreadOf(ratios).Median
 	}
-	for _, c := range Peers() {
-		s := report.Series{Name: c.Name, Values: []float64{1 / median(r.means(op, UsualGC, c.Name, r.meant(op)))}}
-		for _, v := range r.meant(op) {
+	for _, c := range append([]Codec{Ours()}, Others()...) {
+		s := report.Series{Name: c.Name, Values: []float64{1 / median(r.means(op, UsualGC, c.Name, r.meanValues(op)))}}
+		for _, v := range r.meanValues(op) {
 			s.Values = append(s.Values, median(r.ratios(op, v, UsualGC, c.Name, ours)))
 		}
 		bars.Series = append(bars.Series, s)

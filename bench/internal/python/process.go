@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// ErrMissing is that there is no Python, or no gunicorn can be installed.
+// ErrMissing says that there is no Python, or that gunicorn cannot be installed.
 var ErrMissing = errors.New("no gunicorn to measure")
 
 //go:embed codec.py
 var script string
 
-// process is the script, running.
+// process is the running script.
 type process struct {
 	about string // the releases of gunicorn and of its interpreter
 	cmd   *exec.Cmd
@@ -29,9 +29,8 @@ type process struct {
 	out   *bufio.Reader
 }
 
-// start runs the script in the environment of the newest release that the
-// interop tests know, which is made if it is not there. The values are in
-// the folder.
+// start runs the script with the newest release that the interop tests know. It
+// makes an environment for it if there is none. The values are in the folder.
 func start(folder string) (*process, error) {
 	interpreter, err := newest()
 	if err != nil {
@@ -56,8 +55,9 @@ func start(folder string) (*process, error) {
 	return p, nil
 }
 
-// times is a case whose time is what the script says.
-func (p *process) times(what, value string) func(n int) (time.Duration, error) {
+// timed returns what has the script do one thing n times, and returns the CPU time
+// that the script took.
+func (p *process) timed(what, value string) func(n int) (time.Duration, error) {
 	return func(n int) (time.Duration, error) {
 		if _, err := fmt.Fprintln(p.in, what, n, value); err != nil {
 			return 0, err

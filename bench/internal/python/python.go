@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -27,7 +28,7 @@ type measured struct {
 	ours   rounds.Result
 }
 
-// sides are what Python does in one way and we in several.
+// sides has what Python does in one way and our codec in several.
 var sides = []struct {
 	what string
 	ours []codecs.Operation
@@ -36,9 +37,11 @@ var sides = []struct {
 	{"decode", []codecs.Operation{codecs.DecodeAny, codecs.DecodeTyped, codecs.DecodeReused}},
 }
 
-// Run measures every value but large bytes, which are a copy in both, and
-// tells what it is at.
-func Run(n int, long time.Duration, tell func(string)) (Results, error) {
+// Run measures every value that has both forms, but no large bytes, which both
+// sides only copy. It measures CPU time, each case for so many rounds of about
+// the duration, and calls progress with what comes next.
+func Run(n int, duration time.Duration, progress func(string)) (Results, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as in codecs.Run
 	folder, err := os.MkdirTemp("", "dirty-bench")
 	if err != nil {
 		return Results{}, err
@@ -52,26 +55,26 @@ func Run(n int, long time.Duration, tell func(string)) (Results, error) {
 		return Results{}, err
 	}
 	r := Results{About: p.about}
-	if err := r.measure(p, n, long, tell); err != nil {
+	if err := r.measure(p, n, duration, progress); err != nil {
 		_ = p.close() // the first error counts
 		return r, err
 	}
 	return r, p.close()
 }
 
-func (r *Results) measure(p *process, n int, long time.Duration, tell func(string)) error {
+func (r *Results) measure(p *process, n int, duration time.Duration, progress func(string)) error {
 	return each(func(v values.Value) error {
 		for _, side := range sides {
-			tell(fmt.Sprintf("python: %s: %s", v.Name, side.what))
-			cases := []rounds.Case{{Name: "python", Timed: p.times(side.what, v.Name)}}
+			progress(fmt.Sprintf("python: %s: %s", v.Name, side.what))
+			cases := []rounds.Case{{Name: "python", Timed: p.timed(side.what, v.Name)}}
 			for _, op := range side.ours {
-				c, err := codecs.Ours(op, v)
+				c, err := codecs.OurCase(op, v)
 				if err != nil {
 					return err
 				}
 				cases = append(cases, c)
 			}
-			results, err := rounds.Measure(cases, n, long)
+			results, err := rounds.Measure(rounds.CPU, cases, n, duration)
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", side.what, v.Name, err)
 			}
@@ -97,7 +100,7 @@ func writeValues(folder string) error {
 func each(f func(values.Value) error) error {
 	for _, source := range values.All() {
 		v, err := source.Make()
-		if err == nil && !v.Blob {
+		if err == nil && !v.Blob && v.HasAny && v.HasTyped {
 			err = f(v)
 		}
 		if err != nil {
@@ -107,7 +110,7 @@ func each(f func(values.Value) error) error {
 	return nil
 }
 
-// Tables are the times of both and how many times as fast we are.
+// Tables returns the times of both, and how many times as fast we are.
 func (r Results) Tables() []report.Table {
 	var tables []report.Table
 	for _, op := range codecs.Operations {
@@ -127,7 +130,7 @@ func (r Results) Tables() []report.Table {
 	return tables
 }
 
-// Summary are the goals in short: those of the model request.
+// Summary returns the goals in short: those of the model request.
 func (r Results) Summary() []report.Goal {
 	return r.goals(func(op codecs.Operation, value string) float64 {
 		if value != "b model" {
@@ -137,7 +140,7 @@ func (r Results) Summary() []report.Goal {
 	})
 }
 
-// Goals are the goals value by value.
+// Goals returns the goals value by value.
 func (r Results) Goals() []report.Goal {
 	return r.goals(func(op codecs.Operation, value string) float64 {
 		switch {

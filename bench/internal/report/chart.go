@@ -29,12 +29,12 @@ const (
 )
 
 const (
-	labelRoom = 1.45 // how far a panel goes beyond its longest bar, for the figure there
-	wider     = 0.8  // how much wider a letter may be in a font that a viewer takes instead
-	longest   = 10   // how many times as long as ours a bar may be, so that one can see ours
+	labelRoom = 1.45 // width of a panel over that of its longest bar: room for the figure
+	wider     = 0.8  // how much wider a letter may be in the font that a viewer has instead
+	longest   = 10   // length of the longest bar over that of ours, so that ours can be seen
 )
 
-// The font is one that few systems have; what they take for it is as wide.
+// Few systems have this font. The fonts that they take instead are as wide.
 const (
 	fontName = "font-family:Liberation Sans"
 	fallback = ",Arial,Helvetica,sans-serif"

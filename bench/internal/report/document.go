@@ -24,7 +24,7 @@ type Section struct {
 	Folded []Fold
 }
 
-// Fold is what a reader has to open: tables that few want to see.
+// Fold has tables that few want to see. A reader must open it.
 type Fold struct {
 	Title  string
 	Tables []Table
@@ -74,8 +74,8 @@ func (d Document) markdown(w io.Writer) {
 	}
 }
 
-// writeFile makes a file of what is written; an error of the writer below,
-// which is on a disk, shows when it is closed at the latest.
+// writeFile creates a file and has it written. An error of the disk shows when the
+// file is closed, at the latest.
 func writeFile(path string, write func(io.Writer) error) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
@@ -89,8 +89,8 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 	return write(f)
 }
 
-// file returns the name of the chart's file: by default the title's small
-// letters and digits with hyphens between.
+// file returns the name of the chart's file. By default it is made of the title,
+// in small letters, with hyphens between the words.
 func (b Bars) file() string {
 	if b.File != "" {
 		return b.File

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Facts are where and with what was measured.
+// Facts say where and with what was measured.
 type Facts struct {
 	Machine string
 	Go      string
@@ -45,8 +45,8 @@ func machine() string {
 	return fmt.Sprintf("%s, %d cores, %s", cpu, runtime.NumCPU(), system)
 }
 
-// commit names the commit, and says so if what was measured is not just that.
-// The report and its charts do not count.
+// commit returns the commit, and says so if the tree has other changes than this
+// page and its charts.
 func commit() string {
 	head, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {

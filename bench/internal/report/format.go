@@ -8,7 +8,7 @@ import (
 	"github.com/gunicorn-go/dirty/bench/internal/rounds"
 )
 
-// None is the cell of who cannot do it.
+// None is the cell of a codec that cannot do it.
 const None = "-"
 
 // Time writes nanoseconds for people, with three digits.
@@ -33,7 +33,7 @@ func Ratio(s rounds.Spread) string {
 // Count writes how often something happens in one operation.
 func Count(n float64) string { return Number(math.Round(n)) }
 
-// Number writes a figure with three digits, or all before the point.
+// Number writes a figure with three digits, or with all that are before the point.
 func Number(x float64) string {
 	a := math.Abs(x)
 	switch {
@@ -51,7 +51,7 @@ func Number(x float64) string {
 	return strconv.FormatFloat(x, 'g', 2, 64)
 }
 
-// Short is Number with a letter for thousands and more.
+// Short writes a figure as Number does, with a letter for thousands and more.
 func Short(x float64) string {
 	if x < 9_999.5 {
 		return Number(x)

@@ -32,7 +32,7 @@ func (t Table) Markdown(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// figures reports whether a column has figures only, which go to the right.
+// figures reports whether a column has only figures, which are set to the right.
 func (t Table) figures(column int) bool {
 	if column == 0 {
 		return false

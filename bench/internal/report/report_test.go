@@ -97,7 +97,7 @@ Note.
 	require.FileExists(t, filepath.Join(folder, "bench-a-chart.svg"))
 }
 
-// TestSVG is that a chart is XML with text as text, whatever its size.
+// TestSVG: a chart of any size is XML, and its text is text.
 func TestSVG(t *testing.T) {
 	for name, b := range map[string]Bars{
 		"small":      bars(),

@@ -20,7 +20,7 @@ type Row struct {
 // Bars is a chart: groups of bars, a bar of each series in every group.
 type Bars struct {
 	Title  string
-	File   string // the name of its file, without the folder; by default made of the title
+	File   string // the name of its file, without the folder; by default it is made of the title
 	YLabel string
 	Groups []string
 	Series []Series

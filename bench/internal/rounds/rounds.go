@@ -1,6 +1,6 @@
-// Package rounds measures competitors in turns: in each round every one runs
-// once, so that a machine that changes its speed changes it for all, and
-// ratios are taken inside a round.
+// Package rounds measures competitors in turns. In each round every one runs
+// once, so a machine that changes its speed changes it for all. Ratios are
+// taken inside a round.
 package rounds
 
 import (
@@ -11,13 +11,22 @@ import (
 	"time"
 )
 
-// Case is one competitor: Run does the same work n times.
+// Clock returns the time since some moment in the past.
+type Clock func() time.Duration
+
+var processStart = time.Now()
+
+// Wall is the time on the wall. It counts waits, and whatever other programs
+// take from this one.
+func Wall() time.Duration { return time.Since(processStart) }
+
+// Case is one competitor. Run does the same work n times.
 type Case struct {
 	Name string
 	Run  func(n int) error
 
-	// Timed takes the place of Run for who works in another process: it
-	// says itself how long the work took, without the way there and back.
+	// Timed takes the place of Run if the work is done in another process. It
+	// returns how long the work took there, without the way there and back.
 	Timed func(n int) (time.Duration, error)
 }
 
@@ -25,27 +34,27 @@ type Case struct {
 type Sample struct {
 	Nanoseconds float64
 	Allocs      float64 // of this process
-	Bytes       float64 // allocated
+	Bytes       float64 // allocated by this process
 }
 
-// Result is what one case took, a sample a round.
+// Result is what one case took: a sample a round.
 type Result struct {
 	Name    string
 	Samples []Sample
 }
 
-// Measure runs the cases for the rounds, each about as long as said. The
-// order changes from round to round, because who runs first may find other
-// caches and another heap than who runs second.
-func Measure(cases []Case, rounds int, long time.Duration) ([]Result, error) {
+// Measure runs each case once in each of so many rounds, for about the duration
+// a round, by the clock. The order changes from round to round, because the
+// first may find other caches and another heap than the second.
+func Measure(clock Clock, cases []Case, rounds int, duration time.Duration) ([]Result, error) {
 	results := make([]Result, len(cases))
-	times := make([]int, len(cases)) // how often a case runs in a round
+	repeats := make([]int, len(cases)) // of a case in a round
 	for i, c := range cases {
-		n, err := calibrate(c, long)
+		n, err := calibrate(clock, c, duration)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, err)
 		}
-		results[i].Name, times[i] = c.Name, n
+		results[i].Name, repeats[i] = c.Name, n
 	}
 	for round := range rounds {
 		for turn := range cases {
@@ -53,7 +62,7 @@ func Measure(cases []Case, rounds int, long time.Duration) ([]Result, error) {
 			if round%2 == 1 {
 				i = len(cases) - 1 - i
 			}
-			s, err := sample(cases[i], times[i])
+			s, err := sample(clock, cases[i], repeats[i])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", cases[i].Name, err)
 			}
@@ -63,31 +72,35 @@ func Measure(cases []Case, rounds int, long time.Duration) ([]Result, error) {
 	return results, nil
 }
 
-// calibrate warms a case up and returns how many operations take about long.
-func calibrate(c Case, long time.Duration) (int, error) {
-	for n := 1; ; {
-		s, err := sample(c, n)
+// calibrate warms a case up and returns how many operations take about the
+// duration.
+func calibrate(clock Clock, c Case, duration time.Duration) (int, error) {
+	const most = 1 << 30 // operations, for work that takes no time
+	for n := 1; ; n *= 2 {
+		s, err := sample(clock, c, n)
 		if err != nil {
 			return 0, err
 		}
-		if total := s.Nanoseconds * float64(n); total >= float64(long)/4 || n >= 1<<30 {
-			return max(1, int(float64(long)/s.Nanoseconds)), nil
+		if n >= most {
+			return n, nil
 		}
-		n *= 2
+		if s.Nanoseconds*float64(n) >= float64(duration)/4 {
+			return max(1, int(float64(duration)/s.Nanoseconds)), nil
+		}
 	}
 }
 
-// sample runs a case n times, from a heap without the garbage of others. That
-// takes a collection, which empties pools too, so the case runs once before
-// it counts.
-func sample(c Case, n int) (Sample, error) {
+// sample runs a case n times, from a heap without the garbage of others. To get
+// that it collects, which empties pools too, so the case runs once before it
+// counts.
+func sample(clock Clock, c Case, n int) (Sample, error) {
 	var before, after runtime.MemStats
 	runtime.GC()
-	if _, err := c.run(1); err != nil {
+	if _, err := c.run(clock, 1); err != nil {
 		return Sample{}, err
 	}
 	runtime.ReadMemStats(&before)
-	took, err := c.run(n)
+	took, err := c.run(clock, n)
 	runtime.ReadMemStats(&after)
 	per := func(x uint64) float64 { return float64(x) / float64(n) }
 	return Sample{
@@ -97,20 +110,19 @@ func sample(c Case, n int) (Sample, error) {
 	}, err
 }
 
-func (c Case) run(n int) (time.Duration, error) {
+func (c Case) run(clock Clock, n int) (time.Duration, error) {
 	if c.Timed != nil {
 		return c.Timed(n)
 	}
-	start := time.Now()
+	start := clock()
 	err := c.Run(n)
-	return time.Since(start), err
+	return clock() - start, err
 }
 
 // Spread is the distribution of figures over the rounds.
 type Spread struct{ Low, Median, High float64 } // quartiles
 
-// SpreadOf returns the quartiles of the figures, of which there must be one
-// at least.
+// SpreadOf returns the quartiles of at least one figure.
 func SpreadOf(figures []float64) Spread {
 	sorted := slices.Sorted(slices.Values(figures))
 	at := func(q float64) float64 {

@@ -2,6 +2,7 @@ package rounds
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestMeasure(t *testing.T) {
 	elsewhere := Case{Name: "elsewhere", Timed: func(n int) (time.Duration, error) {
 		return time.Duration(n) * time.Second, nil
 	}}
-	results, err := Measure([]Case{sleeper("slow", 4*time.Millisecond), sleeper("quick", time.Millisecond), elsewhere}, 3, 4*time.Millisecond)
+	results, err := Measure(Wall, []Case{sleeper("slow", 4*time.Millisecond), sleeper("quick", time.Millisecond), elsewhere}, 3, 4*time.Millisecond)
 	require.NoError(t, err)
 	require.Len(t, results, 3)
 	for _, r := range results {
@@ -32,16 +33,35 @@ func TestMeasure(t *testing.T) {
 	require.NotEqual(t, turns[:4], turns[4:8], "who is first changes")
 }
 
+// TestCPU: a clock of the processor counts work, and not waiting.
+func TestCPU(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("CPU is Wall on this system")
+	}
+	wait := func(int) error {
+		time.Sleep(20 * time.Millisecond)
+		return nil
+	}
+	work := func(int) error {
+		for start := CPU(); CPU()-start < 20*time.Millisecond; {
+		}
+		return nil
+	}
+	results, err := Measure(CPU, []Case{{Name: "wait", Run: wait}, {Name: "work", Run: work}}, 1, time.Millisecond)
+	require.NoError(t, err)
+	require.Less(t, results[0].Time().Median, results[1].Time().Median/2)
+}
+
 func TestMeasureFails(t *testing.T) {
 	broken := errors.New("broken")
-	_, err := Measure([]Case{{Name: "x", Run: func(int) error { return broken }}}, 1, time.Millisecond)
+	_, err := Measure(Wall, []Case{{Name: "x", Run: func(int) error { return broken }}}, 1, time.Millisecond)
 	require.ErrorIs(t, err, broken)
 	require.ErrorContains(t, err, "x:")
 }
 
 func TestAllocs(t *testing.T) {
 	var kept []byte
-	results, err := Measure([]Case{{Name: "x", Run: func(n int) error {
+	results, err := Measure(Wall, []Case{{Name: "x", Run: func(n int) error {
 		for range n {
 			kept = make([]byte, 1024)
 		}

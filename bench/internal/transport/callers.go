@@ -10,12 +10,12 @@ import (
 	"github.com/gunicorn-go/dirty/bench/internal/rounds"
 )
 
-// caseLibrary is a call with all of the library.
+// caseLibrary is a call through the whole library.
 const caseLibrary = "client.Client → server.Server"
 
 var callerModes = []mode{modeOf(modeBare), modeOf(modeConn), modeOf(modeTwoTwo), messageMode}
 
-// callers measures connections on which one request is in flight each.
+// callers measures several connections, with one request in flight on each.
 func (p plan) callers(place string, r *Results) error {
 	text := strings.Repeat("x", 20)
 	size, err := frameSize(echoRequest(text))
@@ -50,7 +50,7 @@ func (p plan) callers(place string, r *Results) error {
 	return nil
 }
 
-// libraryCalls returns what makes n calls of our client to our server.
+// libraryCalls returns a function that makes n calls of our client to our server.
 func (p *peers) libraryCalls(text string, conns int) (func(_, n int) error, error) {
 	c, err := p.start(job{Serve: serveLibrary})
 	if err != nil {
@@ -74,7 +74,7 @@ func (p *peers) libraryCalls(text string, conns int) (func(_, n int) error, erro
 	}, nil
 }
 
-// share does n things in so many goroutines.
+// share does n things, divided among so many goroutines.
 func share(n, workers int, do func(worker, n int) error) error {
 	errs := make([]error, workers)
 	var group sync.WaitGroup

@@ -26,8 +26,8 @@ type job struct {
 // services are what a child can do with its listener.
 var services = map[string]func(job, net.Listener) error{}
 
-// MaybeChild does not return in a process that was started as the far end of
-// a measurement. Call it first in main.
+// MaybeChild serves, and does not return, in a process that was started as the
+// far end of a measurement. In any other it does nothing. Call it first in main.
 func MaybeChild() {
 	text := os.Getenv(childVar)
 	if text == "" {
@@ -40,7 +40,7 @@ func MaybeChild() {
 	os.Exit(0)
 }
 
-// beChild serves until the parent closes our standard input, or is dead.
+// beChild serves until the parent closes our standard input, or dies.
 func beChild(text string) error {
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -68,7 +68,7 @@ func beChild(text string) error {
 	return err
 }
 
-// onEach makes a service of what is done on one connection.
+// onEach makes a service from what it does on one connection.
 func onEach(serve func(job, *net.UnixConn) error) func(job, net.Listener) error {
 	return func(j job, l net.Listener) error {
 		for {
@@ -93,7 +93,7 @@ func onEach(serve func(job, *net.UnixConn) error) func(job, net.Listener) error 
 // isEnd reports whether the other side has closed the connection.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, errReset) }
 
-// configure sets what the job wants of a connection, on both sides.
+// configure sets the options of a connection, on both sides.
 func (j job) configure(c *net.UnixConn) error {
 	if j.SendBuffer == 0 {
 		return nil
@@ -109,14 +109,14 @@ type peer struct {
 	stdin io.Closer
 }
 
-// peers are all that is to be closed after a measurement.
+// peers has all that must be closed after a measurement.
 type peers struct {
 	folder  string
 	all     []*peer
 	closers []io.Closer
 }
 
-// withPeers calls do, and then ends what it has started.
+// withPeers calls do, and then ends all that do has started.
 func withPeers(do func(*peers) error) (err error) {
 	folder, err := os.MkdirTemp("", "bench")
 	if err != nil {
@@ -127,8 +127,8 @@ func withPeers(do func(*peers) error) (err error) {
 	return do(p)
 }
 
-// start starts a child. It is given the listener, so that it can be dialled
-// at once.
+// start starts a child. It gives the child a listener, so that one can dial at
+// once.
 func (p *peers) start(j job) (*peer, error) {
 	c := &peer{job: j, path: filepath.Join(p.folder, fmt.Sprint(len(p.all)))}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.path, Net: "unix"})
@@ -174,8 +174,8 @@ func (p *peers) dial(c *peer) (*net.UnixConn, error) {
 	return conn, c.job.configure(conn)
 }
 
-// patience is how long a child may take to end.
-const patience = 10 * time.Second
+// endTimeout is how long a child may take to end.
+const endTimeout = 10 * time.Second
 
 // close ends the children and waits for them.
 func (p *peers) close() error {
@@ -187,7 +187,7 @@ func (p *peers) close() error {
 		errs = append(errs, c.stdin.Close())
 	}
 	for _, c := range p.all {
-		kill := time.AfterFunc(patience, func() { _ = c.cmd.Process.Kill() })
+		kill := time.AfterFunc(endTimeout, func() { _ = c.cmd.Process.Kill() })
 		if err := c.cmd.Wait(); err != nil {
 			errs = append(errs, fmt.Errorf("child %+v: %w", c.job, err))
 		}

@@ -9,15 +9,14 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// end is one end of a connection on which frames of one size go to and fro.
+// end is one end of a connection, on which frames of one size go to and fro.
 type end interface {
 	write() error    // writes the frame
-	read() error     // reads the next frame to its place
-	payload() []byte // of the frame; for tests
+	read() error     // reads the next frame into its place
+	payload() []byte // of the frame, for tests
 }
 
-// mode is a way to write and read frames. Both ends of a connection use the
-// same.
+// mode is a way to write and read frames. Both ends of a connection use one.
 type mode struct {
 	name string
 	note string
@@ -53,10 +52,11 @@ func init() {
 	}
 }
 
-// messageMode decodes and encodes each message; for [callers] only.
+// messageMode decodes and encodes each message. Only the measurement of callers
+// uses it.
 var messageMode = mode{modeMessages, "WriteMessage and ReadMessage", openMessages}
 
-// echo is the far end of a connection.
+// echo does the far end of a connection: it sends back each frame.
 func (m mode) echo(j job, c *net.UnixConn) error {
 	e, err := m.open(c, newFrame(j.Size))
 	if err != nil {
@@ -72,7 +72,7 @@ func (m mode) echo(j job, c *net.UnixConn) error {
 	}
 }
 
-// echoes is the near end of a connection.
+// echoes does the near end of a connection: n round trips.
 func echoes(e end, n int) error {
 	for range n {
 		if err := e.write(); err != nil {
@@ -85,8 +85,8 @@ func echoes(e end, n int) error {
 	return nil
 }
 
-// newFrame returns a REQUEST of so many bytes, header included. What is in it
-// means nothing.
+// newFrame returns a REQUEST of so many bytes, header included. Its content means
+// nothing.
 func newFrame(size int) dirty.Frame {
 	const overhead = dirty.HeaderSize + 5 // the length of a byte string
 	data := make([]byte, size-overhead)
@@ -101,8 +101,7 @@ func newFrame(size int) dirty.Frame {
 
 var errReset = syscall.ECONNRESET
 
-// bare knows the size of the frames, and keeps header and payload side by
-// side.
+// bare knows the size of the frames, and has header and payload in one buffer.
 type bare struct {
 	conn net.Conn
 	buf  []byte
@@ -154,7 +153,7 @@ func (c *framed) read() (err error) {
 
 func (c *framed) payload() []byte { return c.f.Payload }
 
-// fresh is a dirty.Conn that keeps no memory for payloads.
+// fresh is a dirty.Conn that reads each payload into new memory.
 type fresh struct{ framed }
 
 func openFresh(c *net.UnixConn, f dirty.Frame) (end, error) {
@@ -213,7 +212,7 @@ func (j *joined) write() error {
 
 type vectored struct {
 	*bare
-	pieces, left net.Buffers // left is used up
+	pieces, left net.Buffers // a write uses left up
 }
 
 func openVectored(c *net.UnixConn, f dirty.Frame) (end, error) {
@@ -228,7 +227,7 @@ func (v *vectored) write() error {
 	return err
 }
 
-// messages is a dirty.Conn with the codec above it.
+// messages is a dirty.Conn that encodes and decodes.
 type messages struct {
 	conn *dirty.Conn
 	m    dirty.Message

@@ -38,7 +38,7 @@ func (r *raw) read() error  { return all(syscall.Read, r.fd, r.buf) }
 // Close closes the copy of the connection that is a file.
 func (r *raw) Close() error { return r.file.Close() }
 
-// all calls a system call until it was done for all of b.
+// all calls a system call until it has gone through all of b.
 func all(call func(int, []byte) (int, error), fd int, b []byte) error {
 	for len(b) > 0 {
 		n, err := call(fd, b)

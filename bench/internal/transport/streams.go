@@ -14,7 +14,7 @@ import (
 	"github.com/gunicorn-go/dirty/server"
 )
 
-// What the children serve in gunicorn's terms.
+// The app and the actions that the children serve.
 const (
 	app          = "bench:App"
 	echoAction   = "echo"
@@ -63,7 +63,7 @@ func serveWithLibrary(_ job, l net.Listener) error {
 	return (&server.Server{Handler: mux}).Serve(l)
 }
 
-// producer writes so many chunks.
+// producer writes the chunk count times.
 type producer func(c *dirty.Conn, nc net.Conn, chunk dirty.Message, count int) error
 
 // produce answers calls of chunksAction with what send writes.
@@ -112,10 +112,10 @@ func eachMessage(c *dirty.Conn, _ net.Conn, chunk dirty.Message, count int) erro
 	return nil
 }
 
-// appender appends a chunk.
+// appender appends one chunk to b.
 type appender func(b []byte) ([]byte, error)
 
-// gathered writes chunks in large writes.
+// gathered returns a producer that gathers chunks in large writes.
 func gathered(prepare func(chunk dirty.Message) (appender, error)) producer {
 	const enough = 64 << 10
 	return func(_ *dirty.Conn, nc net.Conn, chunk dirty.Message, count int) error {
@@ -156,7 +156,7 @@ const (
 	readLibrary = "client.Stream"
 )
 
-// streamCase is the name of a way from end to end.
+// streamCase returns the name of a way from end to end.
 func streamCase(produced, read string) string { return produced + " → " + read }
 
 var streamWays = []struct{ produced, read string }{
@@ -170,7 +170,7 @@ var streamWays = []struct{ produced, read string }{
 	{serveLibrary, readLibrary},
 }
 
-// streams measures chunks that go one way.
+// streams measures chunks, which go one way.
 func (p plan) streams(place string, r *Results) error {
 	for _, size := range []int{100, 1600} {
 		empty, err := frameSize(dirty.NewChunk(1, []byte{}))
@@ -205,7 +205,7 @@ func (p plan) streams(place string, r *Results) error {
 	return nil
 }
 
-// frameReader returns what calls for n chunks of a size and reads their
+// frameReader returns a function that asks for n chunks of a size and reads their
 // frames.
 func (p *peers) frameReader(c *peer, size int) (func(n int) error, error) {
 	nc, err := p.dial(c)
@@ -230,6 +230,7 @@ func (p *peers) frameReader(c *peer, size int) (func(n int) error, error) {
 	}, nil
 }
 
+// checkCount says whether as many chunks as wanted came, and then an END.
 func checkCount(got, want int, last dirty.MessageType) error {
 	if got != want || last != dirty.TypeEnd {
 		return fmt.Errorf("%d chunks and then %v, not %d and END", got, last, want)
@@ -237,7 +238,7 @@ func checkCount(got, want int, last dirty.MessageType) error {
 	return nil
 }
 
-// streamReader is frameReader with the library's client.
+// streamReader does what frameReader does, with the library's client.
 func (p *peers) streamReader(c *peer, size int) (func(n int) error, error) {
 	caller, err := p.client(c, 1)
 	if err != nil {

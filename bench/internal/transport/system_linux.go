@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onOneCore calls do while this process, and the children that it starts, run
+// onOneCore calls do. Meanwhile this process and the children that it starts run
 // on one core only.
 func onOneCore(do func() error) error {
 	var before, one unix.CPUSet
@@ -34,8 +34,8 @@ func onOneCore(do func() error) error {
 	return do()
 }
 
-// pinAll pins all threads of this process, also those that are started
-// meanwhile. Later ones inherit it, and so do children.
+// pinAll pins all threads of this process, also those that start meanwhile. Later
+// threads inherit it, and so do children.
 func pinAll(set *unix.CPUSet) error {
 	pinned := map[string]bool{}
 	for again := true; again; {
@@ -61,7 +61,7 @@ func pinAll(set *unix.CPUSet) error {
 	return nil
 }
 
-// countCalls returns how many system calls that read and that write a process
+// countCalls returns how many system calls for reading and for writing a process
 // has made.
 func countCalls(pid int) (calls, error) {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/io", pid))
@@ -87,7 +87,7 @@ func countCalls(pid int) (calls, error) {
 	return c, lines.Err()
 }
 
-// sendBuffer returns the size of a connection's send buffer that is in force.
+// sendBuffer returns the size of a connection's send buffer, as the kernel has it.
 func sendBuffer(c *net.UnixConn) (size int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

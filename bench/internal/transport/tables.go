@@ -21,9 +21,9 @@ func (r Results) Tables() []report.Table {
 	return tables
 }
 
-// Goals returns what was wanted, and what came of it. The echo is judged on
-// one core, if that was possible: on more, how long the other core sleeps hides
-// the rest.
+// Goals returns what was wanted and what was measured. The echo is judged on one
+// core, if that was possible. On several cores the time to wake one up hides the
+// rest.
 func (r Results) Goals() []report.Goal {
 	return slices.Concat(r.echoGoals(), r.callGoals(), r.bufferGoals(), r.streamGoals(), r.callerGoals())
 }
@@ -51,8 +51,8 @@ func byPlace[T interface{ where() string }](sets []T) [][]T {
 
 func (s set) where() string { return s.place }
 
-// judged returns the sets of the place where the goals are judged: the first.
-func judged[T interface{ where() string }](sets []T) []T {
+// setsForGoals returns the sets of the first place, where the goals are judged.
+func setsForGoals[T interface{ where() string }](sets []T) []T {
 	if len(sets) == 0 {
 		return nil
 	}
@@ -87,9 +87,9 @@ func (r Results) echoTables() (tables []report.Table) {
 	return tables
 }
 
-// Summary are the goals in short.
+// Summary returns the goals in short.
 func (r Results) Summary() (goals []report.Goal) {
-	for _, s := range judged(r.echoes) {
+	for _, s := range setsForGoals(r.echoes) {
 		goals = append(goals, goal(fmt.Sprintf("echo of %s, %s: speed over that of a bare loop", sizeText(s.size), s.place),
 			s.of(modeBare).Ratio(s.of(modeConn)), 0.85, true))
 	}
@@ -98,23 +98,23 @@ func (r Results) Summary() (goals []report.Goal) {
 
 func (r Results) echoGoals() []report.Goal {
 	goals := r.Summary()
-	for _, s := range judged(r.echoes) {
+	for _, s := range setsForGoals(r.echoes) {
 		ours := s.of(modeConn)
 		if want := floorGoals[s.size]; want > 0 && rawMode.open != nil {
 			goals = append(goals, goal(fmt.Sprintf("echo of %s, %s: time over that of blocking system calls", sizeText(s.size), s.place),
 				ours.Ratio(s.of(modeRaw)), want, false))
 		}
 		goals = append(goals, goal(fmt.Sprintf("echo of %s: allocations a message with reused memory", sizeText(s.size)),
-			same(math.Round(ours.Allocs()*100)/100), 0, false))
+			exactSpread(math.Round(ours.Allocs()*100)/100), 0, false))
 	}
 	return goals
 }
 
-// floorGoals are how much longer than raw system calls a frame may take.
+// floorGoals has how much longer than raw system calls a frame may take, by size.
 var floorGoals = map[int]float64{100: 1.4, 1600: 1.4, 64 << 10: 1.1}
 
 func (r Results) echoChart() report.Bars {
-	sets := judged(r.echoes)
+	sets := setsForGoals(r.echoes)
 	bars := report.Bars{Title: "Echo between two processes, " + sets[0].place, File: "bench-echo.svg", YLabel: "time / bare loop"}
 	for _, s := range sets {
 		bars.Groups = append(bars.Groups, sizeText(s.size))
@@ -158,8 +158,8 @@ func (r Results) callGoals() (goals []report.Goal) {
 		}
 		// A hundredth is for what else the process does.
 		goals = append(goals,
-			goal(fmt.Sprintf("writes for a frame of %s", sizeText(c.size)), same(max(c.near.writes, c.far.writes)), 1.01, false),
-			goal(fmt.Sprintf("reads for a frame of %s", sizeText(c.size)), same(max(c.near.reads, c.far.reads)), 2.01, false))
+			goal(fmt.Sprintf("writes for a frame of %s", sizeText(c.size)), exactSpread(max(c.near.writes, c.far.writes)), 1.01, false),
+			goal(fmt.Sprintf("reads for a frame of %s", sizeText(c.size)), exactSpread(max(c.near.reads, c.far.reads)), 2.01, false))
 	}
 	return goals
 }
@@ -191,7 +191,7 @@ func (r Results) bufferTables() (tables []report.Table) {
 }
 
 func (r Results) bufferGoals() (goals []report.Goal) {
-	for _, s := range judged(r.buffers) {
+	for _, s := range setsForGoals(r.buffers) {
 		if s.size == 1<<20 && !s.stream {
 			goals = append(goals, goal("echo of 1 MiB with a send buffer of 1 MiB, "+s.place+": time over that with the default",
 				s.of("1 MiB").Ratio(s.of("default")), 0.75, false))
@@ -228,7 +228,7 @@ var (
 )
 
 func (r Results) streamGoals() (goals []report.Goal) {
-	for _, s := range judged(r.streams) {
+	for _, s := range setsForGoals(r.streams) {
 		if s.size == 100 {
 			goals = append(goals, goal("stream of 100 B chunks gathered in 64 KiB, "+s.place+": speed over that of a write each",
 				s.of(streamBase).Ratio(s.of(streamGathered)), 20, true))
@@ -238,7 +238,7 @@ func (r Results) streamGoals() (goals []report.Goal) {
 }
 
 func (r Results) streamChart() report.Bars {
-	sets := judged(r.streams)
+	sets := setsForGoals(r.streams)
 	bars := report.Bars{Title: "One-way streams, " + sets[0].place, File: "bench-streams.svg", YLabel: "chunks/s"}
 	for _, s := range sets {
 		bars.Groups = append(bars.Groups, sizeText(s.size))
@@ -306,18 +306,18 @@ func goal(what string, s rounds.Spread, want float64, atLeast bool) report.Goal 
 	return report.Goal{What: what, Value: s.Median, Want: want, AtLeast: atLeast, Spread: s}
 }
 
-// same is the spread of what was measured once.
-func same(x float64) rounds.Spread { return rounds.Spread{Low: x, Median: x, High: x} }
+// exactSpread returns the spread of what was measured once.
+func exactSpread(x float64) rounds.Spread { return rounds.Spread{Low: x, Median: x, High: x} }
 
 func rate(nanoseconds float64) float64 { return float64(time.Second) / nanoseconds }
 
-// timeCell says how long an operation takes, and how much longer than another.
+// timeCell writes how long an operation takes, and how much longer than another.
 func timeCell(r, base rounds.Result) string {
 	return fmt.Sprintf("%s, ×%s", report.Time(r.Time().Median), report.Ratio(r.Ratio(base)))
 }
 
-// rateCell says how often something was done in a second, and how much oftener
-// than another.
+// rateCell writes how often something is done in a second, and how many times as
+// often as another.
 func rateCell(r, base rounds.Result) string {
 	return fmt.Sprintf("%s/s, ×%s", report.Short(rate(r.Time().Median)), report.Ratio(base.Ratio(r)))
 }
@@ -334,7 +334,7 @@ func sizeText(n int) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// trimmed writes a figure with one digit behind the point, if it has one.
+// trimmed writes a figure with one digit after the point, unless that is a zero.
 func trimmed(x float64) string {
 	s := fmt.Sprintf("%.1f", x)
 	return cmp.Or(strings.TrimSuffix(s, ".0"), s)

@@ -1,6 +1,6 @@
-// Package transport measures frames between two processes over a Unix
-// socket: this one, and children that it starts of the same executable, which
-// is why a program that uses it begins with [MaybeChild].
+// Package transport measures frames that two processes exchange over a Unix
+// socket: this process, and children that it starts from the same executable. So
+// a program that uses it calls [MaybeChild] first.
 package transport
 
 import (
@@ -45,15 +45,16 @@ func (s set) of(name string) rounds.Result {
 
 // plan says how much is measured.
 type plan struct {
-	rounds int
-	long   time.Duration // of a case in a round
-	echoes int           // to count system calls over
-	sizes  []int         // of the frames that are echoed
+	rounds   int
+	duration time.Duration // of a case in a round
+	echoes   int           // to count system calls over
+	sizes    []int         // of the frames that are echoed
 }
 
-// Run measures everything.
-func Run(rounds int, long time.Duration) (Results, error) {
-	return plan{rounds, long, 2000, []int{100, 1600, 64 << 10, 1 << 20, 16 << 20}}.run()
+// Run measures everything by the time on the wall, each case for so many rounds
+// of about the duration.
+func Run(rounds int, duration time.Duration) (Results, error) {
+	return plan{rounds, duration, 2000, []int{100, 1600, 64 << 10, 1 << 20, 16 << 20}}.run()
 }
 
 func (p plan) run() (Results, error) {
@@ -79,18 +80,18 @@ func (p plan) run() (Results, error) {
 	return r, err
 }
 
-// oneCore is the place where wake-ups of another core, which may be asleep,
-// do not hide the rest.
+// oneCore is the place where nothing waits for another core to wake up, which
+// would hide the rest.
 const oneCore = "one core"
 
 func allCores() string { return fmt.Sprintf("%d cores", runtime.GOMAXPROCS(0)) }
 
 // measure measures cases in turns.
 func (p plan) measure(cases []rounds.Case) ([]rounds.Result, error) {
-	return rounds.Measure(cases, p.rounds, p.long)
+	return rounds.Measure(rounds.Wall, cases, p.rounds, p.duration)
 }
 
-// open starts a child in a mode and connects to it so often.
+// open starts a child in a mode, and makes so many connections to it.
 func (p *peers) open(m mode, j job, conns int) (*peer, []end, error) {
 	j.Serve = m.name
 	c, err := p.start(j)
@@ -140,18 +141,18 @@ func (p plan) echo(place string, r *Results) error {
 type bufferSet struct {
 	set
 	stream    bool           // one way, not an echo
-	effective map[string]int // the size that the system made of it
+	effective map[string]int // the size that the system made of each
 }
 
-// usualBuffer is the largest send buffer that Linux allows by default.
-const usualBuffer = 212992
+// defaultMaxSendBuffer is the largest send buffer that Linux allows by default.
+const defaultMaxSendBuffer = 212992
 
 var sendBuffers = []struct {
 	name string
 	size int
-}{{"default", 0}, {"208 KiB", usualBuffer}, {"1 MiB", 1 << 20}, {"4 MiB", 4 << 20}}
+}{{"default", 0}, {"208 KiB", defaultMaxSendBuffer}, {"1 MiB", 1 << 20}, {"4 MiB", 4 << 20}}
 
-// buffers measures what a larger send buffer buys a dirty.Conn.
+// buffers measures what a larger send buffer buys for a dirty.Conn.
 func (p plan) buffers(place string, r *Results) error {
 	large := p.sizes[2:]
 	for i, size := range append(slices.Clone(large), large[:len(large)-1]...) {
@@ -185,7 +186,7 @@ func (p plan) buffers(place string, r *Results) error {
 	return nil
 }
 
-// echoRun returns what echoes n frames over a dirty.Conn.
+// echoRun returns a function that echoes n frames over a dirty.Conn.
 func (p *peers) echoRun(j job) (func(n int) error, error) {
 	_, ends, err := p.open(modeOf(modeConn), j, 1)
 	if err != nil {
@@ -194,7 +195,8 @@ func (p *peers) echoRun(j job) (func(n int) error, error) {
 	return func(n int) error { return echoes(ends[0], n) }, nil
 }
 
-// streamRun returns what reads n frames, a write each, from a dirty.Conn.
+// streamRun returns a function that reads n frames from a dirty.Conn. Each was
+// one write.
 func (p *peers) streamRun(j job) (func(n int) error, error) {
 	j.Serve = serveFrames
 	c, err := p.start(j)
@@ -213,7 +215,7 @@ func modeOf(name string) mode {
 	panic("no mode " + name)
 }
 
-// calls is a number of system calls.
+// calls counts system calls.
 type calls struct{ reads, writes float64 }
 
 func (c calls) since(before calls, echoes int) calls {

@@ -17,8 +17,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestEcho checks that every mode brings back what was sent, and does not
-// only find it where it was.
+// TestEcho: every mode brings back what was sent. The memory is cleared in
+// between, so what was there before does not count.
 func TestEcho(t *testing.T) {
 	for _, m := range append(slices.Clone(modes), messageMode) {
 		for _, size := range []int{200, 64 << 10, 1 << 20} {
@@ -48,7 +48,7 @@ func TestEcho(t *testing.T) {
 
 // TestRun is a short run of everything.
 func TestRun(t *testing.T) {
-	r, err := plan{rounds: 1, long: time.Millisecond, echoes: 50, sizes: []int{100, 1600, 64 << 10, 1 << 20}}.run()
+	r, err := plan{rounds: 1, duration: time.Millisecond, echoes: 50, sizes: []int{100, 1600, 64 << 10, 1 << 20}}.run()
 	require.NoError(t, err)
 	for _, table := range r.Tables() {
 		assert.NotEmpty(t, table.Rows, table.Title)
@@ -71,7 +71,7 @@ func TestRun(t *testing.T) {
 	assert.NotEmpty(t, r.Goals())
 }
 
-// TestClose checks that no child is left, whatever has failed.
+// TestClose: no child is left, whatever has failed.
 func TestClose(t *testing.T) {
 	var started *peer
 	want := os.ErrInvalid
