@@ -1,7 +1,11 @@
 // Package codecs measures our codec beside others, on the same values.
 package codecs
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/gunicorn-go/dirty/bench/internal/values"
+)
 
 // Codec is one way to turn values into bytes and back.
 type Codec struct {
@@ -9,6 +13,10 @@ type Codec struct {
 	Module string // whose version is reported; empty if it comes with Go
 	Use    string // how it is used and what it cannot do, for the reader of the report
 	Open   func() Stream
+
+	// Adapt returns a value in the forms that the codec takes, if they are not
+	// those of package values. Forms that it cannot have are left out.
+	Adapt func(values.Value) values.Value
 }
 
 // Stream encodes and decodes one value in one form, again and again. It may
@@ -39,12 +47,21 @@ func Ours() Codec { return Codec{Name: ours, Open: func() Stream { return &dirty
 // Others returns the codecs that ours is measured beside.
 func Others() []Codec {
 	return []Codec{
-		{"cbor", "github.com/fxamacker/cbor/v2", "maps as map[string]any, integers as int64, limits raised; MarshalToBuffer", newCBOR},
-		{"msgpack", "github.com/vmihailenco/msgpack/v5", "an Encoder and a Decoder that are reset", newMsgpack},
-		{"msgp", "github.com/tinylib/msgp", "AppendIntf and ReadIntfBytes; typed: generated code, of which there is none for e", func() Stream { return &msgpStream{} }},
-		{"json", "", "an Encoder, and Unmarshal; numbers come back as float64, bytes as base64", func() Stream { return newJSON() }},
-		{"json v2", "github.com/go-json-experiment/json", "MarshalWrite and Unmarshal; as json", func() Stream { return &json2Stream{} }},
-		{"segmentio", "github.com/segmentio/encoding", "JSON: Append and Unmarshal; as json; its code for e would recurse without end", func() Stream { return &segmentioStream{} }},
-		{"gob", "", "a stream that has sent its types before; empty lists come back as nil", newGob},
+		{Name: "cbor", Module: "github.com/fxamacker/cbor/v2", Open: newCBOR,
+			Use: "maps as map[string]any, integers as int64, limits raised; MarshalToBuffer"},
+		{Name: "msgpack", Module: "github.com/vmihailenco/msgpack/v5", Open: newMsgpack,
+			Use: "an Encoder and a Decoder that are reset"},
+		{Name: "msgp", Module: "github.com/tinylib/msgp", Open: func() Stream { return &msgpStream{} },
+			Use: "AppendIntf and ReadIntfBytes; typed: generated code, of which there is none for e"},
+		{Name: "json", Open: func() Stream { return newJSON() },
+			Use: "an Encoder, and Unmarshal; numbers come back as float64, bytes as base64"},
+		{Name: "json v2", Module: "github.com/go-json-experiment/json", Open: func() Stream { return &json2Stream{} },
+			Use: "MarshalWrite and Unmarshal; as json"},
+		{Name: "segmentio", Module: "github.com/segmentio/encoding", Open: func() Stream { return &segmentioStream{} },
+			Use: "JSON: Append and Unmarshal; as json; its code for e would recurse without end"},
+		{Name: "gob", Open: newGob,
+			Use: "a stream that has sent its types before; empty lists come back as nil"},
+		{Name: "vtprotobuf", Module: "github.com/planetscale/vtprotobuf", Open: func() Stream { return &protobufStream{} }, Adapt: asProtobuf,
+			Use: "protobuf, generated code. It sends numbers in place of keys and has no any, so it shows how fast typed code can be. No e; k is as c"},
 	}
 }

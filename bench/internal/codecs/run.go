@@ -122,6 +122,11 @@ func casesOf(op Operation, v values.Value) ([]rounds.Case, error) {
 func OurCase(op Operation, v values.Value) (rounds.Case, error) { return caseOf(Ours(), op, v) }
 
 func caseOf(c Codec, op Operation, v values.Value) (rounds.Case, error) {
+	if c.Adapt != nil {
+		if v = c.Adapt(v); !op.Measures(v) {
+			return rounds.Case{}, errCannot
+		}
+	}
 	s, form := c.Open(), v.Any
 	if op.ofTypes() {
 		form = v.Sent
