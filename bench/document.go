@@ -50,7 +50,7 @@ func (r results) inShort() report.Section {
 	return s
 }
 
-// fairness says what flatters us and what does not. No figure can.
+// fairness says what flatters us and what does not.
 func (r results) fairness() report.Section {
 	return report.Section{
 		Title: "What flatters us, and what does not",

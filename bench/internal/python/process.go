@@ -55,8 +55,8 @@ func start(folder string) (*process, error) {
 	return p, nil
 }
 
-// timed returns what has the script do one thing n times, and returns the CPU time
-// that the script took.
+// timed returns a function that has the script do one thing n times, and returns
+// the CPU time that the script took.
 func (p *process) timed(what, value string) func(n int) (time.Duration, error) {
 	return func(n int) (time.Duration, error) {
 		if _, err := fmt.Fprintln(p.in, what, n, value); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRun is a short run. It makes an environment, for which it must be asked,
-// as by CI.
+// TestRun does a short run. That makes an environment, so it runs only if it is
+// asked to, as CI does.
 func TestRun(t *testing.T) {
 	if os.Getenv("DIRTY_INTEROP") != "require" {
 		loud.Say("bench: NOT RUN beside gunicorn's own codec: DIRTY_INTEROP=require makes the environment and runs")

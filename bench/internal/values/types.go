@@ -16,7 +16,7 @@ type Kwargs struct {
 	Deep bool   `dirty:"deep" json:"deep" msgpack:"deep" msg:"deep" cbor:"deep"`
 }
 
-// Model is what a model for pictures is asked.
+// Model is a call of a model for pictures.
 type Model struct {
 	Model       string    `dirty:"model" json:"model" msgpack:"model" msg:"model" cbor:"model"`
 	Image       []float64 `dirty:"image" json:"image" msgpack:"image" msg:"image" cbor:"image"`
