@@ -62,8 +62,8 @@ For us:
   2, 4 and 1,000 sets: look at them too.
 - The dicts of most values have their keys in the order of our struct's fields, and then a field is found at once.
   Value k has another order.
-- The encodings differ. Our integers and lengths have a fixed size, which is fast and larger. JSON is text. Protobuf
-  has no keys at all.
+- cbor decodes dicts to map[string]any, as the other codecs do. Its own default, map[any]any, is faster for it.
+- The encodings differ. Our integers and lengths have a fixed size, which is fast and larger. JSON is text.
 - gob sends its types before; a program that sends one value on each connection pays for them each time.
 
 Against us:
@@ -71,7 +71,8 @@ Against us:
 - dirty sorts the keys of maps, as json and segmentio do. cbor, msgpack, msgp and gob send them in any order.
 - dirty checks that text is UTF-8. msgp and msgpack do not.
 - dirty checks each payload whole, against limits, before it builds anything. The generated code of msgp has no limits.
-- dirty uses reflection for Go types. The typed msgp is generated code.
+- dirty uses reflection for Go types. The typed msgp and vtprotobuf are generated code.
+- Protobuf sends numbers in place of keys, so it has less to write and to compare.
 `),
 	}
 }
@@ -131,7 +132,7 @@ func (r results) codecSections() []report.Section {
 		Title: "The codec, value by value",
 		Text: "`copy` copies the encoded bytes to warm memory, which is the physical limit. `bytes.Clone` copies them to fresh memory. " +
 			"There are three other ways to use dirty. *Dict* decodes to ordered dicts in place of maps. *AliasBytes* does not copy large bytes. " +
-			"*Validate* only checks. The typed msgp is generated code; the other codecs use reflection. " +
+			"*Validate* only checks. The typed msgp and vtprotobuf are generated code; the other codecs use reflection. " +
 			"A dash means that it cannot be done; the table of codecs says why.",
 		Tables: []report.Table{
 			report.Goals("Goals in short, GOGC=1000", r.codecs.Summary(codecs.RareGC)),
