@@ -64,7 +64,6 @@ For us:
   Value k has another order.
 - cbor decodes dicts to map[string]any, as the other codecs do. Its own default, map[any]any, is faster for it.
 - The encodings differ. Our integers and lengths have a fixed size, which is fast and larger. JSON is text.
-- gob sends its types before; a program that sends one value on each connection pays for them each time.
 
 Against us:
 
@@ -72,6 +71,7 @@ Against us:
 - dirty checks that text is UTF-8. msgp and msgpack do not.
 - dirty checks each payload whole, against limits, before it builds anything. The generated code of msgp has no limits.
 - dirty uses reflection for Go types. The typed msgp and vtprotobuf are generated code.
+- gob has sent its types before it is measured. A program that sends one value on each connection pays for them.
 - Protobuf sends numbers in place of keys, so it has less to write and to compare.
 `),
 	}
