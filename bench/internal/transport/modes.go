@@ -34,13 +34,13 @@ const (
 )
 
 var modes = []mode{
-	{modeBare, "one write; reads of the known size into one buffer", openBare},
-	{modeConn, "WriteFrame and ReadFrameInto with the last payload's memory", openConn},
-	{"dirty.Conn, fresh payloads", "WriteFrame and ReadFrame, which allocates", openFresh},
-	{modeTwoWrites, "the header and the payload in a write each; reads as bare", openTwoWrites},
-	{modeTwoTwo, "a write and a read each for the header and the payload", openTwoTwo},
-	{"joined", "header and payload copied to one buffer, one write; reads as bare", openJoined},
-	{"vectored", "header and payload in one vectored write; reads as bare", openVectored},
+	{modeBare, "one write; reads of the known size, into one buffer", openBare},
+	{modeConn, "WriteFrame, and ReadFrameInto with the memory of the last payload", openConn},
+	{"dirty.Conn, fresh payloads", "WriteFrame, and ReadFrame, which allocates", openFresh},
+	{modeTwoWrites, "one write for the header and one for the payload; it reads as the bare loop does", openTwoWrites},
+	{modeTwoTwo, "one write and one read for the header, and the same for the payload", openTwoTwo},
+	{"joined", "header and payload are copied to one buffer, then one write; it reads as the bare loop does", openJoined},
+	{"vectored", "header and payload in one vectored write; it reads as the bare loop does", openVectored},
 }
 
 func init() {

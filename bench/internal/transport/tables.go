@@ -67,7 +67,7 @@ func (r Results) echoTables() (tables []report.Table) {
 	for _, sets := range byPlace(r.echoes) {
 		t := report.Table{
 			Title:   "Echo between two processes, " + sets[0].place,
-			Note:    "Time of a round trip; ×: over that of the bare loop in the same round, with its quartiles. The allocations are of one side at the smallest and the largest size. " + strings.Join(notes, ". ") + ".",
+			Note:    "A cell has the time of a round trip and, after ×, how many times that of the bare loop it is in the same round, with the quartiles. The allocations are those of one side, at the smallest and the largest size. " + strings.Join(notes, ". ") + ".",
 			Columns: []string{"mode"},
 		}
 		for _, s := range sets {
@@ -135,7 +135,7 @@ func (r Results) callTables() []report.Table {
 	}
 	t := report.Table{
 		Title:   "System calls for a frame",
-		Note:    "For each frame that is written and each that is read, on one side, both processes on one core; near / far. A frame that must be waited for takes one read more, which finds nothing. More writes mean that the send buffer was full.",
+		Note:    "A cell has the system calls for one frame: those of this process / those of its child. Both run on one core. A reader that must wait for a frame makes one read more, which finds nothing. More than one write means that the send buffer was full.",
 		Columns: []string{"mode", "frame", "writes", "reads"},
 	}
 	for _, c := range r.calls {
@@ -168,7 +168,7 @@ func (r Results) bufferTables() (tables []report.Table) {
 	for _, sets := range byPlace(r.buffers) {
 		t := report.Table{
 			Title:   "Send buffer of both ends, " + sets[0].place,
-			Note:    "Frames over dirty.Conn: time of a round trip or, in a stream that goes one way, of a frame; ×: over that with the default. Linux doubles what SO_SNDBUF asks for and caps it with net.core.wmem_max, by default 208 KiB before doubling.",
+			Note:    "Frames over dirty.Conn. A cell has the time of a round trip, or of one frame of a stream that goes one way, and after × how many times that with the default buffer it is. Linux gives twice what SO_SNDBUF asks for, but no more than twice net.core.wmem_max, which is 208 KiB by default.",
 			Columns: []string{"SO_SNDBUF", "effective"},
 		}
 		for _, s := range sets {
@@ -204,7 +204,7 @@ func (r Results) streamTables() (tables []report.Table) {
 	for _, sets := range byPlace(r.streams) {
 		t := report.Table{
 			Title:   "One-way streams of chunks, " + sets[0].place,
-			Note:    "Chunks a second; ×: over those of a WriteFrame each; allocations of the reader for each chunk. The producer is always ahead. server.Server runs a StreamFunc, client.Stream decodes to any.",
+			Note:    "A cell has the chunks a second and, after ×, how many times those of one WriteFrame for each chunk they are. The allocations are those of the reader, for each chunk. The producer is always ahead. server.Server runs a StreamFunc; client.Stream decodes to any.",
 			Columns: []string{"written → read"},
 		}
 		for _, s := range sets {
@@ -260,7 +260,7 @@ func (r Results) callerTables() []report.Table {
 	first := r.callers[0]
 	t := report.Table{
 		Title:   "Connections with one request in flight each, " + first.place,
-		Note:    fmt.Sprintf("Requests a second of %s; ×: over those of the bare loop; allocations of the caller for each request. All but the last echo the frame.", sizeText(first.size)),
+		Note:    fmt.Sprintf("A cell has the requests of %s a second and, after ×, how many times those of the bare loop they are. The allocations are those of the caller, for each request. All modes but the last echo the frame as it is.", sizeText(first.size)),
 		Columns: []string{"mode"},
 	}
 	for _, s := range r.callers {
