@@ -57,9 +57,9 @@ func (r results) fairness() report.Section {
 		Text: strings.TrimSpace(`
 For us:
 
-- A codec encodes and decodes one value again and again, so its caches are warm. Ours remembers the keys of the
-  last dicts and short strings. Values a, b and c have one set of keys, which suits that. Values h, i and j have
-  2, 4 and 1,000 sets: look at them too.
+- A codec encodes and decodes one value again and again, so its caches are warm. Ours remembers the keys of
+  dicts, up to four sets of them, and short strings. Values a, b and c have one set of keys, which suits that.
+  Values h, i and j have 2, 4 and 1,000 sets: look at them too.
 - The dicts of most values have their keys in the order of our struct's fields, and then a field is found at once.
   Value k has another order.
 - cbor decodes dicts to map[string]any, as the other codecs do. Its own default, map[any]any, is faster for it.
