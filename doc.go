@@ -85,7 +85,10 @@
 //	writer.go            a stream out
 //	conn.go              both, over a connection
 //
-// The facts about gunicorn are those of the releases from 25.1.0 on that
-// docs/SPEC.md names. They speak the same protocol, and the folder interop
-// checks it against each of them.
+// # Releases of gunicorn
+//
+// Supported are the gunicorn releases from 25.1.0 to 27.0.1. They all speak the
+// same protocol. Whatever is said of gunicorn in this module holds for each of
+// them, unless it names others. docs/SPEC.md describes the protocol, and the
+// folder interop checks it against real gunicorn.
 package dirty

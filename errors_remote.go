@@ -85,7 +85,7 @@ func (e *RemoteError) Error() string {
 }
 
 // Is reports whether target is the error's kind. The kinds follow the type,
-// with these corrections for what gunicorn 25.1 to 26.1 sends:
+// with these corrections for what every supported release of gunicorn sends:
 //   - a timeout that the worker noticed comes as a DirtyAppError; it is
 //     [ErrPeerTimeout] and not [ErrApp];
 //   - a DirtyAppNotFoundError is [ErrApp] too, as in Python, and a

@@ -7,7 +7,7 @@ import (
 )
 
 // The numbers of the protocol, as in gunicorn's dirty/protocol.py and
-// dirty/tlv.py. They are the same in every release from 25.1.0 to 26.1.0.
+// dirty/tlv.py. They are the same in every supported release.
 const (
 	// Version is the only protocol version there is (VERSION).
 	Version = 1

@@ -140,8 +140,8 @@ func (e *OpError) outcomeUnknown() bool {
 //
 // The peer says so with [dirty.ErrNoWorkers], and with those errors of a dying
 // worker that were never seen after an action had begun. The latter are told
-// by texts that depend on gunicorn's release: of 25.1 to 26.1 they are known,
-// anything else is taken to be unsafe.
+// by texts, which gunicorn may change: those of every supported release are
+// known, and any other text is taken to be unsafe.
 //
 // Wait before a repetition: gunicorn needs 0.1 to 0.3 seconds to replace a
 // worker or an arbiter, and calls that were given up still queue there.

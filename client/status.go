@@ -22,8 +22,8 @@ type Worker struct {
 	Apps []string // those that it serves
 
 	// Booted is set once the worker has given a sign of life. gunicorn's own
-	// field of that name is always false (25.1 to 26.1), so it is derived: the
-	// arbiter tells a negative age for a heartbeat that has not come yet.
+	// field of that name is always false, so it is derived: the arbiter tells a
+	// negative age for a heartbeat that has not come yet.
 	Booted bool
 
 	// HeartbeatAge is the time since the last sign of life, 0 if there was none

@@ -2,7 +2,7 @@
 // demonstrates its server and client.
 //
 //	dirty demo
-//	dirty decode testdata/sessions/gunicorn-26.1.0.bin
+//	dirty decode testdata/sessions/gunicorn-25.1.0.bin
 //	dirty decode -o json session.bin | jq .payload
 //	dirty decode session.bin | dirty encode -o capture - > copy.bin
 //
