@@ -45,6 +45,11 @@ func Func[A, R any](f func(ctx context.Context, arg A) (R, error)) Handler {
 // StreamFunc is [Func] for replies that stream: each value of the sequence is
 // a chunk; nil has none. The first error ends it, and so does the end of the
 // context, at the latest with the next value.
+//
+// Yield something at least every 5 seconds if Python clients of gunicorn 26.2
+// or older call: their synchronous client gives up on a stream after a longer
+// gap, and takes the late chunk for the reply to its next call. From gunicorn
+// 27.0 on a gap may last 30 seconds.
 func StreamFunc[A, R any](f func(ctx context.Context, arg A) iter.Seq2[R, error]) Handler {
 	b := newBinder(reflect.TypeFor[A]())
 	return HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *dirty.Request) error {
