@@ -1,5 +1,5 @@
-// Package interop checks the library against real gunicorn, each release that
-// releases.txt names. See README.md.
+//go:build unix
+
 package interop
 
 import (
@@ -9,8 +9,6 @@ import (
 	"os"
 	"strconv"
 	"testing"
-
-	"github.com/gunicorn-go/dirty/internal/loud"
 )
 
 // TestMain finds or makes the Python environments, says loudly if there are
@@ -60,13 +58,4 @@ func run(m *testing.M) int {
 	}
 	defer stopAll()
 	return m.Run()
-}
-
-// notRun says that nothing was tested where people see it: go test hides the
-// output of packages that pass, but repeats this one line as "[no tests to
-// run]".
-func notRun(reason error) {
-	loud.Say("interop: NOT RUN against real gunicorn: %v\n"+
-		"interop: DIRTY_INTEROP=require makes the environments and runs; see interop/README.md", reason)
-	fmt.Println("testing: warning: no tests to run")
 }
