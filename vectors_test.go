@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/interop/notation"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -62,62 +61,9 @@ func (v vector) id(t *testing.T) uint64 {
 // vectorValue reads the notation of values; dicts become dirty.Dict.
 func vectorValue(t *testing.T, text json.RawMessage) any {
 	t.Helper()
-	var plain any
-	require.NoError(t, json.Unmarshal(text, &plain))
-	v, err := fromNotation(plain)
+	v, err := notation.Parse(text)
 	require.NoError(t, err)
 	return v
-}
-
-func fromNotation(v any) (any, error) {
-	switch v := v.(type) {
-	case []any:
-		list := make([]any, len(v))
-		for i := range v {
-			var err error
-			if list[i], err = fromNotation(v[i]); err != nil {
-				return nil, err
-			}
-		}
-		return list, nil
-	case map[string]any:
-		for kind, arg := range v {
-			switch arg := arg.(type) {
-			case string:
-				return scalarFromNotation(kind, arg)
-			case []any:
-				return dictFromNotation(arg)
-			}
-		}
-		return nil, fmt.Errorf("no value: %v", v)
-	}
-	return v, nil
-}
-
-func scalarFromNotation(kind, text string) (any, error) {
-	switch kind {
-	case "int":
-		return strconv.ParseInt(text, 10, 64)
-	case "float":
-		bits, err := strconv.ParseUint(text, 16, 64)
-		return math.Float64frombits(bits), err
-	case "bytes":
-		return hex.DecodeString(text)
-	}
-	return nil, fmt.Errorf("no kind of scalar: %q", kind)
-}
-
-func dictFromNotation(entries []any) (any, error) {
-	dict := make(dirty.Dict, len(entries))
-	for i, entry := range entries {
-		pair := entry.([]any)
-		v, err := fromNotation(pair[1])
-		if err != nil {
-			return nil, err
-		}
-		dict[i] = dirty.Entry{Key: pair[0].(string), Value: v}
-	}
-	return dict, nil
 }
 
 // deep encodes what is deeper than the default allows; gunicorn does not
@@ -256,57 +202,13 @@ func TestVectorsMessages(t *testing.T) {
 // message builds the message from the fields that gunicorn was given.
 func (v vector) message(t *testing.T) dirty.Message {
 	t.Helper()
-	field := func(name string) any {
-		if text, ok := v.Fields[name]; ok {
-			return vectorValue(t, text)
-		}
-		return nil
+	fields := map[string]any{}
+	for name, text := range v.Fields {
+		fields[name] = vectorValue(t, text)
 	}
-	text := func(name string) string { s, _ := field(name).(string); return s }
-	number := func(name string, def int64) int64 {
-		if n, ok := field(name).(int64); ok {
-			return n
-		}
-		return def
-	}
-	id := v.id(t)
-	switch v.Type {
-	case "request":
-		m := dirty.NewRequest(id, text("app_path"), text("action"), nil, nil)
-		m.Args, _ = field("args").([]any)
-		m.OrderedKwargs, _ = field("kwargs").(dirty.Dict)
-		return m
-	case "response":
-		return dirty.NewResponse(id, field("result"))
-	case "error":
-		fault := field("error").(dirty.Dict)
-		remote := &dirty.RemoteError{Details: map[string]any{}}
-		for _, e := range fault {
-			switch e.Key {
-			case "error_type":
-				remote.Type = e.Value.(string)
-			case "message":
-				remote.Message = e.Value.(string)
-			case "details":
-				for _, d := range e.Value.(dirty.Dict) {
-					remote.Details[d.Key] = d.Value
-				}
-			}
-		}
-		return dirty.NewErrorReply(id, remote)
-	case "chunk":
-		return dirty.NewChunk(id, field("data"))
-	case "end":
-		return dirty.NewEnd(id)
-	case "stash":
-		return dirty.NewStashRequest(id, dirty.StashOp(number("op", 0)), text("table"), field("key"), field("value"), text("pattern"))
-	case "status":
-		return dirty.NewStatusRequest(id)
-	case "manage":
-		return dirty.NewManageRequest(id, dirty.ManageOp(number("op", 0)), int(number("count", 1)))
-	}
-	require.Fail(t, "unknown type", "%v of %s", v.Type, v.Name)
-	return nil
+	m, err := notation.Message(v.Type.(string), v.id(t), fields)
+	require.NoError(t, err, v.Name)
+	return m
 }
 
 func TestVectorsBadMessages(t *testing.T) {

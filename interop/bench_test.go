@@ -124,10 +124,7 @@ func BenchmarkServer(b *testing.B) {
 
 // dirtyServer starts our server on a socket of its own.
 func dirtyServer(b *testing.B, h goserver.Handler) (path string) {
-	folder, err := os.MkdirTemp("/tmp", "gd")
-	require.NoError(b, err)
-	b.Cleanup(func() { _ = os.RemoveAll(folder) })
-	path = filepath.Join(folder, "s")
+	path = filepath.Join(shortFolder(b), "s")
 	l, err := goserver.Listen(path, 0)
 	require.NoError(b, err)
 	s := &goserver.Server{Handler: h}

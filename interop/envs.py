@@ -3,9 +3,10 @@
     python envs.py [RELEASE ...]          make what is missing; print "release<TAB>interpreter" lines
     python envs.py --list [RELEASE ...]   print only those that exist already; make nothing
 
-The releases are those of releases.txt if none are given. Environments live in DIRTY_INTEROP_CACHE (default: the user's cache folder) and
-are made from DIRTY_INTEROP_PYTHON (default: the interpreter that runs this).
-Several processes may call this at once.
+The releases are those of releases.txt if none are given. Environments live in
+DIRTY_INTEROP_CACHE (default: the user's cache folder) and are made from
+DIRTY_INTEROP_PYTHON (default: the interpreter that runs this). Several processes
+may call this at once.
 """
 
 import fcntl
@@ -53,15 +54,9 @@ def existing(wanted=None):
 
 def ensure(wanted=None):
     """Make what is missing. {release: interpreter} of all that are wanted."""
-    python, tag = base_python()
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for release in wanted or releases():
-            target = environment(tag, release)
-            if not interpreter(target).exists():
-                build(python, release, target)
+    _, tag = base_python()
+    for release in wanted or releases():
+        make(environment(tag, release), lambda folder: install(folder, f"gunicorn=={release}"))
     return existing(wanted)
 
 
@@ -73,20 +68,32 @@ def interpreter(target):
     return target / "bin" / "python"
 
 
-def build(python, release, target):
-    """Build beside the target and rename: a half-made environment is never seen.
+def make(target, fill):
+    """Make a folder of the cache if it is missing: fill makes its content.
 
-    The rename breaks the scripts in bin/, so everything runs as `python -m`.
+    It is made beside the target and renamed, so that a half-made one is never
+    seen. The rename breaks the scripts in bin/ of an environment, so everything
+    runs as `python -m`.
     """
-    print(f"making {target.name}", file=sys.stderr)
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
-    try:
-        quietly([python, "-m", "venv", scratch])
-        quietly([interpreter(scratch), "-m", "pip", "install", "--quiet",
-                 "--disable-pip-version-check", f"gunicorn=={release}"])
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target.parent / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            return
+        print(f"making {target.name}", file=sys.stderr)
+        scratch = pathlib.Path(tempfile.mkdtemp(prefix="new-", dir=target.parent))
+        try:
+            fill(scratch)
+            scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def install(folder, *requirements):
+    """Make a virtual environment that has these."""
+    python, _ = base_python()
+    quietly([python, "-m", "venv", folder])
+    quietly([interpreter(folder), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
 
 
 def quietly(command):

@@ -62,7 +62,7 @@ var noteInputs = sync.OnceFunc(func() {
 	} {
 		_ = os.Getenv(name)
 	}
-	for _, pattern := range []string{"*.py", "app/*.py"} {
+	for _, pattern := range []string{"*.py", "app/*.py", "judge/*"} {
 		scripts, _ := filepath.Glob(pattern)
 		for _, script := range scripts {
 			_, _ = os.ReadFile(script)

@@ -98,12 +98,27 @@ func server(t testing.TB, p python) *gunicorn {
 	return g
 }
 
+// newShortFolder makes a folder for sockets. It is not in the configured temporary
+// folder: the path of a socket has at most 107 bytes.
+func newShortFolder(t testing.TB) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("/tmp", "gd")
+	require.NoError(t, err)
+	return folder
+}
+
+// shortFolder is newShortFolder for a folder that goes with the test.
+func shortFolder(t testing.TB) string {
+	t.Helper()
+	folder := newShortFolder(t)
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
+}
+
 // newGunicorn makes the folder of a server that start starts.
 func newGunicorn(t testing.TB, p python, o options) *gunicorn {
 	t.Helper()
-	// Not the configured temporary folder: a socket's path has at most 107 bytes.
-	folder, err := os.MkdirTemp("/tmp", "gd")
-	require.NoError(t, err)
+	folder := newShortFolder(t)
 	o.Timeout = cmp.Or(o.Timeout, patient)
 	g := &gunicorn{python: p, options: o, folder: folder, socket: filepath.Join(folder, "arbiter.sock")}
 	g.events.listen(t, filepath.Join(folder, "events"))

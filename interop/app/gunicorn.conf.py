@@ -8,9 +8,10 @@ socket is where gunicorn puts it.
 import json
 import os
 import pathlib
-import signal
 import sys
-import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import parent  # noqa: E402
 
 _folder = os.environ["DIRTY_INTEROP_DIR"]
 
@@ -47,10 +48,4 @@ if "DIRTY_INTEROP_OWN_PATH" not in os.environ:
 
 
 def when_ready(_server):
-    """Standard input is a pipe from whoever started us: when that ends, so do we."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent():
-    sys.stdin.buffer.raw.read(1)
-    os.killpg(0, signal.SIGKILL)
+    parent.end_with_parent()

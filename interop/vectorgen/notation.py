@@ -9,10 +9,10 @@ import json
 import struct
 
 
-def text(value):
+def text(value, quote=json.dumps):
     """One stack frame a level and no json.dumps of containers: values nest deeply."""
     if value is None or isinstance(value, (bool, str)):
-        return json.dumps(value)
+        return quote(value)
     if isinstance(value, int):
         return f'{{"int": "{value}"}}'
     if isinstance(value, float):
@@ -22,10 +22,28 @@ def text(value):
     parts = []
     if isinstance(value, (list, tuple)):
         for item in value:
-            parts.append(text(item))
+            parts.append(text(item, quote))
         return "[" + ", ".join(parts) + "]"
     if isinstance(value, dict):
         for key, item in value.items():
-            parts.append("[" + json.dumps(key) + ", " + text(item) + "]")
+            parts.append("[" + quote(str(key)) + ", " + text(item, quote) + "]")
         return '{"dict": [' + ", ".join(parts) + "]}"
     raise TypeError(type(value).__name__)
+
+
+def value(plain):
+    """The value that the notation stands for, of JSON that is decoded already."""
+    if isinstance(plain, list):
+        return [value(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    (kind, content), = plain.items()
+    if kind == "int":
+        return int(content)
+    if kind == "float":
+        return struct.unpack(">d", bytes.fromhex(content))[0]
+    if kind == "bytes":
+        return bytes.fromhex(content)
+    if kind == "dict":
+        return {key: value(item) for key, item in content}
+    raise ValueError(kind)
