@@ -65,7 +65,7 @@ func (j judge) run(t *testing.T, folder string, env []string, args ...string) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, j.python, append([]string{"-B"}, args...)...)
 	cmd.Dir = filepath.Join(j.source, folder)
-	cmd.Env = append(os.Environ(), append([]string{"PYTHONDONTWRITEBYTECODE=1"}, env...)...)
+	cmd.Env = append(os.Environ(), append([]string{"PYTHONDONTWRITEBYTECODE=1", "NO_PROXY=127.0.0.1"}, env...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out bytes.Buffer

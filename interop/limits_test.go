@@ -23,7 +23,7 @@ func room(t *testing.T, action string) int {
 // TestLargestRequest: 64 MiB arrive; one byte more is refused here, before
 // anything is written.
 func TestLargestRequest(t *testing.T) {
-	big(t)
+	skipIfShort(t)
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
 		argument := make([]byte, room(t, "size")+1)
@@ -38,7 +38,7 @@ func TestLargestRequest(t *testing.T) {
 
 // TestLargestResponse: 64 MiB come; of one byte more an error does.
 func TestLargestResponse(t *testing.T) {
-	big(t)
+	skipIfShort(t)
 	const overhead = 21 // of {"result": bytes}
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
@@ -58,7 +58,7 @@ func TestLargestResponse(t *testing.T) {
 }
 
 func TestLargestList(t *testing.T) {
-	big(t)
+	skipIfShort(t)
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
 		list := make([]any, dirty.MaxElements+1)
@@ -72,7 +72,7 @@ func TestLargestList(t *testing.T) {
 	})
 }
 
-func big(t *testing.T) {
+func skipIfShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("moves 64 MiB")
