@@ -180,15 +180,15 @@ func TestClientCancel(t *testing.T) {
 // TestClientTimeouts: the context's deadline and the client's own bound.
 func TestClientTimeouts(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
-		c := g.client(t, client.WithTimeout(200*time.Millisecond))
-		_, err := c.Execute(t.Context(), app, "sleep", 0.5)
+		c := g.client(t, client.WithTimeout(time.Second))
+		_, err := c.Execute(t.Context(), app, "sleep", 1.5)
 		require.ErrorIs(t, err, client.ErrTimeout)
 		requireTimedOut(t, err)
 		assert.Equal(t, uint64(1), c.Stats().Closed.Timeout)
 
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, errImpatient)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errImpatient)
 		defer cancel()
-		_, err = c.Execute(ctx, app, "sleep", 0.5)
+		_, err = c.Execute(ctx, app, "sleep", 1.5)
 		require.ErrorIs(t, err, errImpatient)
 		require.NotErrorIs(t, err, client.ErrTimeout)
 		requireTimedOut(t, err)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -22,7 +21,7 @@ const childVariable = "DIRTY_INTEROP_CHILD"
 // childOfWorker calls the arbiter of the worker that has started it, which it
 // finds by the environment.
 func childOfWorker() int {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
 	defer cancel()
 	c, err := client.New()
 	if err != nil {

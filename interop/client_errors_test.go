@@ -82,7 +82,8 @@ func TestClientUnknownApp(t *testing.T) {
 // way; so does the next call, which may meet the dying worker.
 func TestClientWorkerDies(t *testing.T) {
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
-		c := g.client(t, client.WithTimeout(2*time.Second))
+		c := g.client(t, client.WithTimeout(lostAfter))
+		worker := g.awaitWorkers(t, 1)[0]
 		var told error
 		for range 10 {
 			_, err := c.Execute(t.Context(), app, "die")
@@ -93,6 +94,7 @@ func TestClientWorkerDies(t *testing.T) {
 				break
 			}
 			requireTimedOut(t, err)
+			worker = g.awaitWorkers(t, 1, worker)[0] // a call before that may meet the dying one
 		}
 		if told != nil {
 			remote := requireRemote(t, dirty.ErrWorker, told)

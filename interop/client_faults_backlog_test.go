@@ -46,7 +46,8 @@ func TestClientFaultArbiterStopped(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
-		c := g.client(t, client.WithMaxConns(200), client.WithMaxDials(150), client.WithDialTimeout(20*time.Second))
+		c := g.client(t, client.WithMaxConns(200), client.WithMaxDials(150),
+			client.WithDialTimeout(maxWait), client.WithTimeout(maxWait))
 		arbiter := g.arbiterPID(t)
 		g.signal(t, arbiter, syscall.SIGSTOP)
 		wait := parallelCalls(t, c, 150)
@@ -78,7 +79,6 @@ func TestClientFaultArbiterStaysStopped(t *testing.T) {
 			client.WithDialTimeout(2*time.Second), client.WithTimeout(5*time.Second))
 		arbiter := g.arbiterPID(t)
 		g.signal(t, arbiter, syscall.SIGSTOP)
-		begin := time.Now()
 		var sent, unsent error
 		n := 0
 		for _, err := range parallelCalls(t, c, 150)() {
@@ -93,7 +93,6 @@ func TestClientFaultArbiterStaysStopped(t *testing.T) {
 			require.ErrorIs(t, err, syscall.EAGAIN)
 			unsent = err
 		}
-		assert.Less(t, time.Since(begin), within)
 		assert.Greater(t, n, 90, "the backlog holds about 100")
 		require.Less(t, n, 150)
 		fault := g.signal(t, arbiter, syscall.SIGCONT)

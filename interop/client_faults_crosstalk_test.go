@@ -83,9 +83,9 @@ func TestClientFaultCrossTalk(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
 	const rounds, callers, calls = 3, 12, 150
-	const late = hasty + 0.2 // seconds
-	eachFresh(t, options{Workers: 3, Timeout: hasty}, func(t *testing.T, g *gunicorn) {
-		c := g.client(t, client.WithTimeout(within))
+	const late = shortDirtyTimeout + 0.2 // seconds
+	eachFresh(t, options{Workers: 3, Timeout: shortDirtyTimeout}, func(t *testing.T, g *gunicorn) {
+		c := g.client(t, client.WithTimeout(10*time.Second))
 		g.awaitWorkers(t, 3)
 		var n tally
 		for round := range rounds {

@@ -44,12 +44,12 @@ func (g *gunicorn) terminate(t *testing.T, arbiter int) (fault time.Time) {
 func (p python) drains() bool { return p.version >= "3.12" }
 
 // callUntilAnswered makes calls, one after the other, until the successor of
-// this arbiter answers, as long as patience lasts. It returns what was seen, each
+// this arbiter answers or the longest time has passed. It returns what was seen, each
 // once, and how long after the fault the answer came.
-func callUntilAnswered(t *testing.T, c *client.Client, arbiter int, fault time.Time, patience time.Duration) (sees string, recovered time.Duration, ok bool) {
+func callUntilAnswered(t *testing.T, c *client.Client, arbiter int, fault time.Time, longest time.Duration) (sees string, recovered time.Duration, ok bool) {
 	t.Helper()
 	var seens []string
-	for begin := time.Now(); time.Since(begin) < patience; {
+	for begin := time.Now(); time.Since(begin) < longest; {
 		answered, err := client.Call[int](t.Context(), c, app, "parent")
 		if err == nil {
 			if answered == arbiter {
@@ -101,7 +101,7 @@ func requireUnavailable(t *testing.T, err error) {
 // one whose worker does not listen yet.
 func callOnce(t *testing.T, c *client.Client, fault time.Time) (recovered time.Duration, err error) {
 	t.Helper()
-	got, err := client.Call[int](t.Context(), c, app, "identity", 1)
+	got, err := client.Call[int](newLongContext(t), c, app, "identity", 1)
 	recovered = time.Since(fault)
 	if err != nil {
 		requireMayHappen(t, err)

@@ -38,14 +38,14 @@ func requireMismatch(t *testing.T, err error) {
 func TestClientFaultTimeout(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
-	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
+	eachFresh(t, options{Timeout: shortDirtyTimeout}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t)
-		_, err := c.Execute(t.Context(), app, "hold", t.Name(), hasty+0.5)
+		_, err := c.Execute(t.Context(), app, "hold", t.Name(), shortDirtyTimeout+0.5)
 		fault := time.Now()
 		remote := requireRemote(t, dirty.ErrPeerTimeout, err)
 		assert.False(t, client.SafeToRetry(err))
 		if limit, ok := remote.DirtyTimeout(); ok {
-			assert.Equal(t, hasty*time.Second, limit)
+			assert.Equal(t, shortDirtyTimeout*time.Second, limit)
 		}
 		var op *client.OpError
 		require.ErrorAs(t, err, &op)
@@ -72,9 +72,9 @@ func TestClientFaultTimeout(t *testing.T) {
 func TestClientFaultStreamTimeout(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
-	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
+	eachFresh(t, options{Timeout: shortDirtyTimeout}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t)
-		chunks, err := collect(c.Stream(t.Context(), app, "stall", hasty+0.5))
+		chunks, err := collect(c.Stream(t.Context(), app, "stall", shortDirtyTimeout+0.5))
 		fault := time.Now()
 		assert.Equal(t, []any{"before"}, chunks)
 		requireRemote(t, dirty.ErrPeerTimeout, err)

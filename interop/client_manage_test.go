@@ -15,7 +15,8 @@ import (
 )
 
 func TestClientStatus(t *testing.T) {
-	eachFresh(t, options{Workers: 2, Timeout: hasty}, func(t *testing.T, g *gunicorn) {
+	const dirtyTimeout = 6 // seconds; hearts beat twice as often
+	eachFresh(t, options{Workers: 2, Timeout: dirtyTimeout}, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
 		pids := g.awaitWorkers(t, 2)
 		require.NoError(t, c.Ping(ctx))
@@ -30,7 +31,7 @@ func TestClientStatus(t *testing.T) {
 			assert.Equal(t, []string{app}, w.Apps)
 			assert.True(t, w.Booted, "gunicorn's own field is false")
 			assert.GreaterOrEqual(t, w.HeartbeatAge, time.Duration(0))
-			assert.Less(t, w.HeartbeatAge, hasty*time.Second)
+			assert.Less(t, w.HeartbeatAge, dirtyTimeout*time.Second)
 		}
 		assert.Equal(t, 2, status.Serving(app))
 		assert.Equal(t, 2, status.Serving(""))
@@ -38,18 +39,20 @@ func TestClientStatus(t *testing.T) {
 
 		// The arbiter answers while all workers are busy, and their hearts beat on.
 		for range 2 {
-			go func() { _, _ = c.Execute(ctx, app, "hold", t.Name(), 1.2) }()
+			go func() { _, _ = c.Execute(ctx, app, "hold", t.Name(), 60) }()
 		}
 		g.events.awaitCount(t, "begin "+t.Name(), 2)
-		begin := time.Now()
 		require.NoError(t, c.Ping(ctx))
-		assert.Less(t, time.Since(begin), time.Second)
-		until(t, "the hearts beat again", func() bool {
+		last := time.Duration(0)
+		until(t, "the heart beats again", func() bool {
 			status, err = c.Status(ctx)
 			require.NoError(t, err)
-			return status.Workers[0].HeartbeatAge < 500*time.Millisecond && status.Serving(app) == 2
+			age := status.Workers[0].HeartbeatAge
+			beats := age < last
+			last = age
+			return beats && status.Serving(app) == 2
 		})
-		g.events.awaitCount(t, "end "+t.Name(), 2)
+		assert.Zero(t, g.events.count("end "+t.Name()), "they were busy")
 	})
 }
 
@@ -116,7 +119,7 @@ func TestClientWaitReady(t *testing.T) {
 			go func() { done <- c.WaitReady(ctx, apps...) }()
 			return done
 		}
-		short := g.client(t, client.WithTimeout(200*time.Millisecond))
+		short := g.client(t, client.WithTimeout(time.Second))
 		err := short.WaitReady(ctx)
 		require.ErrorIs(t, err, client.ErrUnavailable)
 		require.ErrorIs(t, err, client.ErrTimeout)

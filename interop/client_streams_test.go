@@ -160,7 +160,7 @@ func TestClientLeavesStreams(t *testing.T) {
 			require.ErrorIs(t, err, errImpatient)
 		}},
 		{"deadline", func(t *testing.T, c *client.Client, action, token string) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			_, err := collect(c.Stream(ctx, app, action, token, 0.005))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -232,8 +232,8 @@ func TestClientStreamIsUsedOnce(t *testing.T) {
 func TestClientStreamTimeout(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		for _, opts := range [][]client.Option{nil, {client.WithReadAhead(1 << 20)}} {
-			c := g.client(t, append(opts, client.WithStreamTimeout(200*time.Millisecond))...)
-			chunks, err := collect(c.Stream(t.Context(), app, "stall", 0.5))
+			c := g.client(t, append(opts, client.WithStreamTimeout(time.Second))...)
+			chunks, err := collect(c.Stream(t.Context(), app, "stall", 1.5))
 			assert.Equal(t, []any{"before"}, chunks)
 			require.ErrorIs(t, err, client.ErrTimeout)
 			requireTimedOut(t, err)

@@ -96,12 +96,12 @@ func TestWrongMessageType(t *testing.T) {
 
 // TestTimeout: the arbiter and the worker count the same seconds; either may be first.
 func TestTimeout(t *testing.T) {
-	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
-		remote := g.dial(t).fail("sleep", hasty+0.5)
+	eachFresh(t, options{Timeout: shortDirtyTimeout}, func(t *testing.T, g *gunicorn) {
+		remote := g.dial(t).fail("sleep", shortDirtyTimeout+0.5)
 		requireKind(t, dirty.ErrPeerTimeout, remote)
 		assert.True(t, remote.Timeout())
 		if limit, ok := remote.DirtyTimeout(); ok {
-			assert.Equal(t, hasty*time.Second, limit)
+			assert.Equal(t, shortDirtyTimeout*time.Second, limit)
 		} else {
 			assert.Contains(t, remote.Message, "timed out: {'timeout': 2}")
 		}
@@ -110,15 +110,15 @@ func TestTimeout(t *testing.T) {
 
 // TestStreamTimeout: between chunks only the arbiter counts.
 func TestStreamTimeout(t *testing.T) {
-	eachFresh(t, options{Timeout: hasty}, func(t *testing.T, g *gunicorn) {
-		chunks, err := g.dial(t).stream("stall", hasty+0.5)
+	eachFresh(t, options{Timeout: shortDirtyTimeout}, func(t *testing.T, g *gunicorn) {
+		chunks, err := g.dial(t).stream("stall", shortDirtyTimeout+0.5)
 		requireKind(t, dirty.ErrPeerTimeout, err)
 		assert.Equal(t, []any{"before"}, chunks)
 		var remote *dirty.RemoteError
 		require.ErrorAs(t, err, &remote)
 		limit, ok := remote.DirtyTimeout()
 		assert.True(t, ok)
-		assert.Equal(t, hasty*time.Second, limit)
+		assert.Equal(t, shortDirtyTimeout*time.Second, limit)
 	})
 }
 

@@ -74,7 +74,7 @@ func (e *events) await(t *testing.T, want string) {
 // awaitCount waits until so many events that begin with these words were told.
 func (e *events) awaitCount(t *testing.T, want string, n int) {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(maxWait)
 	for {
 		_, more := e.now()
 		if e.count(want) >= n {

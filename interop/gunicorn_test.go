@@ -25,15 +25,15 @@ import (
 
 // Values of dirty_timeout, in seconds.
 const (
-	patient = 60 // nothing times out
-	hasty   = 2  // for the tests of timeouts; a busy machine needs that much
+	longDirtyTimeout  = 60 // nothing times out
+	shortDirtyTimeout = 2  // for the tests of timeouts; a busy machine needs that much
 )
 
 // options are gunicorn's settings where a test wants others than those of
 // app/gunicorn.conf.py.
 type options struct {
 	Workers    int      `json:"dirty_workers,omitempty"`
-	Timeout    int      `json:"dirty_timeout"` // patient, if it is 0
+	Timeout    int      `json:"dirty_timeout"` // longDirtyTimeout, if it is 0
 	Apps       []string `json:"dirty_apps,omitempty"`
 	Grace      int      `json:"graceful_timeout,omitempty"`
 	DirtyGrace int      `json:"dirty_graceful_timeout,omitempty"`
@@ -119,7 +119,7 @@ func shortFolder(t testing.TB) string {
 func newGunicorn(t testing.TB, p python, o options) *gunicorn {
 	t.Helper()
 	folder := newShortFolder(t)
-	o.Timeout = cmp.Or(o.Timeout, patient)
+	o.Timeout = cmp.Or(o.Timeout, longDirtyTimeout)
 	g := &gunicorn{python: p, options: o, folder: folder, socket: filepath.Join(folder, "arbiter.sock")}
 	g.events.listen(t, filepath.Join(folder, "events"))
 	return g
@@ -189,7 +189,7 @@ func (g *gunicorn) address() string {
 // enough: it refuses requests while its worker has bound its socket but does
 // not listen yet.
 func (g *gunicorn) waitUntilReady() error {
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(maxWait)
 	for {
 		err := g.ping()
 		if err == nil {

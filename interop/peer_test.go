@@ -23,13 +23,13 @@ type peer struct {
 	id uint64
 }
 
-// dial connects; the connection is closed with the test, and nothing on it
-// takes longer than a minute.
+// dial connects. The connection is closed with the test, and everything on it
+// together takes less than maxWait.
 func (g *gunicorn) dial(t *testing.T, opts ...dirty.Option) *peer {
 	t.Helper()
 	c, err := net.Dial("unix", g.address())
 	require.NoError(t, err)
-	require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
+	require.NoError(t, c.SetDeadline(time.Now().Add(maxWait)))
 	conn := dirty.NewConn(c, opts...)
 	t.Cleanup(func() { _ = conn.Close() }) // the test may have closed it
 	return &peer{Conn: conn, t: t, id: rand.Uint64()}

@@ -23,7 +23,7 @@ func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	begin := time.Now()
 	for !is() {
-		require.Less(t, time.Since(begin), 20*time.Second, "waiting until %s", what)
+		require.Less(t, time.Since(begin), maxWait, "waiting until %s", what)
 		time.Sleep(2 * time.Millisecond)
 	}
 }
