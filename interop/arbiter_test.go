@@ -3,6 +3,8 @@
 package interop
 
 import (
+	"io/fs"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -35,6 +37,19 @@ func TestStatus(t *testing.T) {
 		assert.IsType(t, int64(0), worker["age"])
 		assert.IsType(t, false, worker["booted"])
 		assert.IsType(t, 0.0, worker["last_heartbeat"])
+	})
+}
+
+// TestPIDFileMode: from 27.0 on only gunicorn's own user can read the pid file.
+// Before, that depends on the umask.
+func TestPIDFileMode(t *testing.T) {
+	eachRelease(t, func(t *testing.T, g *gunicorn) {
+		info, err := os.Lstat(g.pidFile())
+		require.NoError(t, err)
+		assert.True(t, info.Mode().IsRegular())
+		if g.release >= "27" {
+			assert.Equal(t, fs.FileMode(0o600), info.Mode())
+		}
 	})
 }
 
