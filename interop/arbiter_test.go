@@ -53,8 +53,8 @@ func TestPIDFileMode(t *testing.T) {
 	})
 }
 
-// TestManage has servers of its own: a removed worker lingers and may lose
-// the requests of others.
+// TestManage has servers of its own, because a removed worker takes a while to end
+// and may lose the requests of others.
 func TestManage(t *testing.T) {
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)

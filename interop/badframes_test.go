@@ -16,8 +16,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// TestBadFramesCloseSilently: the arbiter answers what it cannot decode by
-// closing, without a word. It is why everything is checked before it is sent.
+// TestBadFramesCloseSilently: the arbiter closes the connection without a word when
+// it cannot decode a frame. That is why everything is checked before it is sent.
 func TestBadFramesCloseSilently(t *testing.T) {
 	frame := func(payload ...byte) []byte {
 		b, err := dirty.Header{Type: dirty.TypeStash, Length: uint32(len(payload)), RequestID: 1}.AppendBinary(nil)
@@ -49,14 +49,14 @@ func TestBadFramesCloseSilently(t *testing.T) {
 			require.NoError(t, err, name)
 			answer, err := p.ReadMessage()
 			assert.Nil(t, answer, name)
-			// A socket that is closed with bytes unread is reset.
+			// A socket that is closed before all bytes were read is reset.
 			assert.True(t, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET), "%s: %v", name, err)
 		}
 	})
 }
 
-// TestHalfClose: closing our side lets the answers come; closing it within a
-// frame ends the connection.
+// TestHalfClose: after we close our side, answers still come. If we close it in the
+// middle of a frame, the connection ends.
 func TestHalfClose(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)

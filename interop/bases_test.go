@@ -14,13 +14,13 @@ import (
 	"strings"
 )
 
-// base is an interpreter that environments are made from.
+// base is a Python interpreter from which environments are made.
 type base struct {
 	command string
 	version string // as in "3.13.0"
 }
 
-// minor is the version without its last part.
+// minor is the version without its last part, as in "3.13".
 func (b base) minor() string { return b.version[:strings.LastIndexByte(b.version, '.')] }
 
 func describe(bases []base) string {
@@ -65,8 +65,8 @@ func baseInterpreters() ([]base, error) {
 	return found, nil
 }
 
-// findBase asks a command for its version; what is not on PATH, or is only a
-// shim that refuses, may be among pyenv's.
+// findBase asks a command for its version. If it is not on PATH, or is one of pyenv's
+// shims that refuse to run, it looks among the versions that pyenv has.
 func findBase(name string) (base, error) {
 	b, err := askBase(name)
 	if err == nil {

@@ -26,21 +26,20 @@ import (
 	goserver "github.com/gunicorn-go/dirty/server"
 )
 
-// BenchmarkClient compares our client with gunicorn's own, and with the floor,
-// a bare loop that writes prepared bytes and reads what comes, all against the
-// same gunicorn of the newest release and in turns:
+// BenchmarkClient compares our client with gunicorn's own, and with the floor: a
+// bare loop that writes prepared bytes and reads what comes. They call the same
+// gunicorn of the newest release, in turns:
 //
 //	DIRTY_INTEROP=require go test -run '^$' -bench Client -benchtime 20x ./interop
 //
 // Each iteration is a round of some thousands of calls or chunks for each of the
 // three. It reports medians over the rounds, in nanoseconds a call or chunk.
 //
-// Before each call there is a pause, which is not counted, and each chunk is worked
-// on for a while, which is: an arbiter goes on working after its answer, and has to
-// wake up whoever waits for it, so that a call that comes at once, and a reader that
-// does nothing but read, are slower by more than they were early. Without that
-// ("burst", "eager") whoever takes longest by itself has the quickest arbiter, and the
-// floor the slowest.
+// There is a pause before each call, which is not counted, and some work on each
+// chunk, which is. The reason is that an arbiter still works for a while after it has
+// answered. A call that comes at once has to wait for that, and a reader that is
+// faster than the arbiter has to be woken up for each chunk. Without pause and work
+// ("burst" and "eager") the slowest caller would therefore meet the fastest arbiter.
 func BenchmarkClient(b *testing.B) {
 	p := pythons[len(pythons)-1]
 	g := server(b, p)
@@ -77,9 +76,9 @@ func BenchmarkClient(b *testing.B) {
 	}
 }
 
-// BenchmarkServer is how many calls a second gunicorn's own client makes to our
-// server, and to a real arbiter with as many workers as there are processes that
-// call, in turns:
+// BenchmarkServer measures how many calls a second gunicorn's own client makes to
+// our server and, in turns, to a real arbiter. That has as many workers as there are
+// processes that call:
 //
 //	DIRTY_INTEROP=require go test -run '^$' -bench Server -benchtime 10x ./interop
 func BenchmarkServer(b *testing.B) {
@@ -148,7 +147,7 @@ const (
 	workOnChunk = 50 * time.Microsecond
 )
 
-// spin takes that long: sleeping is not that precise.
+// spin keeps a core busy for a while. A sleep would not be precise enough.
 func spin(d time.Duration) {
 	for begin := time.Now(); time.Since(begin) < d; {
 		continue
@@ -223,7 +222,7 @@ func bareStream(b *testing.B, conn net.Conn, n int) float64 {
 
 func bareEager(b *testing.B, conn net.Conn, n int) float64 { return rangeBare(b, conn, n, 0) }
 
-// rangeBare reads frames without decoding their payloads.
+// rangeBare reads the frames of a stream without decoding their payloads.
 func rangeBare(b *testing.B, conn net.Conn, n int, work time.Duration) float64 {
 	request, err := dirty.AppendMessage(nil, dirty.NewRequest(1, app, "count", []any{n}, nil))
 	require.NoError(b, err)

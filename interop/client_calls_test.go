@@ -56,7 +56,7 @@ func TestClientKeepsOrder(t *testing.T) {
 	})
 }
 
-// parcel has what a struct can have.
+// parcel has a field of each kind that a struct can have.
 type parcel struct {
 	Name    string            `dirty:"name"`
 	Count   int32             `dirty:"count"`
@@ -97,8 +97,8 @@ func TestClientCallsAreTyped(t *testing.T) {
 	})
 }
 
-// TestClientLocalErrors: what is at fault on this side leaves the connection
-// usable.
+// TestClientLocalErrors: after an error on our side the connection can still be
+// used.
 func TestClientLocalErrors(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
@@ -125,7 +125,7 @@ func TestClientLocalErrors(t *testing.T) {
 	})
 }
 
-// TestClientsMix calls in parallel; each call gets its own answer.
+// TestClientsMix makes calls in parallel. Each gets its own answer.
 func TestClientsMix(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithMaxConns(8))
@@ -149,7 +149,7 @@ func TestClientsMix(t *testing.T) {
 
 var errImpatient = errors.New("the user has left")
 
-// TestClientCancel: the caller is free at once; the action runs to its end.
+// TestClientCancel: the caller does not have to wait, and the action runs to its end.
 func TestClientCancel(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c, own := g.client(t), token(t)
@@ -177,7 +177,7 @@ func TestClientCancel(t *testing.T) {
 	})
 }
 
-// TestClientTimeouts: the context's deadline and the client's own bound.
+// TestClientTimeouts: the client's own timeout and the context's deadline.
 func TestClientTimeouts(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithTimeout(time.Second))
@@ -197,7 +197,7 @@ func TestClientTimeouts(t *testing.T) {
 	})
 }
 
-// requireTimedOut checks what all timeouts on this side have in common.
+// requireTimedOut checks what all timeouts on our side have in common.
 func requireTimedOut(t *testing.T, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -209,7 +209,7 @@ func requireTimedOut(t *testing.T, err error) {
 	require.False(t, client.SafeToRetry(err))
 }
 
-// TestClientClose ends calls that go on; Shutdown waits for them.
+// TestClientClose: Close ends the calls that run, and Shutdown waits for them.
 func TestClientClose(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		call := func(c *client.Client) chan error {

@@ -15,11 +15,12 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// childVariable makes this program the child of a dirty worker. TestMain looks.
+// childVariable is the environment variable that makes this program act as the child
+// of a dirty worker. TestMain looks at it.
 const childVariable = "DIRTY_INTEROP_CHILD"
 
-// childOfWorker calls the arbiter of the worker that has started it, which it
-// finds by the environment.
+// childOfWorker calls the arbiter of the worker that has started this program. It
+// finds it by the environment.
 func childOfWorker() int {
 	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
 	defer cancel()
@@ -34,8 +35,7 @@ func childOfWorker() int {
 	return 0
 }
 
-// TestClientFoundByEnvironment: a Go program that a worker starts needs to be
-// told nothing.
+// TestClientFoundByEnvironment: a Go program that a worker starts needs no address.
 func TestClientFoundByEnvironment(t *testing.T) {
 	program, err := os.Executable()
 	require.NoError(t, err)
@@ -48,11 +48,11 @@ func TestClientFoundByEnvironment(t *testing.T) {
 	})
 }
 
-// TestClientFoundByPIDFile: by what gunicorn writes, at whatever path.
+// TestClientFoundByPIDFile: the pid file leads to the socket, wherever that is.
 func TestClientFoundByPIDFile(t *testing.T) {
 	onLinux(t)
 	eachPath(t, options{}, func(t *testing.T, g *gunicorn) {
-		// gunicorn's folder for temporary files is not that of the tests.
+		// gunicorn has another folder for temporary files than the tests.
 		assert.Equal(t, filepath.Base(g.pidFile()), filepath.Base(client.PIDFileName(filepath.Base(g.folder))))
 		c := g.client(t, client.WithResolver(client.FromPIDFile(g.pidFile())))
 		requireServes(t, c)
@@ -62,15 +62,15 @@ func TestClientFoundByPIDFile(t *testing.T) {
 	})
 }
 
-// eachPath is eachFresh with the socket where the hook puts it, and where
-// gunicorn itself does.
+// eachPath is eachFresh, once with the socket where the hook puts it and once with
+// the socket where gunicorn puts it.
 func eachPath(t *testing.T, o options, test func(t *testing.T, g *gunicorn)) {
 	t.Run("fixed path", func(t *testing.T) { eachFresh(t, o, test) })
 	o.OwnPath = true
 	t.Run("own path", func(t *testing.T) { eachFresh(t, o, test) })
 }
 
-// TestClientFoundByLink: a link to wherever gunicorn puts the socket.
+// TestClientFoundByLink: a link leads to the socket, wherever gunicorn puts it.
 func TestClientFoundByLink(t *testing.T) {
 	eachFresh(t, options{OwnPath: true}, func(t *testing.T, g *gunicorn) {
 		require.NoError(t, os.Symlink(g.address(), g.socket))

@@ -14,7 +14,7 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// TestClientAppErrors: what an action raises, and what it returns that cannot
+// TestClientAppErrors: an action raises an exception, or returns a value that cannot
 // be sent.
 func TestClientAppErrors(t *testing.T) {
 	tests := []struct {
@@ -76,10 +76,9 @@ func TestClientUnknownApp(t *testing.T) {
 	})
 }
 
-// TestClientWorkerDies: gunicorn may lose the request of a worker that dies
-// (up to half of them on Python 3.12 and later), so that the client's own bound
-// is all that ends it; else the error is a dirty.ErrWorker. It depends on the
-// way; so does the next call, which may meet the dying worker.
+// TestClientWorkerDies: gunicorn may lose the request of a worker that dies, on
+// Python 3.12 and later up to half of them. Then only the client's own timeout ends
+// the call. Otherwise its error is a dirty.ErrWorker.
 func TestClientWorkerDies(t *testing.T) {
 	eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithTimeout(lostAfter))
@@ -101,7 +100,7 @@ func TestClientWorkerDies(t *testing.T) {
 			_, ok := remote.WorkerID()
 			assert.True(t, ok)
 		}
-		back(t, c, time.Now())
+		awaitService(t, c, time.Now())
 		requireServes(t, c)
 	})
 }

@@ -21,15 +21,15 @@ const lostByArbiterAfter = 2 * time.Second
 // endsOfArbiter are the ways by which an arbiter ends.
 var endsOfArbiter = map[string]syscall.Signal{"kill -9": syscall.SIGKILL, "SIGTERM": syscall.SIGTERM}
 
-// TestClientFaultArbiterCalls: what calls see that go on when the arbiter ends,
-// one on a connection older than a worker, one on a younger.
+// TestClientFaultArbiterCalls: the arbiter ends while two calls run, one on a
+// connection that is older than a worker and one on a younger connection.
 func TestClientFaultArbiterCalls(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
 	for name, signal := range endsOfArbiter {
 		t.Run(name, func(t *testing.T) {
 			eachFresh(t, options{Workers: 2}, func(t *testing.T, g *gunicorn) {
-				// A graceful stop waits for what runs, on Python 3.12 and later.
+				// On Python 3.12 and later a graceful stop waits for calls that run.
 				p := newPooled(t, g, client.WithTimeout(maxWait))
 				type outcome struct {
 					err error
@@ -50,7 +50,7 @@ func TestClientFaultArbiterCalls(t *testing.T) {
 				require.False(t, p.reused.of("hold_too"), "on a new connection")
 
 				fault := g.signal(t, g.arbiterPID(t), signal)
-				recovered := back(t, g.client(t), fault)
+				recovered := awaitService(t, g.client(t), fault)
 				for age, done := range map[string]chan outcome{"older": older, "younger": younger} {
 					o := <-done
 					if o.err == nil {
@@ -60,7 +60,7 @@ func TestClientFaultArbiterCalls(t *testing.T) {
 						require.NotErrorIs(t, o.err, client.ErrTimeout, "it is noticed: %s", age)
 					}
 					report(t, name+" of the arbiter, a running call on a connection "+age+" than a worker",
-						seen(o.err)+" "+after(o.at.Sub(fault)), recovered)
+						describeOutcome(o.err)+" "+describeDelay(o.at.Sub(fault)), recovered)
 				}
 				g.requireRecovered(t, p.Client)
 			})
@@ -68,8 +68,8 @@ func TestClientFaultArbiterCalls(t *testing.T) {
 	}
 }
 
-// TestClientFaultArbiterKilled: what callers see of kill -9 of the arbiter who
-// make one call after the other, with connections in the pool.
+// TestClientFaultArbiterKilled: kill -9 of the arbiter, while a caller with several
+// connections in the pool makes one call after the other.
 func TestClientFaultArbiterKilled(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -85,9 +85,9 @@ func TestClientFaultArbiterKilled(t *testing.T) {
 	})
 }
 
-// TestClientFaultArbiterTerminated: SIGTERM of the arbiter while nobody calls.
-// From Python 3.12 on it waits for the connections that the pool keeps: for ever, if
-// they were not closed after their idle time.
+// TestClientFaultArbiterTerminated: SIGTERM of the arbiter while nobody calls. On
+// Python 3.12 and later it waits until the connections in the pool are closed. The
+// client closes them after their idle time; otherwise it would wait for ever.
 func TestClientFaultArbiterTerminated(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -97,13 +97,13 @@ func TestClientFaultArbiterTerminated(t *testing.T) {
 		fault := g.terminate(t, g.arbiterPID(t))
 		recovered, err := callOnce(t, p.Client, fault)
 		g.requireRecovered(t, p.Client)
-		report(t, "SIGTERM of the arbiter while nobody calls", seen(err), recovered)
+		report(t, "SIGTERM of the arbiter while nobody calls", describeOutcome(err), recovered)
 	})
 }
 
-// TestClientFaultArbiterTerminatedBusy: SIGTERM of the arbiter while callers
-// make one call after the other. From Python 3.12 on it may lose a call that
-// comes while it ends, and then waits for that for ever: only kill -9 helps.
+// TestClientFaultArbiterTerminatedBusy: SIGTERM of the arbiter while a caller makes
+// one call after the other. On Python 3.12 and later the arbiter may lose a call that
+// comes while it ends. Then it waits for ever, and only kill -9 helps.
 func TestClientFaultArbiterTerminatedBusy(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -132,8 +132,8 @@ func TestClientFaultArbiterTerminatedBusy(t *testing.T) {
 	})
 }
 
-// TestClientFaultArbiterPIDFile is the same without the hook: the socket moves,
-// and the pid file tells where to.
+// TestClientFaultArbiterPIDFile is TestClientFaultArbiterKilled without the hook:
+// each arbiter has another socket, and the client finds it by the pid file.
 func TestClientFaultArbiterPIDFile(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -159,8 +159,8 @@ func TestClientFaultArbiterPIDFile(t *testing.T) {
 	})
 }
 
-// TestClientFaultArbiterWaits: with WithWaitForServer callers see nothing of an
-// arbiter that is replaced but a pause, if they call when it is dead.
+// TestClientFaultArbiterWaits: with WithWaitForServer, a call that begins when the
+// arbiter is dead waits for the next one and succeeds.
 func TestClientFaultArbiterWaits(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -171,14 +171,14 @@ func TestClientFaultArbiterWaits(t *testing.T) {
 		fault := g.signal(t, arbiter, syscall.SIGKILL)
 		until(t, "the arbiter is dead", func() bool { return isDead(arbiter) })
 		recovered, err := callOnce(t, p.Client, fault)
-		report(t, "kill -9 of the arbiter, the next call, WithWaitForServer", seen(err), recovered)
+		report(t, "kill -9 of the arbiter, the next call, WithWaitForServer", describeOutcome(err), recovered)
 		g.requireRecovered(t, p.Client)
 		assert.NotZero(t, p.Stats().Closed.Dead)
 	})
 }
 
-// TestClientFaultStashIsLost: the stash is the arbiter's. A new one has none, and
-// tables are to be made again.
+// TestClientFaultStashIsLost: the arbiter holds the stash. A new arbiter has an empty
+// one, so the tables have to be made again.
 func TestClientFaultStashIsLost(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -187,7 +187,7 @@ func TestClientFaultStashIsLost(t *testing.T) {
 		s := p.Stash("table")
 		require.NoError(t, s.Put(t.Context(), "key", 1))
 		fault := g.signal(t, g.arbiterPID(t), syscall.SIGKILL)
-		back(t, p.Client, fault)
+		awaitService(t, p.Client, fault)
 		_, err := s.Get(t.Context(), "key")
 		requireRemote(t, dirty.ErrKeyNotFound, err)
 		require.NoError(t, s.Put(t.Context(), "key", 2))

@@ -15,12 +15,12 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// An arbiter that does not run (SIGSTOP, or while it decodes a large message)
-// accepts no more connections than its backlog of 100 holds. A dial beyond that
-// gets EAGAIN at once, which Go calls a timeout; the client must not.
+// An arbiter may be stopped by SIGSTOP, or busy with a large message. Then its
+// backlog takes 100 connections. Each further dial gets EAGAIN at once. Go calls that
+// a timeout; the client must not.
 
-// parallelCalls makes calls at one time, each with a value of its own, and
-// returns their errors when all are over.
+// parallelCalls starts n calls at the same time, each with a value of its own. The
+// function that it returns waits for all and returns their errors.
 func parallelCalls(t *testing.T, c *client.Client, n int) (wait func() []error) {
 	t.Helper()
 	errs := make([]error, n)
@@ -63,17 +63,17 @@ func TestClientFaultArbiterStopped(t *testing.T) {
 		s := c.Stats()
 		assert.Zero(t, s.DialErrors)
 		assert.Zero(t, s.Closed.Timeout)
-		report(t, "SIGSTOP of the arbiter, 150 parallel dials, SIGCONT", seen(nil), recovered)
+		report(t, "SIGSTOP of the arbiter, 150 parallel dials, SIGCONT", describeOutcome(nil), recovered)
 	})
 }
 
-// TestClientFaultArbiterStaysStopped: some calls were sent, and time out; the
-// others found no place and say so, which is no timeout. One release has to do:
-// only the kernel answers.
+// TestClientFaultArbiterStaysStopped: the calls that were sent time out. The others
+// found the backlog full, and their error says so and is no timeout. Only the kernel
+// answers here, so one release is enough.
 func TestClientFaultArbiterStaysStopped(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
-	eachOf(t, newest(), func(t *testing.T, p python) {
+	eachOf(t, newestPythons(), func(t *testing.T, p python) {
 		g := fresh(t, p, options{})
 		c := g.client(t, client.WithMaxConns(200), client.WithMaxDials(150),
 			client.WithDialTimeout(2*time.Second), client.WithTimeout(5*time.Second))
@@ -96,9 +96,9 @@ func TestClientFaultArbiterStaysStopped(t *testing.T) {
 		assert.Greater(t, n, 90, "the backlog holds about 100")
 		require.Less(t, n, 150)
 		fault := g.signal(t, arbiter, syscall.SIGCONT)
-		recovered := back(t, c, fault)
+		recovered := awaitService(t, c, fault)
 		requireServes(t, c)
-		report(t, "SIGSTOP of the arbiter, calls with a place in its backlog", seen(sent), recovered)
-		report(t, "SIGSTOP of the arbiter, dials beyond its backlog", seen(unsent), recovered)
+		report(t, "SIGSTOP of the arbiter, calls with a place in its backlog", describeOutcome(sent), recovered)
+		report(t, "SIGSTOP of the arbiter, dials beyond its backlog", describeOutcome(unsent), recovered)
 	})
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// tally counts how calls end, by their kind. Wrong answers are kept.
+// tally counts how calls end. It keeps the wrong answers.
 type tally struct {
 	calls, right, mixedUp, lost, remote atomic.Uint64
 
@@ -75,10 +75,10 @@ func (n *tally) call(ctx context.Context, c *client.Client, own string, i int) {
 	}
 }
 
-// TestClientFaultCrossTalk: thousands of calls and streams among some that
-// exceed dirty_timeout, whose late answers gunicorn up to 26.0 takes for those of
-// others. None gets the value of another. Callers who leave early make gunicorn
-// recover now and then, only to fail again.
+// TestClientFaultCrossTalk makes thousands of calls and streams beside some that
+// exceed dirty_timeout. gunicorn up to 26.0 sends the late answers of those to other
+// calls. No call may get the value of another. Some callers leave early: that makes
+// gunicorn recover for a while.
 func TestClientFaultCrossTalk(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -127,7 +127,7 @@ func TestClientFaultCrossTalk(t *testing.T) {
 			assert.NotZero(t, mismatches)
 			assert.GreaterOrEqual(t, mismatches, n.mixedUp.Load())
 			report(t, "calls beside some that exceed dirty_timeout, gunicorn up to 26.0 (back: after kill -9 of the workers)",
-				seen(&client.OpError{Stage: client.StageRead, Sent: true, Err: client.ErrIDMismatch}), g.killWorkers(t, c))
+				describeOutcome(&client.OpError{Stage: client.StageRead, Sent: true, Err: client.ErrIDMismatch}), g.killWorkers(t, c))
 		} else {
 			assert.Zero(t, mismatches)
 			assert.Zero(t, n.mixedUp.Load())
@@ -145,13 +145,13 @@ func (g *gunicorn) killWorkers(t *testing.T, c *client.Client) time.Duration {
 		g.signal(t, pid, syscall.SIGKILL)
 	}
 	g.awaitWorkers(t, len(pids), pids...)
-	return back(t, c, fault)
+	return awaitService(t, c, fault)
 }
 
-// TestClientFaultTwoErrors: a generator that cannot be encoded and then fails
-// to end makes all releases send two errors for one request. The second is taken
-// for the answer to the next request, and so on, until a worker's connection
-// ends.
+// TestClientFaultTwoErrors: a generator yields a value that cannot be encoded, and
+// then its cleanup raises. Every release sends two errors for that request. It takes
+// the second one for the answer to the next request, and so on, until the connection
+// to the worker ends.
 func TestClientFaultTwoErrors(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -167,6 +167,6 @@ func TestClientFaultTwoErrors(t *testing.T) {
 		require.NoError(t, c.Ping(t.Context()), "the arbiter's own answers are right")
 		recovered := g.killWorkers(t, c)
 		requireServes(t, c)
-		report(t, "an action that makes gunicorn send two errors (back: after kill -9 of the worker)", seen(err), recovered)
+		report(t, "an action that makes gunicorn send two errors (back: after kill -9 of the worker)", describeOutcome(err), recovered)
 	})
 }

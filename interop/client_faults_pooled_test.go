@@ -14,16 +14,15 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// pooled is a client whose pool has a connection that is older than a worker,
-// which inherited it, and others that are younger.
-//
-// When the arbiter dies by SIGKILL, the older one gets no EOF: the worker holds it.
+// pooled is a client whose pool has one connection that is older than a worker, and
+// others that are younger. The worker has inherited the older one. So that connection
+// gets no EOF when the arbiter dies by SIGKILL.
 type pooled struct {
 	*client.Client
 	reused reusedTracer
 }
 
-// reusedTracer notes which calls got a kept connection.
+// reusedTracer notes which calls used a connection of the pool.
 type reusedTracer struct {
 	mu    sync.Mutex
 	calls map[string]bool // by action
@@ -48,8 +47,8 @@ func (r *reusedTracer) of(action string) bool {
 }
 
 // newPooled needs a server with two workers or more. On a busy machine the
-// connection may have been idle for too long when the worker is forked; then it
-// tries again.
+// connection may be closed, after its idle time, before the new worker is there. Then
+// it tries again.
 func newPooled(t *testing.T, g *gunicorn, opts ...client.Option) *pooled {
 	t.Helper()
 	p := &pooled{}
@@ -75,7 +74,7 @@ func newPooled(t *testing.T, g *gunicorn, opts ...client.Option) *pooled {
 // tries is how often a busy machine may let kept connections become too old.
 const tries = 20
 
-// fill makes n idle connections more.
+// fill adds n idle connections.
 func (p *pooled) fill(t *testing.T, n int) {
 	t.Helper()
 	ctx := newLongContext(t)

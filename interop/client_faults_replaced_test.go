@@ -16,7 +16,7 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// requireOutcomeUnknown checks what a call may see whose arbiter died.
+// requireOutcomeUnknown checks the error of a call whose arbiter died.
 func requireOutcomeUnknown(t *testing.T, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, client.ErrOutcomeUnknown)
@@ -24,8 +24,8 @@ func requireOutcomeUnknown(t *testing.T, err error) {
 	require.False(t, client.SafeToRetry(err))
 }
 
-// requireRecovered checks that calls are answered again once all workers have
-// booted. Before that the arbiter routes some to those that do not listen yet.
+// requireRecovered checks that calls are answered again when all workers have
+// booted. Before that, the arbiter sends some calls to workers that do not listen yet.
 func (g *gunicorn) requireRecovered(t *testing.T, c *client.Client) {
 	t.Helper()
 	g.awaitWorkers(t, g.Workers)
@@ -40,7 +40,8 @@ func (g *gunicorn) terminate(t *testing.T, arbiter int) (fault time.Time) {
 	return fault
 }
 
-// drains reports whether this Python waits for open connections at the end.
+// drains reports whether an arbiter on this Python waits for open connections before
+// it ends.
 func (p python) drains() bool { return p.version >= "3.12" }
 
 // callUntilAnswered makes calls, one after the other, until the successor of
@@ -59,18 +60,18 @@ func callUntilAnswered(t *testing.T, c *client.Client, arbiter int, fault time.T
 			break
 		}
 		requireMayHappen(t, err)
-		if text := seen(err); !slices.Contains(seens, text) {
+		if text := describeOutcome(err); !slices.Contains(seens, text) {
 			seens = append(seens, text)
 		}
 		time.Sleep(2 * time.Millisecond) // callers should wait longer
 	}
 	if seens == nil {
-		seens = []string{seen(nil)}
+		seens = []string{describeOutcome(nil)}
 	}
 	return strings.Join(seens, ", "), recovered, ok
 }
 
-// requireMayHappen checks what calls see that are made while an arbiter is
+// requireMayHappen checks the error of a call that is made while an arbiter is being
 // replaced.
 func requireMayHappen(t *testing.T, err error) {
 	t.Helper()
@@ -85,7 +86,7 @@ func requireMayHappen(t *testing.T, err error) {
 	}
 }
 
-// requireUnavailable checks what a call sees that found no arbiter.
+// requireUnavailable checks the error of a call that found no arbiter.
 func requireUnavailable(t *testing.T, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, client.ErrUnavailable)
@@ -97,8 +98,8 @@ func requireUnavailable(t *testing.T, err error) {
 	require.False(t, op.Timeout(), "%v", err)
 }
 
-// callOnce makes one call to an arbiter that is just replaced. It may meet a new
-// one whose worker does not listen yet.
+// callOnce makes one call while an arbiter is being replaced. The new arbiter may
+// have a worker that does not listen yet; then it waits for service.
 func callOnce(t *testing.T, c *client.Client, fault time.Time) (recovered time.Duration, err error) {
 	t.Helper()
 	got, err := client.Call[int](newLongContext(t), c, app, "identity", 1)
@@ -106,14 +107,14 @@ func callOnce(t *testing.T, c *client.Client, fault time.Time) (recovered time.D
 	if err != nil {
 		requireMayHappen(t, err)
 		require.NotErrorIs(t, err, client.ErrUnavailable)
-		return back(t, c, fault), err
+		return awaitService(t, c, fault), err
 	}
 	require.Equal(t, 1, got)
 	return recovered, nil
 }
 
-// after says when something was seen, roughly.
-func after(d time.Duration) string {
+// describeDelay says roughly how long after a fault something was seen.
+func describeDelay(d time.Duration) string {
 	switch {
 	case d < 200*time.Millisecond:
 		return "at once"

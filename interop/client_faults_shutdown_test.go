@@ -18,12 +18,12 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// TestClientFaultShutdown: a full stop of gunicorn while a client has idle
-// connections. From Python 3.12 on the arbiter waits for them, as long as
-// graceful_timeout allows, and is killed then; the client closes them after its
-// idle time. Compared are a stop without a client, with one, with a connection
-// that is kept open, and with callers, each of a server of its own. An arbiter that
-// is killed leaves its pid file behind.
+// TestClientFaultShutdown stops gunicorn while a client has idle connections. On
+// Python 3.12 and later the arbiter waits until these are closed, and is killed after
+// graceful_timeout; then it leaves its pid file behind. The client closes them in time.
+//
+// For comparison, other servers are stopped without a client, with a connection that
+// stays open, and while callers call.
 func TestClientFaultShutdown(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -85,14 +85,14 @@ func TestClientFaultShutdown(t *testing.T) {
 			"without a client": without, "while the client has idle connections": with, "while somebody keeps an idle connection": kept,
 			"while two callers call": busy,
 		} {
-			report(t, "full stop of gunicorn "+how+" (back: its end)", seen(err), took)
+			report(t, "full stop of gunicorn "+how+" (back: its end)", describeOutcome(err), took)
 		}
 	})
 }
 
-// stopGracefully stops the master and returns how long it takes to end. It must
-// serve HTTP by then: a worker that has just been forked misses the signal, and
-// gunicorn waits for it.
+// stopGracefully stops the master and returns how long that takes. gunicorn must
+// serve HTTP already: a worker that has just been forked misses the signal, and
+// gunicorn would wait for it.
 func (g *gunicorn) stopGracefully(t *testing.T) time.Duration {
 	t.Helper()
 	begin := time.Now()

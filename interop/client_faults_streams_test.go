@@ -17,8 +17,8 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// TestClientFaultAbandonedStreams: a client leaves 300 streams at random points,
-// in every way, among calls of others. Nothing is lost or mixed up by it.
+// TestClientFaultAbandonedStreams: a client leaves 300 streams at random points and
+// in every way, while others call. They lose no answer, and get no wrong one.
 func TestClientFaultAbandonedStreams(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -26,8 +26,8 @@ func TestClientFaultAbandonedStreams(t *testing.T) {
 	actions := []string{"ticks", "ticks_async", "numbered", "blocks"}
 	for _, ahead := range []int{0, 1 << 16} {
 		t.Run(fmt.Sprintf("read ahead %d", ahead), func(t *testing.T) {
-			// One worker: a second would hold the arbiter's first connection to the
-			// first, whose generator would then never be closed.
+			// There is one worker. A second one would inherit the arbiter's connection to
+			// the first, whose generators would then never be closed.
 			eachFresh(t, options{}, func(t *testing.T, g *gunicorn) {
 				c := g.client(t, client.WithReadAhead(ahead), client.WithTimeout(within))
 				ctx, cancel := context.WithCancel(t.Context())
@@ -57,7 +57,7 @@ func TestClientFaultAbandonedStreams(t *testing.T) {
 				cancel()
 				neighbours.Wait()
 				awaitCalm(t, c)
-				recovered := back(t, c, left)
+				recovered := awaitService(t, c, left)
 
 				assert.Empty(t, n.wrong)
 				assert.Equal(t, n.calls.Load(), n.right.Load(), "all calls of others are answered")
@@ -75,8 +75,8 @@ func TestClientFaultAbandonedStreams(t *testing.T) {
 	}
 }
 
-// abandon reads some chunks of a stream, each of which must be its own, and
-// leaves it in one of all ways.
+// abandon reads some chunks of a stream, checks that they are its own, and leaves it
+// in a way that is chosen at random.
 func abandon(t *testing.T, c *client.Client, action, token string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -21,8 +21,8 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// onLinux skips what needs /proc, or the process id of a peer; it is a failure
-// where nothing may be missing.
+// onLinux skips tests that need /proc or the process id of a peer. With
+// DIRTY_INTEROP=require nothing may be missing, so they fail.
 func onLinux(t *testing.T) {
 	t.Helper()
 	switch {
@@ -34,17 +34,17 @@ func onLinux(t *testing.T) {
 	}
 }
 
-// report notes what a caller saw of a fault, and how soon service was back.
-// faults.py makes the table in docs/FAULTS.md of it.
+// report writes down what a caller saw of a fault, and how soon calls were answered
+// again. faults.py makes the table in docs/FAULTS.md of these lines.
 func report(t *testing.T, fault, sees string, back time.Duration) {
 	t.Helper()
 	t.Logf("FAULT %s: sees %s; back after %d ms", fault, sees, back.Milliseconds())
 }
 
-// seen says in the same words what callers see: how an error is matched, what
-// gunicorn told without what differs each time, and whether the call can be made
-// again.
-func seen(err error) string {
+// describeOutcome describes the outcome of a call in words that are the same each
+// time: which errors it matches, gunicorn's message without its varying parts, and
+// whether the call can safely be made again.
+func describeOutcome(err error) string {
 	if err == nil {
 		return "the answer"
 	}
@@ -80,14 +80,14 @@ func seen(err error) string {
 	return text + " [not safe to retry]"
 }
 
-// varying is what differs from one message to the next.
+// varying matches what differs from one message to the next.
 var varying = regexp.MustCompile(`/tmp/\S+|\b\d{3,}\b`)
 
-// back waits until a call that began after the fault is answered, and returns
-// how long that was after the fault. Gunicorn loses calls while it recovers, so
-// calls begin all the time, whatever becomes of those before. Each has a second, and
-// the longer it takes until one is answered, the more: a busy machine is slow.
-func back(t *testing.T, c *client.Client, fault time.Time) time.Duration {
+// awaitService waits until a call that began after the fault is answered, and returns
+// how long after the fault that was. gunicorn loses calls while it recovers, so new
+// ones begin all the time. Each has a second, and more time the longer this takes: on
+// a busy machine a second may not be enough.
+func awaitService(t *testing.T, c *client.Client, fault time.Time) time.Duration {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer awaitCalm(t, c)

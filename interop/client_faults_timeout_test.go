@@ -14,17 +14,16 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// mixesUp reports whether this release takes the late answer of an action that
-// exceeded dirty_timeout for the answer to the next request of its worker, and
-// so on. 26.1 does not.
+// mixesUp reports whether this release sends answers to the wrong calls after an
+// action has exceeded dirty_timeout: it takes the late answer for the answer to the
+// next request of that worker, and so on. Releases from 26.1 on do not.
 func (p python) mixesUp() bool { return p.release < "26.1" }
 
-// upTo260 is added to the name of a fault from which these releases do not
-// recover by themselves: the client refuses each answer of the worker, until that is
-// killed.
+// upTo260 is added to the names of faults from which these releases do not recover
+// by themselves. The client refuses each answer of the worker until that is killed.
 const upTo260 = ", gunicorn up to 26.0 (then ErrIDMismatch; back: after kill -9 of the worker)"
 
-// requireMismatch checks what a call sees that got the answer to another.
+// requireMismatch checks the error of a call that got the answer to another call.
 func requireMismatch(t *testing.T, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, client.ErrIDMismatch)
@@ -62,9 +61,9 @@ func TestClientFaultTimeout(t *testing.T) {
 			name += upTo260
 			fault = g.signal(t, g.workerPIDs(t)[0], syscall.SIGKILL)
 		}
-		recovered := back(t, c, fault)
+		recovered := awaitService(t, c, fault)
 		requireServes(t, c)
-		report(t, name, seen(err), recovered)
+		report(t, name, describeOutcome(err), recovered)
 	})
 }
 
@@ -86,8 +85,8 @@ func TestClientFaultStreamTimeout(t *testing.T) {
 			name += upTo260
 			fault = g.signal(t, g.workerPIDs(t)[0], syscall.SIGKILL)
 		}
-		recovered := back(t, c, fault)
+		recovered := awaitService(t, c, fault)
 		requireServes(t, c)
-		report(t, name, seen(err), recovered)
+		report(t, name, describeOutcome(err), recovered)
 	})
 }

@@ -15,13 +15,13 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// lostAfter bounds calls whose worker dies. gunicorn loses some of these (up
-// to half on Python 3.12 and later): no answer ever comes, and the client's own
-// bound is what ends them. So each test here accepts that, or gunicorn's error.
+// lostAfter is the timeout of calls whose worker dies. gunicorn loses some of these
+// calls, on Python 3.12 and later up to half: no answer ever comes, and only the
+// client's timeout ends them. So each test here accepts that or gunicorn's error.
 const lostAfter = 5 * time.Second
 
-// requireLostOrWorkerError checks what a call may see whose worker died after
-// the request was sent, and returns whether it was lost.
+// requireLostOrWorkerError checks the error of a call whose worker died after the
+// request was sent, and reports whether the call was lost.
 func requireLostOrWorkerError(t *testing.T, err error) (lost bool) {
 	t.Helper()
 	if errors.Is(err, client.ErrTimeout) {
@@ -43,17 +43,17 @@ func TestClientFaultBusyWorkerKilled(t *testing.T) {
 		done := g.hold(t.Context(), c, t.Name(), 60)
 		g.events.await(t, "begin "+t.Name())
 		fault := g.signal(t, worker, syscall.SIGKILL)
-		recovered := back(t, g.client(t), fault)
+		recovered := awaitService(t, g.client(t), fault)
 		err := <-done
 		requireLostOrWorkerError(t, err)
 		assert.False(t, client.SafeToRetry(err), "the action had begun")
 		requireServes(t, c)
-		report(t, "kill -9 of a busy worker", seen(err), recovered)
+		report(t, "kill -9 of a busy worker", describeOutcome(err), recovered)
 	})
 }
 
-// TestClientFaultIdleWorkerKilled: what the first call after kill -9 of an idle
-// worker sees, which may meet the dying worker.
+// TestClientFaultIdleWorkerKilled: kill -9 of an idle worker. The first call after
+// it may still meet the dying worker.
 func TestClientFaultIdleWorkerKilled(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -63,18 +63,17 @@ func TestClientFaultIdleWorkerKilled(t *testing.T) {
 		worker := g.workerPIDs(t)[0]
 		fault := g.signal(t, worker, syscall.SIGKILL)
 		done := g.hold(t.Context(), c, t.Name(), 0)
-		recovered := back(t, g.client(t), fault)
+		recovered := awaitService(t, g.client(t), fault)
 		err := <-done
 		if err != nil && !requireLostOrWorkerError(t, err) && client.SafeToRetry(err) {
 			assert.Zero(t, g.events.count("begin "+t.Name()), "it is safe to retry: %v", err)
 		}
 		requireServes(t, c)
-		report(t, "kill -9 of an idle worker, the next call", seen(err), recovered)
+		report(t, "kill -9 of an idle worker, the next call", describeOutcome(err), recovered)
 	})
 }
 
-// TestClientFaultQueued: calls that wait in the arbiter for a worker that is
-// killed.
+// TestClientFaultQueued: kill -9 of a worker for which a call waits in the arbiter.
 func TestClientFaultQueued(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -88,19 +87,19 @@ func TestClientFaultQueued(t *testing.T) {
 		until(t, "both calls have connections", func() bool { return c.Stats().InUse == 2 })
 		require.NoError(t, c.Ping(t.Context())) // the arbiter has read the second by now, most likely
 		fault := g.signal(t, worker, syscall.SIGKILL)
-		recovered := back(t, g.client(t), fault)
+		recovered := awaitService(t, g.client(t), fault)
 		requireLostOrWorkerError(t, <-first)
 		err := <-queued
 		if err != nil && !requireLostOrWorkerError(t, err) && client.SafeToRetry(err) { // nil: it came late
 			assert.Zero(t, g.events.count("begin "+t.Name()+"/queued"), "it is safe to retry: %v", err)
 		}
 		requireServes(t, c)
-		report(t, "kill -9 of a busy worker, a call queued behind it", seen(err), recovered)
+		report(t, "kill -9 of a busy worker, a call queued behind it", describeOutcome(err), recovered)
 	})
 }
 
-// TestClientFaultMidStream: kill -9 between chunks. The stream never ends as if
-// it were complete.
+// TestClientFaultMidStream: kill -9 between chunks. The stream must end with an
+// error, and not as if it were complete.
 func TestClientFaultMidStream(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -122,21 +121,21 @@ func TestClientFaultMidStream(t *testing.T) {
 					want++
 					if tick == 3 {
 						fault = g.signal(t, worker, syscall.SIGKILL)
-						recovered = back(t, g.client(t), fault)
+						recovered = awaitService(t, g.client(t), fault)
 					}
 				}
 				require.Error(t, err, "the stream ended")
 				requireLostOrWorkerError(t, err)
 				assert.False(t, client.SafeToRetry(err))
 				requireServes(t, c)
-				report(t, "kill -9 of a worker between chunks", seen(err), recovered)
+				report(t, "kill -9 of a worker between chunks", describeOutcome(err), recovered)
 			})
 		})
 	}
 }
 
-// TestClientFaultWorkerStopped: a worker that does not run at all (SIGSTOP) is
-// killed by gunicorn once its heart has not beaten for dirty_timeout.
+// TestClientFaultWorkerStopped: SIGSTOP of a worker. gunicorn kills it when it has
+// not heard its heartbeat for dirty_timeout.
 func TestClientFaultWorkerStopped(t *testing.T) {
 	onLinux(t)
 	t.Parallel()
@@ -146,13 +145,13 @@ func TestClientFaultWorkerStopped(t *testing.T) {
 		worker := g.workerPIDs(t)[0]
 		fault := g.signal(t, worker, syscall.SIGSTOP)
 		done := g.hold(t.Context(), c, t.Name(), 0)
-		recovered := back(t, g.client(t), fault)
+		recovered := awaitService(t, g.client(t), fault)
 		err := <-done
 		require.Error(t, err)
 		if !errors.Is(err, client.ErrTimeout) {
 			require.True(t, errors.Is(err, dirty.ErrPeerTimeout) || errors.Is(err, dirty.ErrWorker), "%v", err)
 		}
 		requireServes(t, c)
-		report(t, "SIGSTOP of a worker (dirty_timeout 2 s)", seen(err), recovered)
+		report(t, "SIGSTOP of a worker (dirty_timeout 2 s)", describeOutcome(err), recovered)
 	})
 }

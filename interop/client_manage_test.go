@@ -83,9 +83,8 @@ func TestClientManage(t *testing.T) {
 	})
 }
 
-// TestClientManageLimits: what is asked for and what is done differ, and many
-// workers take their time. (That the deadline grows with their number is tested
-// in package client, where time is not real.)
+// TestClientManageLimits: gunicorn may do less than it is asked for, and needs 0.1 s
+// for each worker. Package client tests that the deadline grows with their number.
 func TestClientManageLimits(t *testing.T) {
 	eachFresh(t, options{Apps: []string{app + ":1"}}, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
@@ -105,9 +104,9 @@ func TestClientManageLimits(t *testing.T) {
 	})
 }
 
-// TestClientWaitReady: from before the server is there until each app serves.
-// Once all workers have booted, whoever has waited can call. Before that the
-// arbiter routes some calls to workers that do not listen yet.
+// TestClientWaitReady waits from before there is a server until each app serves. When
+// all workers have booted, calls succeed. Before that, the arbiter sends some calls to
+// workers that do not listen yet.
 func TestClientWaitReady(t *testing.T) {
 	const slow = "otherapps:Slow"
 	eachPython(t, func(t *testing.T, p python) {

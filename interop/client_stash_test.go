@@ -12,7 +12,7 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// stash returns a table of the test's own, which goes with the test.
+// stash returns a table of the test's own. It is deleted when the test ends.
 func (g *gunicorn) stash(t *testing.T, c *client.Client) *client.Stash {
 	t.Helper()
 	s := c.Stash(t.Name())
@@ -69,7 +69,7 @@ func TestClientStash(t *testing.T) {
 		assert.True(t, found)
 		assert.Equal(t, int64(2), got)
 
-		// A stored None is no miss.
+		// A stored None is not a missing key.
 		got, err = s.Get(ctx, "user:2")
 		require.NoError(t, err)
 		assert.Nil(t, got)
@@ -106,7 +106,8 @@ func TestClientStash(t *testing.T) {
 	})
 }
 
-// TestClientStashMisses: gunicorn's two forms, and what is no miss.
+// TestClientStashMisses: a missing key and a missing table are told in several forms.
+// Some operations do not need the table.
 func TestClientStashMisses(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
@@ -169,7 +170,7 @@ func TestClientStashIsTyped(t *testing.T) {
 	})
 }
 
-// TestClientStashKeys: keys need not be strings, neither Go's nor Python's.
+// TestClientStashKeys: keys need not be strings, whether Go or Python has put them.
 func TestClientStashKeys(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
@@ -218,7 +219,7 @@ func TestClientStashKeys(t *testing.T) {
 	})
 }
 
-// TestClientStashItemsThatGo: keys that are deleted meanwhile are left out.
+// TestClientStashItemsThatGo: Items leaves out keys that are deleted while it runs.
 func TestClientStashItemsThatGo(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
@@ -237,8 +238,8 @@ func TestClientStashItemsThatGo(t *testing.T) {
 	})
 }
 
-// TestClientStashErrorValues: gunicorn gives back a dict with "error" at its
-// top as an error, whatever else is in it. So Put refuses one.
+// TestClientStashErrorValues: if a stored dict has the key "error" at its top,
+// gunicorn answers Get with an error. So Put refuses such a dict.
 func TestClientStashErrorValues(t *testing.T) {
 	type failure struct {
 		Error string `dirty:"error"`
@@ -261,7 +262,7 @@ func TestClientStashErrorValues(t *testing.T) {
 			require.NoError(t, err)
 			assert.False(t, exists, key)
 
-			// It would be right to store it, and is wrong to read it.
+			// gunicorn itself stores it, and then cannot return it.
 			g.put(t, t.Name(), key, value)
 			_, err = s.Get(ctx, key)
 			if g.differs(t, "error as a key") {
@@ -279,7 +280,7 @@ func TestClientStashErrorValues(t *testing.T) {
 			require.ErrorIs(t, s.Put(ctx, "k", value), client.ErrInvalidArgument, "%T", value)
 		}
 
-		// Elsewhere than at the top it is a key like any other.
+		// Below the top it is a key like any other.
 		for _, value := range []any{
 			map[string]any{"errors": "x"},
 			map[string]any{"a": map[string]any{"error": "x"}},

@@ -16,7 +16,7 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// collect ranges over a stream to its end.
+// collect reads a stream to its end.
 func collect[T any](seq func(func(T, error) bool)) (chunks []T, err error) {
 	for chunk, e := range seq {
 		if e != nil {
@@ -56,8 +56,8 @@ func TestClientStream(t *testing.T) {
 	})
 }
 
-// TestClientStreamOfOneValue: the answer to a stream of an action that does not
-// stream, which gunicorn's own client loses.
+// TestClientStreamOfOneValue: a stream of an action that does not stream has one
+// value. gunicorn's own client loses it.
 func TestClientStreamOfOneValue(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c, ctx := g.client(t), t.Context()
@@ -74,7 +74,8 @@ func TestClientStreamOfOneValue(t *testing.T) {
 	})
 }
 
-// TestClientCallOfStream: the action stops, and the client goes on.
+// TestClientCallOfStream: a call of an action that streams fails. The action stops,
+// and the client can still be used.
 func TestClientCallOfStream(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c := g.client(t)
@@ -109,8 +110,8 @@ func TestClientStreamBreaksOff(t *testing.T) {
 	})
 }
 
-// TestClientLeavesStreams: however a stream is left, its generator is closed at
-// the peer, and others are served.
+// TestClientLeavesStreams: in whatever way a stream is left, the peer closes its
+// generator, and other calls are served.
 func TestClientLeavesStreams(t *testing.T) {
 	ways := []struct {
 		name  string
@@ -228,7 +229,7 @@ func TestClientStreamIsUsedOnce(t *testing.T) {
 	})
 }
 
-// TestClientStreamTimeout: the bound of the client itself, between chunks.
+// TestClientStreamTimeout: the client's own timeout between two chunks.
 func TestClientStreamTimeout(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		for _, opts := range [][]client.Option{nil, {client.WithReadAhead(1 << 20)}} {
@@ -243,7 +244,7 @@ func TestClientStreamTimeout(t *testing.T) {
 	})
 }
 
-// TestClientReadAhead: a reader that stops blocks the worker for everybody,
+// TestClientReadAhead: a reader that stops reading blocks the worker for everybody,
 // unless its client reads ahead.
 func TestClientReadAhead(t *testing.T) {
 	const blocks, size = 60, 1 << 16 // much more than the sockets between them hold
@@ -278,7 +279,7 @@ func TestClientReadAhead(t *testing.T) {
 		}
 		requireServes(t, ahead)
 
-		// What is read ahead is bounded: more than that blocks, too.
+		// The client reads ahead only so far: a longer stream blocks the worker again.
 		little := g.client(t, client.WithReadAhead(size))
 		s = begin(little, token(t))
 		ctx, cancel = context.WithTimeout(t.Context(), 400*time.Millisecond)
@@ -292,7 +293,7 @@ func TestClientReadAhead(t *testing.T) {
 	})
 }
 
-// TestClientReadAheadError: an error comes after the chunks before it.
+// TestClientReadAheadError: an error is returned after the chunks before it.
 func TestClientReadAheadError(t *testing.T) {
 	eachPeer(t, func(t *testing.T, g *gunicorn) {
 		c := g.client(t, client.WithReadAhead(1<<20))
@@ -303,7 +304,7 @@ func TestClientReadAheadError(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []any{"one"}, one)
 
-		// At the end of the client it comes as well.
+		// Closing the client ends a stream with an error too.
 		s, err := c.OpenStream(t.Context(), app, "stall", 0.3)
 		require.NoError(t, err)
 		require.NoError(t, c.Close())

@@ -14,7 +14,8 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// client returns a client of this server. After its end it must hold nothing.
+// client returns a client of this server. When the test ends, the client is closed
+// and must not hold any connection.
 func (g *gunicorn) client(t testing.TB, opts ...client.Option) *client.Client {
 	t.Helper()
 	c, err := client.New(append([]client.Option{client.WithSocket(g.socket)}, opts...)...)
@@ -27,8 +28,8 @@ func (g *gunicorn) client(t testing.TB, opts ...client.Option) *client.Client {
 	return c
 }
 
-// hold makes a call in the background that takes so many seconds, and tells when
-// it begins and ends.
+// hold makes a call in the background. Its action takes so many seconds, and tells
+// the tests when it begins and ends.
 func (g *gunicorn) hold(ctx context.Context, c *client.Client, token string, seconds float64) chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -47,7 +48,7 @@ func awaitCalm(t testing.TB, c *client.Client) {
 	})
 }
 
-// requireServes checks that calls are answered, each by its own reply.
+// requireServes makes some calls, and checks that each gets its own answer.
 func requireServes(t *testing.T, c *client.Client) {
 	t.Helper()
 	ctx := newLongContext(t)
@@ -83,12 +84,12 @@ const (
 	// busy the machine is.
 	maxWait = 2 * time.Minute
 
-	// within bounds what comes at once on a machine that is not busy.
+	// within bounds what takes no time on a machine that is not busy.
 	within = time.Minute
 )
 
-// newLongContext is for calls that must succeed, of a client with a short timeout:
-// that is for calls without a deadline.
+// newLongContext returns a context for calls that must succeed. Its deadline takes the
+// place of the client's timeout, which may be short.
 func newLongContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), maxWait)

@@ -20,22 +20,22 @@ import (
 	goserver "github.com/gunicorn-go/dirty/server"
 )
 
-// double is the name under which package dirtytest takes part in the tests of the
-// client, beside the releases of gunicorn.
+// double is the name of package dirtytest among the releases of gunicorn that the
+// client is tested with.
 const double = "dirtytest"
 
-// differences are where dirtytest, and with it package server, differ from a real
-// arbiter on purpose. docs/DIFFERENCES.md explains each.
+// differences are those between a real arbiter and dirtytest (and package server) that
+// the tests meet. They are on purpose; docs/DIFFERENCES.md explains each.
 var differences = []string{"traceback", "Python's messages", "app without a name", "error as a key"}
 
-// differs reports whether this is dirtytest, which differs in that.
+// differs reports whether this is dirtytest, which differs from gunicorn in this.
 func (g *gunicorn) differs(t *testing.T, in string) bool {
 	t.Helper()
 	require.Contains(t, differences, in)
 	return g.release == double
 }
 
-// TestDifferences: the documentation lists them all.
+// TestDifferences checks that the documentation lists all differences.
 func TestDifferences(t *testing.T) {
 	text, err := os.ReadFile("../docs/DIFFERENCES.md")
 	require.NoError(t, err)
@@ -63,9 +63,9 @@ func onDouble(t *testing.T, test func(t *testing.T, g *gunicorn)) {
 	})
 }
 
-// newDouble starts a dirtytest server with the app of app/dirtyapp.py in Go, and
-// one worker, which can do one thing at a time and does not stop when its client
-// leaves.
+// newDouble starts a dirtytest server with the app of app/dirtyapp.py in Go. It does
+// one thing at a time, as a single worker does, and an action does not stop when its
+// client leaves.
 func newDouble(t *testing.T) *gunicorn {
 	t.Helper()
 	g := &gunicorn{python: python{release: double}}
@@ -88,7 +88,7 @@ type doubleApp struct {
 // tell tells the tests of an event.
 func (a *doubleApp) tell(what, token string) { a.events.add(what + " " + token) }
 
-// held is what hold and ticks take.
+// held has the arguments of hold and ticks.
 type held struct {
 	Token   string  `dirty:"token"`
 	Seconds float64 `dirty:"seconds"`
@@ -165,7 +165,8 @@ var pythonTypes = map[reflect.Type]string{
 	reflect.TypeFor[map[string]any](): "dict",
 }
 
-// streams adds the actions that stream, all of which have two forms in Python.
+// streams adds the actions that stream. In Python each has a synchronous and an
+// asynchronous form.
 func (a *doubleApp) streams(call func(action string, h goserver.Handler)) {
 	type counted struct {
 		N int `dirty:"n"`
@@ -212,7 +213,7 @@ func (a *doubleApp) streams(call func(action string, h goserver.Handler)) {
 	}))
 }
 
-// count yields n numbers, and then an error if there is one.
+// count yields n numbers, and then the error if it is not nil.
 func count(n int, err error) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
 		for i := range n {

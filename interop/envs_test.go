@@ -16,7 +16,7 @@ import (
 	"github.com/gunicorn-go/dirty/internal/loud"
 )
 
-// json25 is the last release that speaks JSON. It is no part of the matrix.
+// json25 is the last release that speaks JSON. It is not a supported release.
 const json25 = "25.0.3"
 
 // python is an interpreter that has a release of gunicorn.
@@ -28,8 +28,8 @@ type python struct {
 
 func (p python) String() string { return p.release + "-py" + p.version }
 
-// pythons are those to test with, oldest release first; pythons25 have json25.
-// TestMain sets them.
+// pythons are the interpreters to test with, those with the oldest release first.
+// pythons25 have json25. TestMain sets both.
 var pythons, pythons25 []python
 
 // eachPython runs test as a subtest for each release on each Python, several
@@ -46,16 +46,17 @@ func eachOf(t *testing.T, ps []python, test func(t *testing.T, p python)) {
 	}
 }
 
-// newest are those of pythons that have the newest release, for tests of what
-// is the same in all and takes long.
-func newest() []python {
+// newestPythons are those of pythons that have the newest release. They are for tests
+// that take long and give the same result with every release.
+func newestPythons() []python {
 	return slices.DeleteFunc(slices.Clone(pythons), func(p python) bool {
 		return p.release != pythons[len(pythons)-1].release
 	})
 }
 
-// noteInputs tells go test what its cached results depend on: it watches what
-// tests read, but neither TestMain nor Python.
+// noteInputs reads what the result of a test depends on, because go test watches what
+// tests read to know whether a cached result is still valid. It does not see what
+// TestMain and Python read.
 var noteInputs = sync.OnceFunc(func() {
 	for _, name := range []string{
 		"DIRTY_INTEROP", "DIRTY_INTEROP_RELEASES", "DIRTY_INTEROP_PYTHON", "DIRTY_INTEROP_PYTHONS", "DIRTY_INTEROP_CACHE",
@@ -70,8 +71,8 @@ var noteInputs = sync.OnceFunc(func() {
 	}
 })
 
-// findPythons sets pythons and pythons25: it asks envs.py for the environments
-// of each interpreter, and to make them if makeThem is set.
+// findPythons sets pythons and pythons25. It asks envs.py for the environments of each
+// interpreter, and lets it make them if makeThem is set.
 // DIRTY_INTEROP_RELEASES, a list with commas, limits the releases.
 func findPythons(makeThem bool) error {
 	wanted, err := wantedReleases()
@@ -102,7 +103,7 @@ func findPythons(makeThem bool) error {
 	return nil
 }
 
-// environments asks envs.py for those of an interpreter.
+// environments asks envs.py for the environments of an interpreter.
 func environments(b base, wanted []string, makeThem bool) ([]python, error) {
 	args := []string{"-B", "envs.py"}
 	if !makeThem {

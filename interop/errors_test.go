@@ -69,14 +69,15 @@ func TestUnknownApp(t *testing.T) {
 		require.ErrorAs(t, err, &remote)
 		assert.Equal(t, "nowhere:App", remote.AppPath())
 
-		// Without an app the arbiter asks any worker, which does not know it.
+		// Without an app the arbiter asks any worker, which knows no app of that name.
 		_, err = p.send(dirty.NewRequest(p.nextID(), "", "echo", nil, nil))
 		require.ErrorIs(t, err, dirty.ErrAppNotFound)
 		require.ErrorIs(t, err, dirty.ErrApp)
 	})
 }
 
-// TestWrongMessageType: what only an arbiter says is passed to a worker, which complains.
+// TestWrongMessageType: the arbiter passes messages that only an arbiter sends to a
+// worker, which complains.
 func TestWrongMessageType(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
@@ -91,10 +92,11 @@ func TestWrongMessageType(t *testing.T) {
 	})
 }
 
-// The tests of timeouts have servers of their own: up to gunicorn 26.0 the
-// next requests get the late answers.
+// The tests of timeouts have servers of their own, because with gunicorn up to 26.0
+// the next requests get the late answers.
 
-// TestTimeout: the arbiter and the worker count the same seconds; either may be first.
+// TestTimeout: the arbiter and the worker each measure dirty_timeout. Either may be
+// the first to report it.
 func TestTimeout(t *testing.T) {
 	eachFresh(t, options{Timeout: shortDirtyTimeout}, func(t *testing.T, g *gunicorn) {
 		remote := g.dial(t).fail("sleep", shortDirtyTimeout+0.5)
@@ -108,7 +110,7 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
-// TestStreamTimeout: between chunks only the arbiter counts.
+// TestStreamTimeout: between chunks only the arbiter measures dirty_timeout.
 func TestStreamTimeout(t *testing.T) {
 	eachFresh(t, options{Timeout: shortDirtyTimeout}, func(t *testing.T, g *gunicorn) {
 		chunks, err := g.dial(t).stream("stall", shortDirtyTimeout+0.5)
@@ -122,8 +124,8 @@ func TestStreamTimeout(t *testing.T) {
 	})
 }
 
-// TestWorkerDeath: on Python 3.12 and later the arbiter may lose the request
-// of a worker that dies, so that no answer ever comes; then ask again.
+// TestWorkerDeath: the arbiter may lose the request of a worker that dies, so that no
+// answer ever comes. Then the test asks again.
 func TestWorkerDeath(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		before := g.dial(t).call("pid")
@@ -144,8 +146,8 @@ func TestWorkerDeath(t *testing.T) {
 	})
 }
 
-// pidOfLivingWorker waits until a worker answers. Requests that reach a dying
-// one fail or are lost.
+// pidOfLivingWorker waits until a worker answers. Requests to a dying one fail or are
+// lost.
 func (g *gunicorn) pidOfLivingWorker(t *testing.T) any {
 	t.Helper()
 	for range 20 {

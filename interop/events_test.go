@@ -15,8 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// events are what the app tells of itself while it runs; see tell in
-// app/dirtyapp.py.
+// events are what the app tells the tests while it runs: see tell in app/dirtyapp.py.
 type events struct {
 	conn *net.UnixConn
 
@@ -25,7 +24,7 @@ type events struct {
 	more chan struct{} // closed when there is more
 }
 
-// tokens makes the names of events differ, also where a test runs again.
+// tokens numbers the names of events, so that they differ also when a test runs again.
 var tokens atomic.Int64
 
 func token(t *testing.T) string { return fmt.Sprintf("%s/%d", t.Name(), tokens.Add(1)) }
@@ -57,8 +56,7 @@ func (e *events) add(event string) {
 
 func (e *events) close() { _ = e.conn.Close() }
 
-// now returns what was told so far, and a channel that is closed when there is
-// more.
+// now returns the events so far, and a channel that is closed when there are more.
 func (e *events) now() ([]string, <-chan struct{}) {
 	e.lock.Lock()
 	defer e.lock.Unlock()

@@ -57,7 +57,7 @@ func TestRequestIDsComeBack(t *testing.T) {
 	})
 }
 
-// TestPipelining sends all questions before it reads the first answer.
+// TestPipelining sends all requests before it reads the first answer.
 func TestPipelining(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)

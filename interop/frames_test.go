@@ -41,8 +41,8 @@ func readVectors(t testing.TB, name string) []vector {
 	return file.Vectors
 }
 
-// TestFramesOfVectors decodes each recorded message, writes it again, and has
-// gunicorn read that and write it once more: all three must be equal.
+// TestFramesOfVectors decodes each message of the vectors and encodes it again. Then
+// gunicorn decodes and encodes that. All three must be equal.
 func TestFramesOfVectors(t *testing.T) {
 	vectors := readVectors(t, "messages.json")
 	eachPython(t, func(t *testing.T, p python) {
@@ -82,7 +82,7 @@ func TestFramesOfGo(t *testing.T) {
 			messages,
 			dirty.NewRequest(id, app, "run", []any{value, value}, map[string]any{"value": value, "a": value}),
 			dirty.NewResponse(id, value), dirty.NewChunk(id, value),
-			// In a list, because gunicorn leaves out a None where Go sends a typed nil.
+			// In a list, because gunicorn leaves out a value that is None.
 			dirty.NewStashRequest(id, dirty.StashPut, "table", "key", []any{value}, "*"),
 			dirty.NewErrorReply(id, &dirty.RemoteError{Type: "Own", Message: "m", Details: map[string]any{"value": value, "a": 1}}),
 		)
@@ -109,7 +109,7 @@ func TestFramesOfGo(t *testing.T) {
 	})
 }
 
-// TestHeaders compares the verdict on headers, all type bytes among them.
+// TestHeaders compares which headers gunicorn and we accept, of every type byte.
 func TestHeaders(t *testing.T) {
 	vectors := append(readVectors(t, "headers.json"), readVectors(t, "bad_headers.json")...)
 	eachPython(t, func(t *testing.T, p python) {

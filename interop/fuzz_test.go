@@ -11,9 +11,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// FuzzOracle compares our verdict on any bytes, and the value, with the newest
-// gunicorn's. The value is compared as both write it again: Go as Dicts, where
-// the last of equal keys has the place of the first, as in Python.
+// FuzzOracle compares what we and the newest gunicorn make of any bytes: whether they
+// are valid, and which value they are. To compare the values, both encode them again.
 func FuzzOracle(f *testing.F) {
 	for _, name := range []string{"values.json", "decode_only.json", "bad_values.json"} {
 		for _, v := range readVectors(f, name) {
@@ -35,7 +34,7 @@ func FuzzOracle(f *testing.F) {
 		case verdict == isTooDeep:
 			// Python's stack ends a little before our limit; that is allowed.
 		case tooMuchMemory(err):
-			// Python has no such limit.
+			// gunicorn has no such limit.
 		case err != nil && verdict == isValid:
 			t.Fatalf("we refuse what gunicorn reads: %v", err)
 		case err == nil && verdict == isError:

@@ -29,8 +29,7 @@ const (
 	shortDirtyTimeout = 2  // for the tests of timeouts; a busy machine needs that much
 )
 
-// options are gunicorn's settings where a test wants others than those of
-// app/gunicorn.conf.py.
+// options are gunicorn's settings that differ from those of app/gunicorn.conf.py.
 type options struct {
 	Workers    int      `json:"dirty_workers,omitempty"`
 	Timeout    int      `json:"dirty_timeout"` // longDirtyTimeout, if it is 0
@@ -56,7 +55,7 @@ type gunicorn struct {
 	exited chan struct{} // closed when the master has ended
 }
 
-// servers are started when a test first needs them, and shared by the tests.
+// servers are shared by the tests. Each is started when a test first needs it.
 var servers struct {
 	sync.Mutex
 	running map[python]*gunicorn
@@ -72,7 +71,7 @@ func eachFresh(t *testing.T, o options, test func(t *testing.T, g *gunicorn)) {
 	eachPython(t, func(t *testing.T, p python) { test(t, fresh(t, p, o)) })
 }
 
-// fresh starts a server that is stopped with the test.
+// fresh starts a server that is stopped when the test ends.
 func fresh(t testing.TB, p python, o options) *gunicorn {
 	t.Helper()
 	g := newGunicorn(t, p, o)
@@ -107,7 +106,7 @@ func newShortFolder(t testing.TB) string {
 	return folder
 }
 
-// shortFolder is newShortFolder for a folder that goes with the test.
+// shortFolder is newShortFolder for a folder that is removed when the test ends.
 func shortFolder(t testing.TB) string {
 	t.Helper()
 	folder := newShortFolder(t)
@@ -115,7 +114,7 @@ func shortFolder(t testing.TB) string {
 	return folder
 }
 
-// newGunicorn makes the folder of a server that start starts.
+// newGunicorn prepares a server. Call start to start it.
 func newGunicorn(t testing.TB, p python, o options) *gunicorn {
 	t.Helper()
 	folder := newShortFolder(t)
@@ -125,7 +124,7 @@ func newGunicorn(t testing.TB, p python, o options) *gunicorn {
 	return g
 }
 
-// start may be called again after the master has ended.
+// start starts the server. It may be called again after the master has ended.
 func (g *gunicorn) start(t testing.TB) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(g.folder, "log"))
@@ -163,14 +162,14 @@ func (g *gunicorn) start(t testing.TB) {
 // marker is in the environment of every process of this server.
 func (g *gunicorn) marker() string { return "DIRTY_INTEROP_DIR=" + g.folder }
 
-// log is the end of what gunicorn has written.
+// log returns the end of what gunicorn has written.
 func (g *gunicorn) log() []byte {
 	text, _ := os.ReadFile(filepath.Join(g.folder, "log"))
 	return text[max(0, len(text)-1500):]
 }
 
-// address returns where the arbiter's socket is now. One that was killed leaves
-// its own behind.
+// address returns where the arbiter's socket is now. An arbiter that was killed leaves
+// its socket behind, so the newest one counts.
 func (g *gunicorn) address() string {
 	if !g.OwnPath {
 		return g.socket
@@ -185,9 +184,8 @@ func (g *gunicorn) address() string {
 	return newest
 }
 
-// waitUntilReady returns when a worker answers. The arbiter alone is not
-// enough: it refuses requests while its worker has bound its socket but does
-// not listen yet.
+// waitUntilReady returns when a worker answers. An answer of the arbiter alone is not
+// enough: requests fail while its worker has bound its socket but does not listen yet.
 func (g *gunicorn) waitUntilReady() error {
 	timeout := time.After(maxWait)
 	for {
@@ -205,8 +203,8 @@ func (g *gunicorn) waitUntilReady() error {
 	}
 }
 
-// ping calls an action on a connection of its own, or if the server is not to
-// be ready asks for the status.
+// ping calls an action on a connection of its own. If NotReady is set, it only asks for
+// the status.
 func (g *gunicorn) ping() error {
 	c, err := net.Dial("unix", g.address())
 	if err != nil {
@@ -234,8 +232,8 @@ func (g *gunicorn) ping() error {
 	return err
 }
 
-// stop kills the whole tree: the process group, and on Linux also whatever
-// left the group but still has the marker.
+// stop kills all processes of the server: the process group, and on Linux also those
+// that left the group, which are known by the marker.
 func (g *gunicorn) stop() {
 	if g.cmd != nil && g.cmd.Process != nil {
 		_ = syscall.Kill(-g.cmd.Process.Pid, syscall.SIGKILL)
@@ -249,7 +247,7 @@ func (g *gunicorn) stop() {
 	_ = os.RemoveAll(g.folder)
 }
 
-// processes are the ids of all processes of this server (on Linux).
+// processes returns the ids of all processes of this server, on Linux only.
 func (g *gunicorn) processes() []int {
 	var pids []int
 	environments, _ := filepath.Glob("/proc/[0-9]*/environ")

@@ -23,8 +23,8 @@ import (
 
 // The dirty apps of gunicorn's examples in Go, as far as the examples' tests need.
 
-// exampleApps gets a client of the server that it is for, which the sessions' state
-// goes through.
+// exampleApps returns them all. The sessions are kept in the stash, through a client of
+// the server that the apps are for.
 func exampleApps(c *client.Client) *goserver.Mux {
 	mux := goserver.NewMux()
 	(&modelApp{models: map[string]exampleModel{}}).register(mux)

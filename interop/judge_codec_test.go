@@ -65,7 +65,7 @@ func (s *codecServer) count(do string) int {
 	return s.asked[do]
 }
 
-// codecQuestion has the fields that go_codec.py sends; which ones depends on Do.
+// codecQuestion has the fields that go_codec.py sends. It depends on Do which are set.
 type codecQuestion struct {
 	Do     string                     `json:"do"`
 	Hex    string                     `json:"hex"`
@@ -107,8 +107,8 @@ func (s *codecServer) serve(conn net.Conn) error {
 	}
 }
 
-// asGunicorn are the options under which values are as deep as Python allows, and
-// dicts keep their order.
+// asGunicorn has options that allow as deep values as Python does, and keep the order
+// of dicts.
 var asGunicorn = struct {
 	encode dirty.EncodeOptions
 	decode dirty.DecodeOptions
@@ -202,8 +202,8 @@ func (q *codecQuestion) encodeMessage() (map[string]any, error) {
 	return inHex(asGunicorn.encode.AppendMessage(nil, m))
 }
 
-// decodeMessage decodes a frame to a message. Its payload, as gunicorn reads it,
-// is that of the message when it is encoded again.
+// decodeMessage decodes a frame to a message. To get its payload in the form in which
+// gunicorn returns it, it encodes the message again.
 func decodeMessage(data []byte) (map[string]any, error) {
 	m, _, err := asGunicorn.decode.DecodeMessage(data)
 	if err != nil {
@@ -222,8 +222,8 @@ func decodeMessage(data []byte) (map[string]any, error) {
 	return inNotation(payload, map[string]any{"name": m.Type().String(), "id": strconv.FormatUint(m.RequestID(), 10)})
 }
 
-// wordFor names an error for go_codec.py by its sentinel. ErrMalformed stands for
-// three things that gunicorn tells apart, as the rule does.
+// wordFor names the sentinel of an error for go_codec.py. ErrMalformed stands for three
+// faults that gunicorn tells apart; here the broken rule tells them apart.
 func wordFor(err error) string {
 	for sentinel, name := range map[error]string{
 		dirty.ErrBadMagic: "ErrBadMagic", dirty.ErrBadVersion: "ErrBadVersion", dirty.ErrUnknownType: "ErrUnknownType",

@@ -28,8 +28,8 @@ type judge struct {
 	python string
 }
 
-// newJudge gets both, if DIRTY_INTEROP=require allows it. Otherwise a test is
-// skipped, loudly, if they are not there.
+// newJudge finds both. If they are not there it gets them with DIRTY_INTEROP=require;
+// otherwise it skips the test, and says so loudly.
 func newJudge(t *testing.T) judge {
 	t.Helper()
 	noteInputs()
@@ -52,13 +52,15 @@ func newJudge(t *testing.T) judge {
 	return judge{source, python}
 }
 
-// judgePreparation lets one test after the other look.
+// judgePreparation is held while a test looks for them or gets them.
 var judgePreparation sync.Mutex
 
-// judgeTime is more than all of gunicorn's tests need on a busy machine.
+// judgeTime ends gunicorn's tests if they hang. They need half a minute on a machine
+// that is not busy.
 const judgeTime = 10 * time.Minute
 
-// run runs Python in a folder of the source, and fails with what it prints.
+// run runs Python in a folder of the source. If that fails, so does the test, with what
+// Python has printed.
 func (j judge) run(t *testing.T, folder string, env []string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), judgeTime)
@@ -82,7 +84,7 @@ type pytestSummary struct {
 	Skipped  int `xml:"skipped,attr"`
 }
 
-// pytest runs tests of gunicorn, unchanged, all of which have to pass.
+// pytest runs tests of gunicorn, unchanged. All have to pass.
 func (j judge) pytest(t *testing.T, folder string, env []string, args ...string) pytestSummary {
 	t.Helper()
 	report := filepath.Join(t.TempDir(), "report.xml")

@@ -12,7 +12,7 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// room is how many bytes an argument may have in a request of the largest size.
+// room returns how many bytes the argument may have in a request of the largest size.
 func room(t *testing.T, action string) int {
 	t.Helper()
 	frame, err := dirty.AppendMessage(nil, dirty.NewRequest(0, app, action, []any{[]byte{}}, nil))
@@ -20,8 +20,8 @@ func room(t *testing.T, action string) int {
 	return dirty.MaxPayloadSize - (len(frame) - dirty.HeaderSize)
 }
 
-// TestLargestRequest: 64 MiB arrive; one byte more is refused here, before
-// anything is written.
+// TestLargestRequest: a request of 64 MiB arrives. One byte more is refused on our
+// side, before anything is written.
 func TestLargestRequest(t *testing.T) {
 	skipIfShort(t)
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
@@ -36,7 +36,7 @@ func TestLargestRequest(t *testing.T) {
 	})
 }
 
-// TestLargestResponse: 64 MiB come; of one byte more an error does.
+// TestLargestResponse: a response of 64 MiB arrives. With one byte more, an error does.
 func TestLargestResponse(t *testing.T) {
 	skipIfShort(t)
 	const overhead = 21 // of {"result": bytes}
@@ -79,7 +79,7 @@ func skipIfShort(t *testing.T) {
 	}
 }
 
-// nested is depth lists inside each other.
+// nested returns lists inside each other, to this depth.
 func nested(depth int) any {
 	value := []any{}
 	for range depth - 1 {
@@ -103,8 +103,8 @@ func depthOf(value any) int {
 	}
 }
 
-// TestDepthOfRequests: whatever our default lets out arrives; deeper values
-// are refused here. The payload and its list of arguments take two levels.
+// TestDepthOfRequests: what our default allows to send arrives. Deeper values are
+// refused on our side. The payload and its list of arguments take two levels.
 func TestDepthOfRequests(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
@@ -114,8 +114,8 @@ func TestDepthOfRequests(t *testing.T) {
 		require.ErrorIs(t, err, dirty.ErrTooDeep)
 		assert.Equal(t, "usable", p.call("identity", "usable"))
 
-		// Without our limit: a little deeper still arrives, then gunicorn
-		// closes the connection or says that its worker did.
+		// Without our limit a little deeper values still arrive. Beyond that gunicorn
+		// closes the connection, or says that its worker did.
 		p = g.dial(t, dirty.WithLimits(dirty.Limits{MaxDepth: 2000}))
 		assert.Equal(t, int64(950), p.call("depth", nested(950)))
 		_, err = p.try("depth", nested(1500))
@@ -123,7 +123,7 @@ func TestDepthOfRequests(t *testing.T) {
 	})
 }
 
-// TestDepthOfResponses: whatever gunicorn can send is read with the defaults.
+// TestDepthOfResponses: our defaults read whatever gunicorn can send.
 func TestDepthOfResponses(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
@@ -145,7 +145,7 @@ func TestDepthOfResponses(t *testing.T) {
 	})
 }
 
-// TestDepthOfStash: the arbiter itself has a little more stack than its workers.
+// TestDepthOfStash: the arbiter has a little more stack left than its workers.
 func TestDepthOfStash(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t, dirty.WithLimits(dirty.Limits{MaxDepth: dirty.DefaultMaxDepth}))

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestMain finds or makes the Python environments, says loudly if there are
-// none, and stops whatever the tests have started.
+// TestMain finds or makes the Python environments, says loudly if there are none, and
+// stops the processes that the tests have started.
 //
 // DIRTY_INTEROP decides what is needed:
 //
@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// manyAtOnce is the default of -parallel: the tests wait more than they compute.
+// manyAtOnce is the default of -parallel. It is more than the usual number of cores,
+// because the tests wait more than they compute.
 const manyAtOnce = 8
 
 func run(m *testing.M) int {

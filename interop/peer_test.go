@@ -62,12 +62,12 @@ func (p *peer) send(m dirty.Message) (any, error) {
 	return nil, fmt.Errorf("answered by %s", answer.Type())
 }
 
-// try calls an action.
+// try calls an action, and returns its result or what went wrong.
 func (p *peer) try(action string, args ...any) (any, error) {
 	return p.send(dirty.NewRequest(p.nextID(), app, action, args, nil))
 }
 
-// call is try for what has to succeed.
+// call is try for a call that has to succeed.
 func (p *peer) call(action string, args ...any) any {
 	p.t.Helper()
 	result, err := p.try(action, args...)
@@ -75,7 +75,7 @@ func (p *peer) call(action string, args ...any) any {
 	return result
 }
 
-// fail is try for what has to fail with an error from the other side.
+// fail is try for a call that has to fail with an error of the peer.
 func (p *peer) fail(action string, args ...any) *dirty.RemoteError {
 	p.t.Helper()
 	result, err := p.try(action, args...)

@@ -18,7 +18,7 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// until polls for what no event tells.
+// until polls, for conditions of which no event tells.
 func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	begin := time.Now()
@@ -42,8 +42,8 @@ func (g *gunicorn) arbiterPID(t *testing.T) int {
 	return pid
 }
 
-// workerPIDs are those of booted workers, oldest first. It asks on a connection
-// of its own that does not last: workers that fork later inherit what is open.
+// workerPIDs returns the process ids of booted workers, oldest first. It closes its
+// connection at once, because workers that are forked later inherit open ones.
 func (g *gunicorn) workerPIDs(t *testing.T) []int {
 	t.Helper()
 	p := g.dial(t)
@@ -58,7 +58,8 @@ func (g *gunicorn) workerPIDs(t *testing.T) []int {
 	return pids
 }
 
-// awaitWorkers waits until there are n booted workers, and none of these.
+// awaitWorkers waits until there are n booted workers, and none of those that have to
+// be gone.
 func (g *gunicorn) awaitWorkers(t *testing.T, n int, gone ...int) []int {
 	t.Helper()
 	var pids []int
@@ -80,7 +81,7 @@ func (g *gunicorn) signal(t *testing.T, pid int, s syscall.Signal) time.Time {
 	return now
 }
 
-// put stores a value in the stash as it is, which the client may refuse to do.
+// put stores a value in the stash without the checks of the client.
 func (g *gunicorn) put(t *testing.T, table string, key, value any) {
 	t.Helper()
 	p := g.dial(t)

@@ -13,7 +13,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// TestTypesBothWays sends every type, asks Python what it sees and takes it back.
+// TestTypesBothWays sends values of every type, asks Python for their types, and
+// receives them again.
 func TestTypesBothWays(t *testing.T) {
 	everyByte := make([]byte, 256)
 	for i := range everyByte {
@@ -40,7 +41,7 @@ func TestTypesBothWays(t *testing.T) {
 	})
 }
 
-// TestFloatBits: neither side may touch the bits of a NaN or the sign of zero.
+// TestFloatBits: neither side may change the bits of a NaN or the sign of zero.
 func TestFloatBits(t *testing.T) {
 	eachRelease(t, func(t *testing.T, g *gunicorn) {
 		p := g.dial(t)
@@ -52,7 +53,7 @@ func TestFloatBits(t *testing.T) {
 	})
 }
 
-// TestPythonValues: what only Python can say.
+// TestPythonValues: values that only Python can send.
 func TestPythonValues(t *testing.T) {
 	want := map[string]any{
 		"tuple":          []any{int64(1), int64(2)},
