@@ -31,6 +31,7 @@ func exampleApps(c *client.Client) *goserver.Mux {
 	registerCompute(mux)
 	(&sessionApp{sessions: c.Stash("sessions"), counters: c.Stash("counters")}).register(mux)
 	registerChat(mux)
+	registerCelery(mux)
 	return mux
 }
 

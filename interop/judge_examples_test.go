@@ -39,6 +39,11 @@ func TestJudgeExamples(t *testing.T) {
 		summary := j.pytest(t, "examples", []string{"STREAMING_CHAT_URL=" + url}, "streaming_chat/test_streaming.py")
 		assert.GreaterOrEqual(t, summary.Tests, 6)
 	})
+	t.Run("celery_alternative", func(t *testing.T) {
+		url := j.serveWeb(t, ".", "asgi", "examples.celery_alternative.app:app", socket)
+		summary := j.pytest(t, ".", []string{"APP_URL=" + url}, "examples/celery_alternative/tests/test_integration.py")
+		assert.GreaterOrEqual(t, summary.Tests, 19)
+	})
 }
 
 // serveExamples serves the dirty apps of the examples. SessionApp keeps its state in
