@@ -56,7 +56,7 @@ func describeOutcome(err error) string {
 		{client.ErrTimeout, "ErrTimeout"}, {client.ErrUnavailable, "ErrUnavailable"},
 		{client.ErrIDMismatch, "ErrIDMismatch"}, {client.ErrPoolTimeout, "ErrPoolTimeout"},
 		{client.ErrUnsupportedPeer, "ErrUnsupportedPeer"}, {client.ErrOutcomeUnknown, "ErrOutcomeUnknown"},
-		{dirty.ErrPeerTimeout, "dirty.ErrTimeout"}, {dirty.ErrWorker, "dirty.ErrWorker"}, {dirty.ErrNoWorkers, "dirty.ErrNoWorkers"},
+		{dirty.ErrPeerTimeout, "dirty.ErrPeerTimeout"}, {dirty.ErrWorker, "dirty.ErrWorker"}, {dirty.ErrNoWorkers, "dirty.ErrNoWorkers"},
 		{dirty.ErrApp, "dirty.ErrApp"},
 		{io.ErrUnexpectedEOF, "EOF"}, {syscall.EAGAIN, "EAGAIN"}, {syscall.ECONNREFUSED, "ECONNREFUSED"},
 		{syscall.ECONNRESET, "ECONNRESET"}, {syscall.EPIPE, "EPIPE"}, {os.ErrNotExist, "ENOENT"},
