@@ -133,6 +133,7 @@ func (a *exampleArbiter) stash(m *dirty.StashRequest) any {
 	case dirty.StashDeleteTable:
 		delete(a.tables, m.Table)
 		return true
+	case dirty.StashDelete, dirty.StashClear, dirty.StashInfo, dirty.StashEnsure, dirty.StashTables, dirty.StashExists: // no example uses them
 	}
 	return &dirty.RemoteError{Type: "DirtyError", Message: "Unknown stash operation: " + m.Op.String()}
 }

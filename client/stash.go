@@ -199,6 +199,7 @@ func (s *Stash) operation(m dirty.StashRequest) Operation {
 		op.Key = fmt.Sprint(key)
 	}
 	switch m.Op {
+	case dirty.StashPut, dirty.StashDelete, dirty.StashClear, dirty.StashEnsure, dirty.StashDeleteTable: // they change something
 	case dirty.StashGet, dirty.StashKeys, dirty.StashInfo, dirty.StashTables, dirty.StashExists:
 		op.reads = true
 	}
