@@ -30,8 +30,6 @@ type peer struct {
 	pid  int // 0: not known, or not to be checked
 }
 
-func (p peer) dead() bool { return p.pid != 0 && processIsDead(p.pid) }
-
 // conn is a connection of the pool. One call or stream at a time has it.
 type conn struct {
 	nc     net.Conn
@@ -79,7 +77,7 @@ func (c *conn) close() { _ = c.nc.Close() }
 // reusable reports whether a connection from the pool can be used: its peer's
 // process lives, and it is neither at its end nor has anything to read.
 func (c *conn) reusable() bool {
-	return !c.peer.dead() && (c.raw == nil || c.raw.Control(c.peek) == nil && c.silent)
+	return !c.peer.hasDiedSince(c.idleSince) && (c.raw == nil || c.raw.Control(c.peek) == nil && c.silent)
 }
 
 // setDeadline sets when reading and writing give up; zero is never.

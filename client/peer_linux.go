@@ -1,10 +1,18 @@
 package client
 
-import "syscall"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
 
-// peerPID returns the process id of who listens at the other end of a Unix
-// socket (SO_PEERCRED): for an arbiter its own. It is 0 if it is not known, as
-// for one in another pid namespace.
+// peerPID returns the id of the process that listens at the other end of a Unix
+// socket (SO_PEERCRED): for an arbiter its own. It is 0 if that is not known, as
+// for a process in another pid namespace.
 func peerPID(c syscall.RawConn) int {
 	pid := 0
 	_ = c.Control(func(fd uintptr) {
@@ -13,4 +21,64 @@ func peerPID(c syscall.RawConn) int {
 		}
 	})
 	return pid
+}
+
+// processIsGone reports whether there is no such process. It takes a zombie for
+// a process, but costs a small part of what processIsDead does.
+func processIsGone(pid int) bool {
+	return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
+// processIsDead reports whether a process has ended. A zombie has: nobody has
+// asked for its exit status yet, which some containers never do. What cannot be
+// seen is taken to live.
+func processIsDead(pid int) bool {
+	if processIsGone(pid) {
+		return true
+	}
+	s, err := readStat(pid)
+	return err == nil && s.isDead()
+}
+
+// stat is a part of /proc/PID/stat.
+type stat struct {
+	state   string
+	parent  int
+	threads int
+}
+
+// isDead reports whether nothing of the process runs. A main thread that has
+// ended before the others is a zombie too, but counts them.
+func (s stat) isDead() bool {
+	return (s.state == "Z" || s.state == "X") && s.threads <= 1
+}
+
+// procPath returns the path of a file about a process.
+func procPath(pid int, name string) string {
+	return filepath.Join("/proc", strconv.Itoa(pid), name)
+}
+
+func readStat(pid int) (stat, error) {
+	text, err := os.ReadFile(procPath(pid, "stat"))
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(string(text))
+}
+
+// parseStat reads the fields after the process's name. The name stands in
+// parentheses and may hold spaces, line breaks and parentheses; the fields after
+// it hold none.
+func parseStat(text string) (s stat, err error) {
+	const first, parent, threads = 3, 4, 20 // numbers of fields, as in proc_pid_stat(5)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) <= threads-first {
+		return s, fmt.Errorf("/proc/PID/stat has %d fields after the name", len(fields))
+	}
+	s.state = fields[0]
+	if s.parent, err = strconv.Atoi(fields[parent-first]); err != nil {
+		return s, err
+	}
+	s.threads, err = strconv.Atoi(fields[threads-first])
+	return s, err
 }

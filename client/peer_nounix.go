@@ -2,8 +2,7 @@
 
 package client
 
+// maxPath is how long the path of a socket may be in bytes.
 const maxPath = 107
 
 func peeker(silent *bool) func(fd uintptr) { return func(uintptr) { *silent = true } }
-
-func processIsDead(int) bool { return false }

@@ -1,0 +1,20 @@
+package client
+
+import "time"
+
+// dead reports whether the peer's process has ended. That is known on Linux
+// only, and only where its process id is known.
+func (p peer) dead() bool { return p.pid != 0 && processIsDead(p.pid) }
+
+// recentAnswer is how long an answer shows that a peer is no zombie. Looking for
+// one costs 30 times as much as looking whether there is a process, too much for
+// connections that are used thousands of times a second.
+const recentAnswer = 10 * time.Millisecond
+
+// hasDiedSince reports whether the peer's process has ended since it answered.
+func (p peer) hasDiedSince(answer time.Time) bool {
+	if p.pid != 0 && time.Since(answer) < recentAnswer {
+		return processIsGone(p.pid)
+	}
+	return p.dead()
+}
