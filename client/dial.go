@@ -93,7 +93,8 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 	expired := &timeoutError{"the dial timeout", cfg.DialTimeout}
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, expired)
 	defer cancel()
-	path, err := cfg.resolve(ctx)
+	resolving, expected := withExpectation(ctx)
+	path, err := cfg.resolve(resolving)
 	var nc net.Conn
 	if err == nil {
 		nc, err = cfg.dial(ctx, path)
@@ -109,6 +110,10 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 		return nil, path, err
 	}
 	c := newConn(nc, path, cfg)
+	if err := expected.check(c); err != nil {
+		c.close()
+		return nil, path, err
+	}
 	if c.peer.dead() {
 		c.close()
 		return nil, path, fmt.Errorf("%w: stale socket %s: its arbiter, process %d, is dead", ErrUnavailable, path, c.peer.pid)

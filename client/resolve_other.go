@@ -3,11 +3,12 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 )
 
-func socketByPIDFile(string) (string, error) {
-	return "", fmt.Errorf("client.PIDFile on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+func socketByPIDFile(context.Context, string) (path string, pid int, err error) {
+	return "", 0, fmt.Errorf("client.FromPIDFile on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
