@@ -11,8 +11,8 @@ import (
 // TestMain looks for real gunicorn; see python_test.go for what DIRTY_INTEROP
 // decides.
 func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
-		os.Exit(childOfSystemd())
+	if child := os.Getenv(childVariable); child != "" {
+		os.Exit(runChild(child))
 	}
 	if err := findPythons(); err != nil {
 		sayNotRun(err)
