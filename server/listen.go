@@ -2,11 +2,9 @@ package server
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,60 +14,97 @@ import (
 	"time"
 )
 
-// Listen listens on a Unix socket at a path, with a mode of which only the
-// permissions count; 0 is [DefaultMode]. ListenAndServe does the same; with Listen
-// a caller knows when clients can connect.
+// Listen listens on a Unix socket at a path. Of the mode only the permissions
+// count, whatever the umask is; 0 is [DefaultMode]. [Server.Listen] sets the
+// group too. ListenAndServe does the same; with Listen a caller knows when
+// clients can connect.
 //
-// The socket is made beside its place and renamed, so nobody ever sees it with
-// another mode, and what takes its place does so at once. A socket that nobody
-// accepts on is replaced. If somebody does, the error matches
-// [syscall.EADDRINUSE]; anything else at the path is an error too, and is left as
-// it is. Closing the listener removes the file, if it is still the same.
+// The socket is made in a folder of mode 0700 beside its place, gets its mode
+// and group there, and is then renamed. So nobody sees it with another mode, and
+// it takes the place of an old one at once. No link that somebody else puts
+// there is followed. The folder of the path must exist; that new folder is
+// removed again. Tools such as ss show the name where the socket was made.
+//
+// What is at the path already decides:
+//   - A socket that nobody accepts on is replaced.
+//   - If a server listens there, the error matches [syscall.EADDRINUSE].
+//   - Anything else, a link too, is left as it is, and is an error.
+//
+// Servers that start at the same time lock the folder, for at most a second.
+// That needs flock: Linux, macOS and the BSDs have it. Elsewhere two of them can
+// both believe to have the path.
+//
+// Closing the listener removes the socket's file if it is still the same file,
+// even if the working directory or the folder's name has changed.
+//
+// A path has at most 107 bytes on Linux, 103 on macOS and the BSDs. There, and
+// on a Linux without /proc, it must leave room for the new folder's name. On
+// Windows there are no modes and groups: the mode is ignored, the socket is made
+// in its place, and who may connect depends on its folder.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {
-	l, err := listen(path, cmp.Or(mode.Perm(), DefaultMode))
-	if err != nil {
-		return nil, fmt.Errorf("dirty: listen at %s: %w", path, err)
-	}
-	return l, nil
+	return listen(path, mode, "")
 }
 
-func listen(path string, mode fs.FileMode) (*socketFile, error) {
+// Listen listens at a path as the function [Listen] does, with the server's Mode
+// and Group. Give the listener to Serve.
+func (s *Server) Listen(path string) (net.Listener, error) {
+	return listen(path, s.Mode, s.Group)
+}
+
+// listen returns a listener, or an error that names the path.
+func listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
+	f, err := newSocketFile(path)
+	if err == nil {
+		if err = f.listen(cmp.Or(mode.Perm(), DefaultMode), group); err == nil {
+			return f, nil
+		}
+		_ = f.folder.Close()
+	}
+	return nil, fmt.Errorf("dirty: listen at %s: %w", path, err)
+}
+
+// socketFile listens on a socket whose file is its own.
+type socketFile struct {
+	path   string   // as it was given
+	folder *os.Root // of the path; stays the same one if names change
+	name   string   // in the folder
+
+	l       *net.UnixListener
+	info    fs.FileInfo // of the socket's file
+	closing sync.Once
+	err     error // of Close
+}
+
+func newSocketFile(path string) (*socketFile, error) {
+	_, name := filepath.Split(path)
 	switch {
-	case filepath.Base(path) != name(path) || strings.HasPrefix(path, "@"): // net takes @ for an abstract socket
+	case filepath.Base(path) != name || strings.HasPrefix(path, "@"): // net takes @ for an abstract socket
 		return nil, errors.New("not the path of a file; see Server.Serve for other listeners")
 	case len(path) > maxPath:
 		return nil, fmt.Errorf("the path has %d bytes, the socket of a path at most %d", len(path), maxPath)
 	}
-	absolute, err := filepath.Abs(path) // the working directory may change
+	folder, err := os.OpenRoot(filepath.Dir(path) + "/.") // else opening a named pipe would wait for its other end
 	if err != nil {
 		return nil, err
 	}
-	defer lockFolder(filepath.Dir(path))()
-	if err := checkPlace(path); err != nil {
-		return nil, err
-	}
-	l, temporary, err := bind(path, mode)
-	if err != nil {
-		return nil, err
-	}
-	f := &socketFile{l: l, path: path, absolute: absolute}
-	if err := f.putInPlace(temporary, mode); err != nil {
-		_ = l.Close()
-		_ = os.Remove(temporary)
-		return nil, err
-	}
-	return f, nil
+	return &socketFile{path: path, folder: folder, name: name}, nil
 }
 
-// name returns the last element of a path, "" after a separator.
-func name(path string) string {
-	_, file := filepath.Split(path)
-	return file
+func (f *socketFile) listen(mode fs.FileMode, group string) error {
+	gid, err := groupID(group)
+	if err != nil {
+		return err
+	}
+	defer lockFolder(f.folder)()
+	if err := f.checkPlace(); err != nil {
+		return err
+	}
+	return f.bind(mode, gid)
 }
 
 // checkPlace returns why a socket cannot be put at the path.
-func checkPlace(path string) error {
-	info, err := os.Lstat(path)
+func (f *socketFile) checkPlace() error {
+	info, err := f.folder.Lstat(f.name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -78,7 +113,7 @@ func checkPlace(path string) error {
 	case info.Mode().Type() != fs.ModeSocket:
 		return fmt.Errorf("there is something else than a socket (%v)", info.Mode())
 	}
-	c, err := net.DialTimeout("unix", path, probeTimeout)
+	c, err := f.probe()
 	switch {
 	case err == nil:
 		_ = c.Close()
@@ -91,62 +126,12 @@ func checkPlace(path string) error {
 	return fmt.Errorf("cannot tell whether a server answers there: %w", err)
 }
 
+// probeTimeout bounds the attempt to connect to a server that may be there.
 const probeTimeout = time.Second
 
-// bind listens at a random name in the folder of the path. The name is no
-// longer than that of the path or a few bytes, so that it fits too.
-func bind(path string, mode fs.FileMode) (l *net.UnixListener, temporary string, err error) {
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return presetMode(c, mode) }}
-	folder := path[:len(path)-len(name(path))]
-	size := min(temporaryName, maxPath-len(folder))
-	for range temporaryTries {
-		temporary = folder + randomName(size)
-		var found net.Listener
-		if found, err = config.Listen(context.Background(), "unix", temporary); err == nil {
-			l = found.(*net.UnixListener)
-			l.SetUnlinkOnClose(false)
-			return l, temporary, nil
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			break
-		}
-	}
-	return nil, "", err
-}
-
-const (
-	temporaryName  = 12 // bytes
-	temporaryTries = 100
-)
-
-func randomName(size int) string {
-	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = letters[rand.IntN(len(letters))]
-	}
-	return string(b)
-}
-
-// socketFile listens on a socket whose file is its own.
-type socketFile struct {
-	l              *net.UnixListener
-	path, absolute string
-	info           fs.FileInfo // of the file
-	closing        sync.Once
-	err            error // of Close
-}
-
-// putInPlace gives the socket its mode and its name.
-func (f *socketFile) putInPlace(temporary string, mode fs.FileMode) (err error) {
-	if err = os.Chmod(temporary, mode); err != nil {
-		return err
-	}
-	if f.info, err = os.Lstat(temporary); err != nil {
-		return err
-	}
-	return os.Rename(temporary, f.path)
-}
+// errFolderChanged is for a folder in which somebody else moves our files.
+var errFolderChanged = errors.New("somebody else changes the folder at the same time: " +
+	"use one that only the server's user can write in")
 
 // Accept waits for a client.
 func (f *socketFile) Accept() (net.Conn, error) { return f.l.Accept() }
@@ -158,13 +143,13 @@ func (f *socketFile) Addr() net.Addr { return &net.UnixAddr{Name: f.path, Net: "
 // listening.
 func (f *socketFile) Close() error {
 	f.closing.Do(func() {
-		unlock := lockFolder(filepath.Dir(f.absolute))
+		unlock := lockFolder(f.folder)
 		// As long as the socket is open no other file has its inode.
-		if info, err := os.Lstat(f.absolute); err == nil && os.SameFile(info, f.info) {
-			f.err = os.Remove(f.absolute)
+		if info, err := f.folder.Lstat(f.name); err == nil && os.SameFile(info, f.info) {
+			f.err = f.folder.Remove(f.name)
 		}
 		unlock()
-		f.err = errors.Join(f.err, f.l.Close())
+		f.err = errors.Join(f.err, f.l.Close(), f.folder.Close())
 	})
 	return f.err
 }

@@ -2,4 +2,7 @@
 
 package server
 
-func lockFolder(string) (unlock func()) { return func() {} }
+import "os"
+
+// lockFolder does nothing: this system cannot lock a folder.
+func lockFolder(*os.Root) (unlock func()) { return func() {} }

@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// ListenAndServe listens at a path, as [Listen] does with the server's Mode,
-// and serves. When the server is closed the socket's file is removed.
+// ListenAndServe listens at a path, as [Server.Listen] does, and serves. When the server is closed the socket's file is removed.
 func (s *Server) ListenAndServe(path string) error {
 	if s.closing.Load() {
 		return ErrServerClosed
 	}
-	l, err := Listen(path, s.Mode)
+	l, err := s.Listen(path)
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,11 @@ type Server struct {
 	// [DefaultMode].
 	Mode fs.FileMode
 
+	// Group is the group of that socket's file, by name or number; by default
+	// it is the one that the system gives. Only root and members of the group
+	// can set it. For the group's members to connect, set Mode to 0o660 too.
+	Group string
+
 	// ConnContext, if it is set, returns the context for the handlers of a
 	// connection, made from ctx, for example with what [PeerCred] tells of the
 	// client. If it returns nil the connection is closed.

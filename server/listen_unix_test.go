@@ -1,0 +1,321 @@
+//go:build unix
+
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/gunicorn-go/dirty/internal/loud"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestListenModes(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	for umask, want := range map[int]fs.FileMode{0: 0o600, 0o022: 0o600, 0o777: 0o666} {
+		syscall.Umask(umask)
+		given := want
+		if want == server.DefaultMode {
+			given = 0
+		}
+		path := filepath.Join(folder(t), "s")
+		l, err := server.Listen(path, given)
+		require.NoError(t, err)
+		assert.Equal(t, fs.ModeSocket|want, mode(t, path), "umask %o", umask)
+		require.NoError(t, l.Close())
+		require.NoError(t, l.Close(), "again")
+	}
+}
+
+// Every path that a socket can have will do; elsewhere than on Linux less what the
+// name of the folder takes in which the socket is made.
+func TestListenLongestPath(t *testing.T) {
+	const longest = len(syscall.RawSockaddrUnix{}.Path) - 1
+	if runtime.GOOS != "linux" {
+		t.Skip("the longest path depends on the length of the name")
+	}
+	dir := folder(t)
+	deep := filepath.Join(dir, strings.Repeat("d", longest-len(dir)-3))
+	require.NoError(t, os.Mkdir(deep, 0o700))
+	for path, ok := range map[string]bool{
+		deep + "/s":  true,
+		deep + "/ss": false,
+		dir + "/" + strings.Repeat("f", longest-len(dir)-1): true,
+		dir + "/" + strings.Repeat("f", longest-len(dir)):   false,
+	} {
+		l, err := server.Listen(path, 0)
+		if !ok {
+			assert.ErrorContains(t, err, fmt.Sprintf("at most %d", longest))
+			continue
+		}
+		require.NoError(t, err)
+		c, err := net.Dial("unix", path)
+		require.NoError(t, err)
+		_ = c.Close()
+		require.NoError(t, l.Close())
+	}
+	only(t, deep)
+}
+
+// Of several servers that find a stale socket one gets the path.
+func TestListenRace(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		t.Skip("folders cannot be locked")
+	}
+	for range 20 {
+		dir := folder(t)
+		path := filepath.Join(dir, "s")
+		stale(t, path)
+		var wg sync.WaitGroup
+		listeners := make(chan net.Listener, 10)
+		for range 10 {
+			wg.Go(func() {
+				l, err := server.Listen(path, 0)
+				if err == nil {
+					listeners <- l
+				} else {
+					assert.ErrorIs(t, err, syscall.EADDRINUSE)
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, listeners, 1)
+		only(t, dir, "s")
+		require.NoError(t, (<-listeners).Close())
+		only(t, dir)
+	}
+}
+
+// While a socket is put in its place, somebody who can write in the folder puts a
+// link to a file of ours, or to a folder of such links, where something new is.
+// The file keeps its mode.
+func TestListenFollowsNoLink(t *testing.T) {
+	victim := filepath.Join(folder(t), "victim")
+	require.NoError(t, os.WriteFile(victim, nil, 0o600))
+	links := folder(t)
+	require.NoError(t, os.Symlink(victim, filepath.Join(links, "s")))
+	for name, target := range map[string]string{"to the file": victim, "to a folder of links": links} {
+		t.Run(name, func(t *testing.T) {
+			dir, aside := folder(t), folder(t)
+			attack := func() (won bool) {
+				entries, _ := os.ReadDir(dir)
+				for _, e := range entries {
+					entry := filepath.Join(dir, e.Name())
+					if e.Name() == "s" || e.Type() == fs.ModeSymlink {
+						continue
+					}
+					if os.Rename(entry, filepath.Join(aside, e.Name())) == nil && os.Symlink(target, entry) == nil {
+						won = true
+					}
+				}
+				return won
+			}
+			var won atomic.Int64
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						if attack() {
+							won.Add(1)
+						}
+					}
+				}
+			})
+			defer wg.Wait()
+			defer close(stop)
+			for n := 0; won.Load() < 100 && n < 20_000; n++ {
+				if l, err := server.Listen(filepath.Join(dir, "s"), 0o666); err == nil {
+					require.NoError(t, l.Close())
+				}
+				require.Equal(t, fs.FileMode(0o600), mode(t, victim), "the %d. link was followed", won.Load())
+			}
+			assert.NotZero(t, won.Load(), "the attack never came in time")
+		})
+	}
+}
+
+// A link in the place is refused, whatever it leads to.
+func TestListenRefusesLinks(t *testing.T) {
+	for name, target := range map[string]func(dir string) string{
+		"to a live socket": func(dir string) string {
+			path := filepath.Join(dir, "live")
+			l, err := net.Listen("unix", path)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = l.Close() })
+			return path
+		},
+		"to a stale socket": func(dir string) string {
+			path := filepath.Join(dir, "stale")
+			stale(t, path)
+			return path
+		},
+		"to nothing": func(string) string { return "nothing" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			path := filepath.Join(dir, "s")
+			require.NoError(t, os.Symlink(target(folder(t)), path))
+			_, err := server.Listen(path, 0)
+			assert.ErrorContains(t, err, "something else than a socket")
+			only(t, dir, "s")
+			assert.Equal(t, fs.ModeSymlink, mode(t, path).Type())
+		})
+	}
+}
+
+// The folder of the path can be anything, too.
+func TestListenInAPipe(t *testing.T) {
+	pipe := filepath.Join(folder(t), "p")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	done := make(chan error, 1)
+	go func() {
+		_, err := server.Listen(filepath.Join(pipe, "s"), 0)
+		done <- err
+	}()
+	assert.ErrorContains(t, wait(t, "Listen", done), "not a directory")
+}
+
+// Somebody holds the lock of the folder. That does not hold a server up for long.
+func TestListenInALockedFolder(t *testing.T) {
+	dir := folder(t)
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	done := make(chan error, 1)
+	go func() {
+		l, err := server.Listen(filepath.Join(dir, "s"), 0)
+		if err == nil {
+			err = l.Close()
+		}
+		done <- err
+	}()
+	assert.NoError(t, wait(t, "Listen and Close", done))
+	only(t, dir)
+}
+
+// Closing removes the socket's own file, wherever its folder is by then.
+func TestListenRemovesItsOwnElsewhere(t *testing.T) {
+	dir := folder(t)
+	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
+	require.NoError(t, os.Mkdir(before, 0o700))
+	l, err := server.Listen(filepath.Join(before, "s"), 0)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(before, after))
+	require.NoError(t, os.Mkdir(before, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(before, "s"), nil, 0o600))
+	require.NoError(t, l.Close())
+	only(t, before, "s")
+	only(t, after)
+}
+
+// groupOf returns the group of a file.
+func groupOf(t *testing.T, path string) int {
+	info, err := os.Lstat(path)
+	require.NoError(t, err)
+	return int(info.Sys().(*syscall.Stat_t).Gid)
+}
+
+func TestListenGroup(t *testing.T) {
+	gid := anotherGroup(t)
+	usual := filepath.Join(folder(t), "s")
+	stale(t, usual)
+	names := map[string]int{"": groupOf(t, usual), strconv.Itoa(gid): gid}
+	if g, err := user.LookupGroupId(strconv.Itoa(gid)); err == nil {
+		names[g.Name] = gid
+	}
+	for name, want := range names {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			path := filepath.Join(dir, "s")
+			l, err := (&server.Server{Mode: 0o660, Group: name}).Listen(path)
+			require.NoError(t, err)
+			assert.Equal(t, fs.ModeSocket|0o660, mode(t, path))
+			assert.Equal(t, want, groupOf(t, path))
+			only(t, dir, "s")
+			require.NoError(t, l.Close())
+		})
+	}
+	for _, name := range []string{"no such group", "-1", "4294967295", "99999999999", "0x10", " "} {
+		dir := folder(t)
+		_, err := (&server.Server{Group: name}).Listen(filepath.Join(dir, "s"))
+		assert.ErrorContains(t, err, "Server.Group", name)
+		assert.ErrorContains(t, (&server.Server{Group: name}).ListenAndServe(filepath.Join(dir, "s")), "Server.Group")
+		only(t, dir)
+	}
+}
+
+// anotherGroup returns a group that this process may give files to, which is not
+// its own if there is one.
+func anotherGroup(t *testing.T) int {
+	if os.Geteuid() == 0 {
+		return nobody
+	}
+	groups, err := os.Getgroups()
+	require.NoError(t, err)
+	for _, gid := range groups {
+		if gid != os.Getegid() {
+			return gid
+		}
+	}
+	loud.Say("server: NOT RUN: TestListenGroup with another group than the process's own, which needs root or a second group")
+	return os.Getegid()
+}
+
+// nobody is a user and a group that owns nothing.
+const nobody = 65534
+
+// A user gives the socket to a group that is not his. Root may do that, so there
+// a process of nobody's tries.
+func TestListenForeignGroup(t *testing.T) {
+	dir := folder(t)
+	if os.Geteuid() != 0 {
+		require.NoError(t, listenForeignGroup(dir))
+		return
+	}
+	program := filepath.Join(folder(t), "test") // the binary lies where nobody may not enter
+	require.NoError(t, os.Chmod(filepath.Dir(program), 0o755))
+	code, err := os.ReadFile(os.Args[0])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(program, code, 0o755))
+	require.NoError(t, os.Chown(dir, nobody, nobody))
+	cmd := childCommand("listens for a foreign group", childVariable+"_FOLDER="+dir)
+	cmd.Path, cmd.Dir = program, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	only(t, dir)
+}
+
+func init() {
+	children["listens for a foreign group"] = func() error {
+		return listenForeignGroup(os.Getenv(childVariable + "_FOLDER"))
+	}
+}
+
+func listenForeignGroup(dir string) error {
+	_, err := (&server.Server{Group: "0"}).Listen(filepath.Join(dir, "s"))
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "member of the group") {
+		return fmt.Errorf("want a permission error, got %w", err)
+	}
+	return nil
+}
