@@ -115,9 +115,9 @@ func (a *mortal) kill(t *testing.T) {
 	_ = a.process.Wait() // as gunicorn's master does; else it is a zombie
 }
 
-// ways of dying: in some containers nobody asks for the exit status of an
-// arbiter, so that it stays a zombie.
-var ways = map[string]func(a *mortal, t *testing.T){
+// waysToDie are how an arbiter can die. In some containers nobody asks for its
+// exit status, so that it stays a zombie.
+var waysToDie = map[string]func(a *mortal, t *testing.T){
 	"reaped": (*mortal).kill,
 	"zombie": func(a *mortal, t *testing.T) {
 		require.NoError(t, a.process.Process.Kill())
@@ -155,7 +155,7 @@ const noticed = 5 * time.Second
 // TestStaleSocket: the socket of an arbiter that was killed accepts, because its
 // workers hold it, but nothing answers there.
 func TestStaleSocket(t *testing.T) {
-	for name, die := range ways {
+	for name, die := range waysToDie {
 		t.Run(name, func(t *testing.T) { testStaleSocket(t, die) })
 	}
 }
@@ -202,7 +202,7 @@ func testStaleSocket(t *testing.T, die func(a *mortal, t *testing.T)) {
 // and is found dead before it is used.
 func TestKeptConnectionOfDeadArbiter(t *testing.T) {
 	for _, op := range operations[:3] {
-		for name, die := range ways {
+		for name, die := range waysToDie {
 			t.Run(op.name+"/"+name, func(t *testing.T) {
 				a, next := newMortal(t), newPeer(t, answering(arbiter))
 				paths := make(chan string, 2)
@@ -231,7 +231,7 @@ const recentAnswer = 20 * time.Millisecond
 
 // TestArbiterDiesDuringCall: no EOF comes, but the call ends soon.
 func TestArbiterDiesDuringCall(t *testing.T) {
-	for name, die := range ways {
+	for name, die := range waysToDie {
 		t.Run(name, func(t *testing.T) { testArbiterDiesDuringCall(t, die) })
 	}
 }

@@ -231,7 +231,7 @@ func socketFile(t *testing.T) string {
 // asked for.
 func zombie(t *testing.T) int {
 	a := newMortal(t)
-	ways["zombie"](a, t)
+	waysToDie["zombie"](a, t)
 	return a.process.Process.Pid
 }
 
@@ -277,7 +277,7 @@ func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 // there.
 func TestPIDFileOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		loud.Say("client: NOT RUN: TestPIDFileOfAnotherUser, which needs root")
+		loud.Say("client: NOT RUN: %s, which needs root", t.Name())
 		t.Skip("only root may read another user's files")
 	}
 	folder := shortTempDir(t)

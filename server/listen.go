@@ -15,7 +15,8 @@ import (
 )
 
 // Listen listens on a Unix socket at a path. Of the mode only the permissions
-// count, whatever the umask is; 0 is [DefaultMode]. [Server.Listen] sets the
+// count; 0 is [DefaultMode]. The umask takes nothing away from it, but must leave
+// a user other than root all permissions of the owner. [Server.Listen] sets the
 // group too. ListenAndServe does the same; with Listen a caller knows when
 // clients can connect.
 //

@@ -16,15 +16,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func mode(tb testing.TB, path string) fs.FileMode {
+func modeOf(tb testing.TB, path string) fs.FileMode {
 	tb.Helper()
 	info, err := os.Lstat(path)
 	require.NoError(tb, err)
 	return info.Mode()
 }
 
-// only checks what is in a folder.
-func only(tb testing.TB, dir string, names ...string) {
+// checkNames checks what is in a folder.
+func checkNames(tb testing.TB, dir string, names ...string) {
 	tb.Helper()
 	entries, err := os.ReadDir(dir)
 	require.NoError(tb, err)
@@ -35,8 +35,8 @@ func only(tb testing.TB, dir string, names ...string) {
 	assert.Equal(tb, names, got)
 }
 
-// stale leaves a socket that nobody accepts on.
-func stale(tb testing.TB, path string) {
+// leaveStale leaves a socket that nobody accepts on.
+func leaveStale(tb testing.TB, path string) {
 	tb.Helper()
 	l, err := net.Listen("unix", path)
 	require.NoError(tb, err)
@@ -54,18 +54,18 @@ func TestListenAndServe(t *testing.T) {
 		_, err := os.Lstat(path)
 		return err == nil
 	})
-	assert.Equal(t, fs.ModeSocket|0o660, mode(t, path))
+	assert.Equal(t, fs.ModeSocket|0o660, modeOf(t, path))
 	usable(t, dial(t, path))
-	only(t, dir, "dirty.sock")
+	checkNames(t, dir, "dirty.sock")
 	require.NoError(t, s.Shutdown(ctx))
 	assert.Equal(t, server.ErrServerClosed, <-served)
-	only(t, dir)
+	checkNames(t, dir)
 	noGoroutines(t)
 }
 
 func TestListenReplacesStale(t *testing.T) {
 	path := filepath.Join(folder(t), "s")
-	stale(t, path)
+	leaveStale(t, path)
 	l, err := server.Listen(path, 0)
 	require.NoError(t, err)
 	assert.Equal(t, path, l.Addr().String())
@@ -86,7 +86,7 @@ func TestListenRefusesLive(t *testing.T) {
 	err = new(server.Server).ListenAndServe(path)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	assert.ErrorContains(t, err, path)
-	only(t, dir, "s")
+	checkNames(t, dir, "s")
 	usable(t, dial(t, path))
 	require.NoError(t, first.Close())
 
@@ -128,7 +128,7 @@ func TestListenRefusesOthers(t *testing.T) {
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.Equal(t, "content", string(content))
-	only(t, dir, "file", "link", "sub")
+	checkNames(t, dir, "file", "link", "sub")
 }
 
 // Closing removes the file only if it is still that of the listener.
@@ -156,10 +156,10 @@ func TestListenRelativePath(t *testing.T) {
 	t.Chdir(dir)
 	l, err := server.Listen("s", 0)
 	require.NoError(t, err)
-	assert.Equal(t, fs.ModeSocket|server.DefaultMode, mode(t, filepath.Join(dir, "s")))
+	assert.Equal(t, fs.ModeSocket|server.DefaultMode, modeOf(t, filepath.Join(dir, "s")))
 	t.Chdir("/")
 	require.NoError(t, l.Close())
-	only(t, dir)
+	checkNames(t, dir)
 }
 
 // A listener that was given is closed, but its file is not removed.

@@ -117,6 +117,8 @@ func newPrivateFolder(parent *os.Root) (p *privateFolder, err error) {
 		if p.dir, err = p.root.Open("."); err == nil {
 			err = p.check()
 		}
+	} else if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("the umask must leave the owner all permissions: %w", err)
 	}
 	if err != nil {
 		p.remove()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
@@ -27,7 +28,7 @@ import (
 func TestListenModes(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
-	for umask, want := range map[int]fs.FileMode{0: 0o600, 0o022: 0o600, 0o777: 0o666} {
+	for umask, want := range map[int]fs.FileMode{0: 0o600, 0o022: 0o600, 0o077: 0o666} {
 		syscall.Umask(umask)
 		given := want
 		if want == server.DefaultMode {
@@ -36,7 +37,7 @@ func TestListenModes(t *testing.T) {
 		path := filepath.Join(folder(t), "s")
 		l, err := server.Listen(path, given)
 		require.NoError(t, err)
-		assert.Equal(t, fs.ModeSocket|want, mode(t, path), "umask %o", umask)
+		assert.Equal(t, fs.ModeSocket|want, modeOf(t, path), "umask %o", umask)
 		require.NoError(t, l.Close())
 		require.NoError(t, l.Close(), "again")
 	}
@@ -69,7 +70,7 @@ func TestListenLongestPath(t *testing.T) {
 		_ = c.Close()
 		require.NoError(t, l.Close())
 	}
-	only(t, deep)
+	checkNames(t, deep)
 }
 
 // Of several servers that find a stale socket one gets the path.
@@ -80,7 +81,7 @@ func TestListenRace(t *testing.T) {
 	for range 20 {
 		dir := folder(t)
 		path := filepath.Join(dir, "s")
-		stale(t, path)
+		leaveStale(t, path)
 		var wg sync.WaitGroup
 		listeners := make(chan net.Listener, 10)
 		for range 10 {
@@ -95,9 +96,9 @@ func TestListenRace(t *testing.T) {
 		}
 		wg.Wait()
 		require.Len(t, listeners, 1)
-		only(t, dir, "s")
+		checkNames(t, dir, "s")
 		require.NoError(t, (<-listeners).Close())
-		only(t, dir)
+		checkNames(t, dir)
 	}
 }
 
@@ -146,7 +147,7 @@ func TestListenFollowsNoLink(t *testing.T) {
 				if l, err := server.Listen(filepath.Join(dir, "s"), 0o666); err == nil {
 					require.NoError(t, l.Close())
 				}
-				require.Equal(t, fs.FileMode(0o600), mode(t, victim), "the %d. link was followed", won.Load())
+				require.Equal(t, fs.FileMode(0o600), modeOf(t, victim), "the %d. link was followed", won.Load())
 			}
 			assert.NotZero(t, won.Load(), "the attack never came in time")
 		})
@@ -165,7 +166,7 @@ func TestListenRefusesLinks(t *testing.T) {
 		},
 		"to a stale socket": func(dir string) string {
 			path := filepath.Join(dir, "stale")
-			stale(t, path)
+			leaveStale(t, path)
 			return path
 		},
 		"to nothing": func(string) string { return "nothing" },
@@ -176,8 +177,8 @@ func TestListenRefusesLinks(t *testing.T) {
 			require.NoError(t, os.Symlink(target(folder(t)), path))
 			_, err := server.Listen(path, 0)
 			assert.ErrorContains(t, err, "something else than a socket")
-			only(t, dir, "s")
-			assert.Equal(t, fs.ModeSymlink, mode(t, path).Type())
+			checkNames(t, dir, "s")
+			assert.Equal(t, fs.ModeSymlink, modeOf(t, path).Type())
 		})
 	}
 }
@@ -210,7 +211,7 @@ func TestListenInALockedFolder(t *testing.T) {
 		done <- err
 	}()
 	assert.NoError(t, wait(t, "Listen and Close", done))
-	only(t, dir)
+	checkNames(t, dir)
 }
 
 // Closing removes the socket's own file, wherever its folder is by then.
@@ -224,8 +225,8 @@ func TestListenRemovesItsOwnElsewhere(t *testing.T) {
 	require.NoError(t, os.Mkdir(before, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(before, "s"), nil, 0o600))
 	require.NoError(t, l.Close())
-	only(t, before, "s")
-	only(t, after)
+	checkNames(t, before, "s")
+	checkNames(t, after)
 }
 
 // groupOf returns the group of a file.
@@ -238,7 +239,7 @@ func groupOf(t *testing.T, path string) int {
 func TestListenGroup(t *testing.T) {
 	gid := anotherGroup(t)
 	usual := filepath.Join(folder(t), "s")
-	stale(t, usual)
+	leaveStale(t, usual)
 	names := map[string]int{"": groupOf(t, usual), strconv.Itoa(gid): gid}
 	if g, err := user.LookupGroupId(strconv.Itoa(gid)); err == nil {
 		names[g.Name] = gid
@@ -249,9 +250,9 @@ func TestListenGroup(t *testing.T) {
 			path := filepath.Join(dir, "s")
 			l, err := (&server.Server{Mode: 0o660, Group: name}).Listen(path)
 			require.NoError(t, err)
-			assert.Equal(t, fs.ModeSocket|0o660, mode(t, path))
+			assert.Equal(t, fs.ModeSocket|0o660, modeOf(t, path))
 			assert.Equal(t, want, groupOf(t, path))
-			only(t, dir, "s")
+			checkNames(t, dir, "s")
 			require.NoError(t, l.Close())
 		})
 	}
@@ -260,7 +261,7 @@ func TestListenGroup(t *testing.T) {
 		_, err := (&server.Server{Group: name}).Listen(filepath.Join(dir, "s"))
 		assert.ErrorContains(t, err, "Server.Group", name)
 		assert.ErrorContains(t, (&server.Server{Group: name}).ListenAndServe(filepath.Join(dir, "s")), "Server.Group")
-		only(t, dir)
+		checkNames(t, dir)
 	}
 }
 
@@ -277,45 +278,79 @@ func anotherGroup(t *testing.T) int {
 			return gid
 		}
 	}
-	loud.Say("server: NOT RUN: TestListenGroup with another group than the process's own, which needs root or a second group")
+	loud.Say("server: NOT RUN: %s with another group than the process's own, which needs root or a second group", t.Name())
 	return os.Getegid()
 }
 
 // nobody is a user and a group that owns nothing.
 const nobody = 65534
 
-// A user gives the socket to a group that is not his. Root may do that, so there
-// a process of nobody's tries.
-func TestListenForeignGroup(t *testing.T) {
+// The folder's group is the socket's, where the system or the folder's mode says so.
+func TestListenInheritsGroup(t *testing.T) {
+	gid := anotherGroup(t)
 	dir := folder(t)
-	if os.Geteuid() != 0 {
-		require.NoError(t, listenForeignGroup(dir))
-		return
+	require.NoError(t, os.Chown(dir, -1, gid))
+	require.NoError(t, os.Chmod(dir, 0o755|fs.ModeSetgid))
+	path := filepath.Join(dir, "s")
+	l, err := server.Listen(path, 0)
+	require.NoError(t, err)
+	assert.Equal(t, gid, groupOf(t, path))
+	require.NoError(t, l.Close())
+}
+
+func init() {
+	for name, listen := range unprivileged {
+		children[name] = func() error { return listen(os.Getenv(childVariable + "_FOLDER")) }
 	}
-	program := filepath.Join(folder(t), "test") // the binary lies where nobody may not enter
+}
+
+// unprivileged are what only root may do.
+var unprivileged = map[string]func(dir string) error{
+	"a group that is not the user's": func(dir string) error {
+		_, err := (&server.Server{Group: "0"}).Listen(filepath.Join(dir, "s"))
+		return requirePermission(err, "member of the group")
+	},
+	"a umask that takes all away": func(dir string) error {
+		defer syscall.Umask(syscall.Umask(0o777))
+		_, err := server.Listen(filepath.Join(dir, "s"), 0)
+		return requirePermission(err, "umask")
+	},
+}
+
+func requirePermission(err error, text string) error {
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), text) {
+		return fmt.Errorf("want a permission error that says %q, got %w", text, err)
+	}
+	return nil
+}
+
+// What a user may not do is a clear error, and leaves nothing behind. Where root
+// runs the tests, a process of nobody's tries.
+func TestListenUnprivileged(t *testing.T) {
+	for name, listen := range unprivileged {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			if os.Geteuid() == 0 {
+				require.NoError(t, os.Chown(dir, nobody, nobody))
+				out, err := asNobody(t, childCommand(name, childVariable+"_FOLDER="+dir)).CombinedOutput()
+				require.NoError(t, err, "%s", out)
+			} else {
+				require.NoError(t, listen(dir))
+			}
+			checkNames(t, dir)
+		})
+	}
+}
+
+// asNobody makes a child run as nobody, where root runs the tests. The binary of
+// the tests lies where nobody may not enter.
+func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	program := filepath.Join(folder(t), "test")
 	require.NoError(t, os.Chmod(filepath.Dir(program), 0o755))
 	code, err := os.ReadFile(os.Args[0])
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(program, code, 0o755))
-	require.NoError(t, os.Chown(dir, nobody, nobody))
-	cmd := childCommand("listens for a foreign group", childVariable+"_FOLDER="+dir)
 	cmd.Path, cmd.Dir = program, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	only(t, dir)
-}
-
-func init() {
-	children["listens for a foreign group"] = func() error {
-		return listenForeignGroup(os.Getenv(childVariable + "_FOLDER"))
-	}
-}
-
-func listenForeignGroup(dir string) error {
-	_, err := (&server.Server{Group: "0"}).Listen(filepath.Join(dir, "s"))
-	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "member of the group") {
-		return fmt.Errorf("want a permission error, got %w", err)
-	}
-	return nil
+	return cmd
 }

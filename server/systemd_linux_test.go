@@ -75,7 +75,7 @@ func TestSystemdListeners(t *testing.T) {
 		assert.Equal(t, dirty.NewResponse(1, []any{int64(i)}), call(t, dial(t, path), "do", i))
 	}
 	require.NoError(t, cmd.Wait())
-	only(t, dir, "a", "b") // they are systemd's
+	checkNames(t, dir, "a", "b") // they are systemd's
 }
 
 // withOwnPID makes a command set LISTEN_PID as systemd does, in the process that
