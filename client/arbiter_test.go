@@ -55,7 +55,7 @@ var statusResult = map[string]any{
 	"workers": []any{map[string]any{"pid": 101, "age": 1, "apps": []any{app}, "booted": false, "last_heartbeat": 0.5}},
 }
 
-// operation is something that a client asks an arbiter.
+// operation is something that a client can ask an arbiter for.
 type operation struct {
 	name  string
 	reads bool // changes nothing

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// links are the connections that a peer serves.
+// links are the connections of a peer.
 type links struct {
 	mu       sync.Mutex
 	conns    map[net.Conn]struct{}
@@ -112,7 +112,7 @@ func (p *scriptedPeer) listen(tb testing.TB) {
 	})
 }
 
-// stop closes the socket and all connections, and waits for their handlers.
+// stop closes the listener and all connections, and waits for their handlers.
 func (p *scriptedPeer) stop() {
 	_ = p.listener.Close()
 	p.cut()

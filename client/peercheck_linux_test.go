@@ -29,9 +29,9 @@ func init() {
 	}
 }
 
-// mortalArbiter is a process that a test can kill. For an action "fork" it starts
-// a worker, which inherits the listener and the connection, as gunicorn's do. It
-// does not answer "hang".
+// mortalArbiter is a process that a test can kill. For the action "fork" it starts
+// a worker, which inherits the listener and the connection, as gunicorn's workers
+// do. It never answers the action "hang".
 func mortalArbiter() error {
 	l, err := net.Listen("unix", os.Getenv(helperVariable+"_PATH"))
 	if err != nil {
@@ -149,8 +149,8 @@ func (a *mortal) freeze(t *testing.T) {
 	})
 }
 
-// noticed is how soon a call must notice that its arbiter has died.
-const noticed = 5 * time.Second
+// noticeTimeout is how soon a call must notice that its arbiter has died.
+const noticeTimeout = 5 * time.Second
 
 // TestStaleSocket: the socket of an arbiter that was killed accepts, because its
 // workers hold it, but nothing answers there.
@@ -198,8 +198,8 @@ func testStaleSocket(t *testing.T, die func(a *mortal, t *testing.T)) {
 	})
 }
 
-// TestKeptConnectionOfDeadArbiter: it gets no EOF, because a worker holds it too,
-// and is found dead before it is used.
+// TestKeptConnectionOfDeadArbiter: a worker holds the connection too, so no EOF
+// comes. The connection is found dead before it is used.
 func TestKeptConnectionOfDeadArbiter(t *testing.T) {
 	for _, op := range operations[:3] {
 		for name, die := range waysToDie {
@@ -226,7 +226,8 @@ func TestKeptConnectionOfDeadArbiter(t *testing.T) {
 	}
 }
 
-// recentAnswer is how long an answer spares the look for a zombie, and some more.
+// recentAnswer is more than the time after an answer in which a client does not
+// look for a zombie.
 const recentAnswer = 20 * time.Millisecond
 
 // TestArbiterDiesDuringCall: no EOF comes, but the call ends soon.
@@ -275,7 +276,7 @@ func testArbiterDiesDuringCall(t *testing.T, die func(a *mortal, t *testing.T)) 
 	die(a, t)
 	for _, v := range victims {
 		err := receive(t, v.name, v.done)
-		assert.Less(t, time.Since(begin), noticed, v.name)
+		assert.Less(t, time.Since(begin), noticeTimeout, v.name)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF, v.name)
 		requireOp(t, err, client.StageRead, true)
 		assert.True(t, isUnknown(err))
@@ -288,8 +289,9 @@ func testArbiterDiesDuringCall(t *testing.T, die func(a *mortal, t *testing.T)) 
 	}
 }
 
-// TestArbiterStopsAndDies: what is safe is made again when that is noticed, and
-// then says how it is: a call that only reads, and one that was not written whole.
+// TestArbiterStopsAndDies: calls that are safe to repeat are made again once the
+// death is noticed. They then say that there is no arbiter. Safe are a call that
+// only reads, and one that was not written whole.
 func TestArbiterStopsAndDies(t *testing.T) {
 	for name, call := range map[string]func(c *client.Client) error{
 		"read": func(c *client.Client) error { return c.Ping(context.Background()) },

@@ -24,8 +24,8 @@ import (
 )
 
 func init() {
-	helpers["refused file"] = refusedFile
-	helpers["refused process"] = refusedProcess
+	helpers["refused file"] = resolveUnreadableFile
+	helpers["refused process"] = resolveOthersProcess
 
 	// It listens on the paths that it is given, in its folder, until its
 	// standard input ends.
@@ -76,7 +76,8 @@ func pidFile(t *testing.T, text string) string {
 	return name
 }
 
-// TestPIDFile: the process's one listening socket, however its path looks.
+// TestPIDFile: the resolver finds the process's one listening socket, however the
+// path looks.
 func TestPIDFile(t *testing.T) {
 	folder := shortTempDir(t)
 	for path, want := range map[string]string{
@@ -97,8 +98,9 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
-// TestPIDFileAmongSockets: an arbiter inherits those on which its web server
-// listens. They are its parent's too; if that has ended, gunicorn's name helps.
+// TestPIDFileAmongSockets: an arbiter inherits the sockets on which its web server
+// listens. They are its parent's too. If the parent has ended, the name that
+// gunicorn gives its socket tells.
 func TestPIDFileAmongSockets(t *testing.T) {
 	folder := shortTempDir(t)
 	web, err := net.Listen("unix", filepath.Join(folder, "web.sock"))
@@ -134,8 +136,8 @@ func TestPIDFileFollows(t *testing.T) {
 	}
 }
 
-// TestPIDFileErrors: of those files and processes that lead to no arbiter. Only
-// some of them can be cured by waiting. None of them holds a call up, nor Close.
+// TestPIDFileErrors: files and processes that lead to no arbiter. Waiting helps for
+// some of them only. None of them holds up a call or Close.
 func TestPIDFileErrors(t *testing.T) {
 	dead := helperCommand("none")
 	require.Error(t, dead.Run())
@@ -272,9 +274,8 @@ func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// TestPIDFileOfAnotherUser: somebody writes the file, with his own process, that
-// listens under gunicorn's name. Root could open all of it, but gets no request
-// there.
+// TestPIDFileOfAnotherUser: the file names another user's process, which listens
+// under gunicorn's name. Root could read and open all of it, but must not.
 func TestPIDFileOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		loud.Say("client: NOT RUN: %s, which needs root", t.Name())
@@ -295,7 +296,7 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 	}
 }
 
-// TestPIDFilePermission: what this user may not read does not come by waiting.
+// TestPIDFilePermission: waiting does not help where this user may not read.
 // Root may read all, so there a process of nobody's tries.
 func TestPIDFilePermission(t *testing.T) {
 	for _, name := range []string{"refused file", "refused process"} {
@@ -310,11 +311,11 @@ func TestPIDFilePermission(t *testing.T) {
 	}
 }
 
-// refusedProcess asks for the socket of the first process, which is root's.
-func refusedProcess() error { return requirePermission("1", 0o600) }
+// resolveOthersProcess asks for the socket of the first process, which is root's.
+func resolveOthersProcess() error { return requirePermission("1", 0o600) }
 
-// refusedFile asks for a file that cannot be read.
-func refusedFile() error { return requirePermission("1", 0) }
+// resolveUnreadableFile asks for a file that cannot be read.
+func resolveUnreadableFile() error { return requirePermission("1", 0) }
 
 func requirePermission(text string, mode fs.FileMode) error {
 	name := filepath.Join(os.TempDir(), "dirty-pid-"+strconv.Itoa(os.Getpid()))
@@ -329,8 +330,9 @@ func requirePermission(text string, mode fs.FileMode) error {
 	return nil
 }
 
-// TestPIDFileForgedRow: somebody binds a socket whose name holds a line of
-// /proc/net/unix, which gives the arbiter's socket another path. It is refused.
+// TestPIDFileForgedRow: somebody binds a socket whose name holds a row of
+// /proc/net/unix, which gives the arbiter's socket another path. Both rows are
+// refused.
 func TestPIDFileForgedRow(t *testing.T) {
 	folder, forger := shortTempDir(t), newPeer(t, answering(arbiter))
 	file := pidFile(t, strconv.Itoa(startListener(t, folder, filepath.Join(folder, "arbiter.sock"))))
@@ -357,8 +359,8 @@ func TestPIDFileForgedRow(t *testing.T) {
 	assert.Zero(t, forger.connections())
 }
 
-// TestPIDFileAnotherProcessAnswers: at the path of the arbiter. It never gets a
-// request, whatever the options say.
+// TestPIDFileAnotherProcessAnswers: another process has taken the arbiter's path.
+// It never gets a request, whatever the options say.
 func TestPIDFileAnotherProcessAnswers(t *testing.T) {
 	folder := shortTempDir(t)
 	path := filepath.Join(folder, "arbiter.sock")

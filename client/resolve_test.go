@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEmptyPath: it is refused.
+// TestEmptyPath: an empty path is refused.
 func TestEmptyPath(t *testing.T) {
 	c := newClient(t, client.WithSocket(""))
 	assert.ErrorIs(t, c.Ping(context.Background()), client.ErrNoSocket)
 }
 
-// TestPathIsALink: each dial follows it, so that it can be moved.
+// TestPathIsALink: each dial follows the link anew, so that it can be moved.
 func TestPathIsALink(t *testing.T) {
 	old, next := newPeer(t, answering(arbiter)), newPeer(t, answering(arbiter))
 	link := filepath.Join(shortTempDir(t), "link")
@@ -51,7 +51,8 @@ func TestEnv(t *testing.T) {
 	assert.Equal(t, 1, other.connections())
 }
 
-// TestResolver: its context ends with the client, its errors are told.
+// TestResolver: it is called at each dial, with a deadline, and the caller gets
+// its errors.
 func TestResolver(t *testing.T) {
 	calls := 0
 	p := newPeer(t, answering(arbiter))
@@ -69,7 +70,7 @@ func TestResolver(t *testing.T) {
 	assert.Equal(t, 3, calls)
 }
 
-// TestPIDFileName: as gunicorn makes it.
+// TestPIDFileName: the name is the one that gunicorn makes.
 func TestPIDFileName(t *testing.T) {
 	t.Setenv("TMPDIR", "/somewhere")
 	for name, want := range map[string]string{

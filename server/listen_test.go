@@ -131,7 +131,7 @@ func TestListenRefusesOthers(t *testing.T) {
 	checkNames(t, dir, "file", "link", "sub")
 }
 
-// Closing removes the file only if it is still that of the listener.
+// Closing removes the file only if it is still the listener's own.
 func TestListenRemovesItsOwn(t *testing.T) {
 	path := filepath.Join(folder(t), "s")
 	first, err := server.Listen(path, 0)
@@ -150,7 +150,7 @@ func TestListenRemovesItsOwn(t *testing.T) {
 	require.NoError(t, third.Close(), "the file is gone already")
 }
 
-// The working directory may change.
+// The working directory may change between Listen and Close.
 func TestListenRelativePath(t *testing.T) {
 	dir := folder(t)
 	t.Chdir(dir)
@@ -162,7 +162,7 @@ func TestListenRelativePath(t *testing.T) {
 	checkNames(t, dir)
 }
 
-// A listener that was given is closed, but its file is not removed.
+// Serve closes a listener that it was given, but does not remove its file.
 func TestServeGivenListener(t *testing.T) {
 	path := filepath.Join(folder(t), "s")
 	l, err := net.Listen("unix", path)
@@ -178,7 +178,7 @@ func TestServeGivenListener(t *testing.T) {
 	assert.ErrorIs(t, err, net.ErrClosed)
 }
 
-// One server on several listeners, of several kinds.
+// One server serves several listeners, of several kinds.
 func TestServeSeveral(t *testing.T) {
 	s := &server.Server{Handler: server.HandlerFunc(echo)}
 	path := start(t, s)

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gunicorn-go/dirty/internal/loud"
 	"github.com/gunicorn-go/dirty/server"
@@ -43,8 +45,8 @@ func TestListenModes(t *testing.T) {
 	}
 }
 
-// Every path that a socket can have will do; elsewhere than on Linux less what the
-// name of the folder takes in which the socket is made.
+// On Linux every path that a socket can have will do. Elsewhere the name of the
+// private folder takes a part of it.
 func TestListenLongestPath(t *testing.T) {
 	const longest = len(syscall.RawSockaddrUnix{}.Path) - 1
 	if runtime.GOOS != "linux" {
@@ -202,15 +204,15 @@ func TestListenInALockedFolder(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Close()
 	require.NoError(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
-	done := make(chan error, 1)
-	go func() {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
 		l, err := server.Listen(filepath.Join(dir, "s"), 0)
-		if err == nil {
-			err = l.Close()
-		}
-		done <- err
-	}()
-	assert.NoError(t, wait(t, "Listen and Close", done))
+		require.NoError(t, err)
+		assert.LessOrEqual(t, time.Since(begin), time.Second)
+		require.NoError(t, l.Close())
+		assert.LessOrEqual(t, time.Since(begin), 2*time.Second)
+		assert.NotZero(t, time.Since(begin), "it has waited for the lock")
+	})
 	checkNames(t, dir)
 }
 

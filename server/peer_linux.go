@@ -10,8 +10,9 @@ import (
 // for writing only.
 const canSeeHangUp = true
 
-// hungUp reports whether the other end of a Unix socket was closed. A message
-// of no bytes is sent to nobody, but refused if there is nobody.
+// hungUp reports whether the other end of a Unix socket was closed. It sends a
+// message of no bytes: the other end gets nothing, but the system refuses it if
+// there is no other end.
 func hungUp(c syscall.RawConn) bool {
 	gone := false
 	err := c.Control(func(fd uintptr) {
