@@ -104,7 +104,7 @@ func findPythons(makeThem bool) error {
 }
 
 // environments asks envs.py for the environments of an interpreter.
-func environments(b base, wanted []string, makeThem bool) ([]python, error) {
+func environments(b interpreter, wanted []string, makeThem bool) ([]python, error) {
 	args := []string{"-B", "envs.py"}
 	if !makeThem {
 		args = append(args, "--list")

@@ -14,16 +14,16 @@ import (
 	"strings"
 )
 
-// base is a Python interpreter from which environments are made.
-type base struct {
+// interpreter is a Python interpreter from which environments are made.
+type interpreter struct {
 	command string
 	version string // as in "3.13.0"
 }
 
 // minor is the version without its last part, as in "3.13".
-func (b base) minor() string { return b.version[:strings.LastIndexByte(b.version, '.')] }
+func (b interpreter) minor() string { return b.version[:strings.LastIndexByte(b.version, '.')] }
 
-func describe(bases []base) string {
+func describe(bases []interpreter) string {
 	var texts []string
 	for _, b := range bases {
 		texts = append(texts, b.version+" ("+b.command+")")
@@ -36,12 +36,12 @@ var allMinors = []string{"3.10", "3.11", "3.12", "3.13"}
 
 // baseInterpreters are those that DIRTY_INTEROP_PYTHONS names, a list with
 // commas or "all"; else the one of DIRTY_INTEROP_PYTHON; else python3.
-func baseInterpreters() ([]base, error) {
+func baseInterpreters() ([]interpreter, error) {
 	list := os.Getenv("DIRTY_INTEROP_PYTHONS")
 	if list == "" {
 		list = cmp.Or(os.Getenv("DIRTY_INTEROP_PYTHON"), "python3")
 	}
-	var found []base
+	var found []interpreter
 	if list == "all" {
 		for _, minor := range allMinors {
 			if b, err := findBase("python" + minor); err == nil {
@@ -58,7 +58,7 @@ func baseInterpreters() ([]base, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(found, func(f base) bool { return f.minor() == b.minor() }) {
+		if !slices.ContainsFunc(found, func(f interpreter) bool { return f.minor() == b.minor() }) {
 			found = append(found, b)
 		}
 	}
@@ -67,7 +67,7 @@ func baseInterpreters() ([]base, error) {
 
 // findBase asks a command for its version. If it is not on PATH, or is one of pyenv's
 // shims that refuse to run, it looks among the versions that pyenv has.
-func findBase(name string) (base, error) {
+func findBase(name string) (interpreter, error) {
 	b, err := askBase(name)
 	if err == nil {
 		return b, nil
@@ -77,19 +77,19 @@ func findBase(name string) (base, error) {
 			return b, nil
 		}
 	}
-	return base{}, fmt.Errorf("%s: %w", name, err)
+	return interpreter{}, fmt.Errorf("%s: %w", name, err)
 }
 
-func askBase(command string) (base, error) {
+func askBase(command string) (interpreter, error) {
 	out, err := exec.Command(command, "-c", "import sys; print(sys.implementation.name, '%d.%d.%d' % sys.version_info[:3])").Output()
 	if err != nil {
-		return base{}, err
+		return interpreter{}, err
 	}
 	name, version, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	if name != "cpython" || strings.Count(version, ".") != 2 {
-		return base{}, fmt.Errorf("it is %s %s, not CPython", name, version)
+		return interpreter{}, fmt.Errorf("it is %s %s, not CPython", name, version)
 	}
-	return base{command, version}, nil
+	return interpreter{command, version}, nil
 }
 
 // pyenvCommands are the commands of this name that pyenv has, newest first.
