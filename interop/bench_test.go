@@ -91,7 +91,8 @@ func BenchmarkServer(b *testing.B) {
 	})
 	mux := goserver.NewMux()
 	mux.Handle(app, "identity", goserver.Func(func(_ context.Context, v any) (any, error) { return v, nil }))
-	ours := dirtyServer(b, mux)
+	ours := filepath.Join(shortFolder(b), "arbiter.sock")
+	serveAt(b, ours, mux)
 
 	callers := func(path string) []*pythonBench {
 		started := make([]*pythonBench, processes)
@@ -119,21 +120,6 @@ func BenchmarkServer(b *testing.B) {
 	b.ReportMetric(median(us), "calls/s")
 	b.ReportMetric(median(them), "arbiter-calls/s")
 	b.ReportMetric(median(us)/median(them), "ours/arbiter")
-}
-
-// dirtyServer starts our server on a socket of its own.
-func dirtyServer(b *testing.B, h goserver.Handler) (path string) {
-	path = filepath.Join(shortFolder(b), "s")
-	l, err := goserver.Listen(path, 0)
-	require.NoError(b, err)
-	s := &goserver.Server{Handler: h}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	b.Cleanup(func() {
-		require.NoError(b, s.Close())
-		require.ErrorIs(b, <-done, goserver.ErrServerClosed)
-	})
-	return path
 }
 
 func median(v []float64) float64 {

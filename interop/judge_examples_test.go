@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gunicorn-go/dirty/client"
-	goserver "github.com/gunicorn-go/dirty/server"
 )
 
 // TestJudgeExamples runs the web apps of gunicorn's examples under real gunicorn,
@@ -54,15 +53,7 @@ func serveExamples(t *testing.T) (socket string) {
 	c, err := client.New(client.WithSocket(socket))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	l, err := goserver.Listen(socket, 0)
-	require.NoError(t, err)
-	s := &goserver.Server{Handler: exampleApps(c)}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	t.Cleanup(func() {
-		require.NoError(t, s.Close())
-		require.ErrorIs(t, <-done, goserver.ErrServerClosed)
-	})
+	serveAt(t, socket, exampleApps(c))
 	return socket
 }
 
