@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gunicorn-go/dirty"
-	"github.com/gunicorn-go/dirty/internal/capture"
+	"github.com/gunicorn-go/dirty/capture"
 )
 
 // jsonLine is a line of decode -o json.

@@ -9,7 +9,7 @@ import (
 	"sort"
 
 	"github.com/gunicorn-go/dirty"
-	"github.com/gunicorn-go/dirty/internal/capture"
+	"github.com/gunicorn-go/dirty/capture"
 )
 
 // readSize is how much input is read at a time.

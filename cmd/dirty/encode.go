@@ -8,7 +8,7 @@ import (
 	"io"
 
 	"github.com/gunicorn-go/dirty"
-	"github.com/gunicorn-go/dirty/internal/capture"
+	"github.com/gunicorn-go/dirty/capture"
 )
 
 // maxLine bounds a line of input. The longest that decode prints is a frame

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gunicorn-go/dirty"
-	"github.com/gunicorn-go/dirty/internal/capture"
+	"github.com/gunicorn-go/dirty/capture"
 )
 
 // endless is input that never ends: what next returns, again and again.

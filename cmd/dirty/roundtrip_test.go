@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gunicorn-go/dirty"
-	"github.com/gunicorn-go/dirty/internal/capture"
+	"github.com/gunicorn-go/dirty/capture"
 )
 
 // values are payloads with the JSON that stands for them. Each comes back as

@@ -8,37 +8,49 @@ import (
 	"strings"
 )
 
-// firstStep is how much of a record is allocated before any of it was read.
+// firstStep is how many bytes of a record are allocated before any of them
+// has been read.
 const firstStep = 4 << 10
 
-// Reader reads a capture record by record. It reads no further than the
-// record that it returns, so that a capture can be followed while it is
-// written; give it a [bufio.Reader] where speed matters. A Reader is not safe
-// for concurrent use.
+// Reader reads a capture record by record. It holds one record, so it never
+// takes much more memory than [MaxRecord] bytes.
+//
+// It reads no further than the record that it returns. So a capture can be
+// followed while it is being written. Give it a [bufio.Reader] where speed
+// matters. A Reader must not be used concurrently.
 type Reader struct {
 	r      io.Reader
 	offset int64 // of the next byte
 	buf    []byte
-	err    error // sticky
+	err    error // every later Next returns it
 }
 
-// NewReader returns a Reader of r. The magic is checked by the first Next.
+// NewReader returns a Reader of r. It reads nothing: the first Next checks the
+// magic.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
 // Next returns the next record. Its Data is valid until the next call.
 //
-// The error is [io.EOF] at the end, after a whole record; a [*FormatError]
-// if the capture is broken or cut short; or what the underlying reader
-// returned. Every error is final.
+// A record that is cut short is returned with the bytes that are there, and
+// the next call returns the error.
+//
+// The error is [io.EOF] at the end of a whole capture. It is a [*FormatError]
+// if the capture is broken or cut short. Any other error is one of the
+// underlying reader. After an error, every call returns the same one.
 func (r *Reader) Next() (Record, error) {
 	if r.err != nil {
 		return Record{}, r.err
 	}
 	rec, err := r.next()
 	r.err = err
-	return rec, err
+	if len(rec.Data) > 0 {
+		return rec, nil
+	}
+	return Record{}, err
 }
 
+// next returns the next record. With an error, the record has the bytes that
+// could be read.
 func (r *Reader) next() (Record, error) {
 	if r.offset == 0 {
 		if err := r.readMagic(); err != nil {
@@ -53,7 +65,7 @@ func (r *Reader) next() (Record, error) {
 	if err != nil {
 		return Record{}, r.wrap(err, "record header", headerSize, start)
 	}
-	// Copied out of head before its memory is used for the data.
+	// The fields are copied out of head, whose memory is used again for Data.
 	rec := Record{Direction: Direction(head[0]), Conn: binary.BigEndian.Uint32(head[1:])}
 	n := binary.BigEndian.Uint32(head[5:])
 	switch {
@@ -67,9 +79,9 @@ func (r *Reader) next() (Record, error) {
 	rec.Offset = r.offset
 	rec.Data, err = r.read(int(n))
 	if err != nil {
-		return Record{}, r.wrap(err, "record", int(n), rec.Offset)
+		err = r.wrap(err, "record", int(n), rec.Offset)
 	}
-	return rec, nil
+	return rec, err
 }
 
 func (r *Reader) readMagic() error {
@@ -86,19 +98,19 @@ func (r *Reader) readMagic() error {
 	return nil
 }
 
-// read returns the next n bytes in r.buf, or as many as there are. The error
-// is io.EOF if there are none and io.ErrUnexpectedEOF if there are too few.
-// The buffer grows as bytes arrive: what is announced may not be there.
+// read returns the next n bytes, or as many as there are. They lie in r.buf,
+// which grows as bytes arrive: those that a header announces may never come.
+// The error is io.EOF if there are none, and io.ErrUnexpectedEOF if there are
+// too few.
 func (r *Reader) read(n int) ([]byte, error) {
 	b := r.buf[:0]
 	for len(b) < n {
-		step := min(n-len(b), max(firstStep, len(b)))
-		if have := cap(b) - len(b); have > 0 {
-			step = min(n-len(b), have)
-		} else {
+		if len(b) == cap(b) {
+			step := min(n-len(b), max(firstStep, len(b)))
 			b = append(b, make([]byte, step)...)[:len(b)]
 			r.buf = b
 		}
+		step := min(n, cap(b)) - len(b)
 		m, err := io.ReadFull(r.r, b[len(b):len(b)+step])
 		b = b[:len(b)+m]
 		r.offset += int64(m)
@@ -112,8 +124,8 @@ func (r *Reader) read(n int) ([]byte, error) {
 	return b, nil
 }
 
-// wrap turns a missing rest into a FormatError; the underlying reader's own
-// errors stay what they are.
+// wrap makes a FormatError of an end that comes too early. Other errors of the
+// underlying reader stay as they are.
 func (r *Reader) wrap(err error, what string, want int, start int64) error {
 	if err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
