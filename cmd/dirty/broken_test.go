@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -204,6 +205,46 @@ func TestBrokenCapture(t *testing.T) {
 			assert.Contains(t, got.stderr, tt.stderr)
 		})
 	}
+}
+
+// TestCutInsideRecord: of a record that is cut short, all whole frames are shown,
+// then what there is of the next one.
+func TestCutInsideRecord(t *testing.T) {
+	frame := frameOf(t, dirty.TypeChunk, 1, good)
+	in := captureOf(t, "<1:"+strings.Repeat(frame, 3))
+	const line = "#1 < chunk id=1 size=16 {\"data\": true}\n"
+	for n := 17; n < len(in); n++ {
+		got := dirtyRun(in[:n], "decode", "-")
+		assert.Equal(t, exitFault, got.code)
+		assert.Equal(t, fmt.Sprintf("dirty: decode: capture: offset %d: record cut short: %d of %d bytes\n", n, n-17, len(in)-17), got.stderr)
+		whole, rest := (n-17)/len(frame), (n-17)%len(frame)
+		assert.True(t, strings.HasPrefix(got.stdout, strings.Repeat(line, whole)), got.stdout)
+		assert.Equal(t, rest > 0, strings.Contains(got.stdout, fmt.Sprintf("! offset %d: unexpected EOF: ", n)), got.stdout)
+		assert.Equal(t, whole+2*min(rest, 1), strings.Count(got.stdout, "\n"))
+	}
+}
+
+// TestReadErrorInside: an error of the input comes after what could be shown.
+func TestReadErrorInside(t *testing.T) {
+	frame := frameOf(t, dirty.TypeChunk, 1, good)
+	for name, in := range map[string]string{
+		"plain":   frame + frame[:20],
+		"capture": captureOf(t, "<1:"+frame, "<1:"+frame)[:17+len(frame)+9+20],
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run([]string{"decode", "-"}, io.MultiReader(strings.NewReader(in), failing{}), &out, &errs)
+			assert.Equal(t, exitIO, code)
+			assert.Equal(t, "dirty: boom\n", errs.String())
+			assert.Contains(t, out.String(), "< chunk id=1 size=16 {\"data\": true}\n")
+			assert.Contains(t, out.String(), "payload cut short: 4 of 16 bytes")
+		})
+	}
+	var out, errs bytes.Buffer
+	code := run([]string{"encode", "-"}, io.MultiReader(strings.NewReader("< end id=1\n< end id=2"), failing{}), &out, &errs)
+	assert.Equal(t, exitIO, code)
+	assert.Equal(t, "dirty: boom\n", errs.String())
+	assert.Equal(t, frameOf(t, dirty.TypeEnd, 1, ""), out.String(), "the second line may not be whole")
 }
 
 func TestBrokenLines(t *testing.T) {

@@ -6,22 +6,21 @@ import (
 	"flag"
 	"io"
 	"math"
-	"sort"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/capture"
 )
 
-// readSize is how much input is read at a time.
+// readSize is how many bytes of input are read at a time.
 const readSize = 64 << 10
 
-// validate is what decides whether a payload is sound. Nothing is built from
-// it, so its decoded size need not be bounded as it is by default.
+// validate decides whether a payload is sound. Nothing is built from it, so the
+// memory that its values would take need not be bounded.
 var validate = dirty.DecodeOptions{Limits: dirty.Limits{MaxMemory: min(16<<30, math.MaxInt/2+1)}}
 
-// flushReader flushes the output before it waits for input, so that whoever
-// watches a live capture sees each frame when it arrives, and a file is
-// still printed in large writes.
+// flushReader flushes the output before it waits for input. So those who watch
+// a live capture see each frame when it arrives, and a file is still printed in
+// large writes.
 type flushReader struct {
 	r io.Reader
 	w *bufio.Writer
@@ -36,8 +35,9 @@ func (f flushReader) Read(p []byte) (int, error) {
 
 // decoder prints the frames of one input and counts the broken ones.
 type decoder struct {
-	out   *bufio.Writer
-	print func(out *bufio.Writer, f *frame)
+	out    *bufio.Writer
+	print  func(out *bufio.Writer, f *frame) error
+	memory int // bound of what the streams of a capture hold, in bytes
 
 	frames, broken int
 }
@@ -46,118 +46,101 @@ func runDecode(args []string, stdin io.Reader, stdout io.Writer) error {
 	flags := flag.NewFlagSet("decode", flag.ContinueOnError)
 	format := oneOf("text", "json")
 	flags.Var(format, "o", "")
+	memory := flags.Int("memory", defaultMemory, "")
 	in, err := parseArgs(flags, helpDecode, args, stdin, stdout)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	d := &decoder{out: bufio.NewWriterSize(stdout, readSize), print: printText}
+	if *memory < 1 || *memory > maxMemoryFlag {
+		return usagef("decode: -memory %d: want 1 to %d MiB", *memory, maxMemoryFlag)
+	}
+	d := &decoder{out: bufio.NewWriterSize(stdout, readSize), print: printText, memory: *memory << 20}
 	if format.value == "json" {
 		d.print = printJSON
 	}
-	err = d.decode(in)
-	if err := d.out.Flush(); err != nil {
+	if err := flush(d.out, d.decode(in)); err != nil {
 		return err
 	}
-	if err != nil || d.broken == 0 {
-		return err
+	if d.broken > 0 {
+		return faultf("decode: %d of %d frames broken", d.broken, d.frames)
 	}
-	return faultf("decode: %d of %d frames broken", d.broken, d.frames)
+	return nil
+}
+
+// flush writes what is left of the output. An error of the output comes before
+// err, which is what the input led to.
+func flush(out *bufio.Writer, err error) error {
+	if outErr := out.Flush(); outErr != nil {
+		return outErr
+	}
+	return err
 }
 
 func (d *decoder) decode(in io.Reader) error {
 	r := bufio.NewReaderSize(flushReader{in, d.out}, readSize)
 	// The third byte tells: plain frames begin with "GD" and 1.
-	if start, _ := r.Peek(3); string(start) == capture.Magic[:3] {
+	start, err := r.Peek(3)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if string(start) == capture.Magic[:3] {
 		return d.decodeCapture(r)
 	}
 	return d.decodePlain(r)
 }
 
+// decodePlain prints frames that come one after the other. After a broken
+// header nothing more can be read.
 func (d *decoder) decodePlain(r io.Reader) error {
 	var s stream
 	var offset int64
 	buf := make([]byte, readSize)
 	for {
 		n, err := r.Read(buf)
-		if ferr := s.feed(buf[:n], offset, d.emit); ferr != nil {
-			return ferr
-		}
-		offset += int64(n)
-		switch {
-		case s.dead: // nothing more can be read
-			return nil
-		case err == io.EOF:
-			return s.finish(d.emit)
-		case err != nil:
+		if err := s.feed(buf[:n], offset, d.emit); err != nil {
 			return err
 		}
+		offset += int64(n)
+		if s.dead {
+			return nil
+		}
+		if err != nil {
+			return d.end(s.finish(d.emit), err)
+		}
 	}
-}
-
-// streamKey names one direction of one connection.
-type streamKey struct {
-	conn uint32
-	dir  capture.Direction
 }
 
 func (d *decoder) decodeCapture(in io.Reader) error {
 	r := capture.NewReader(in)
-	// Only streams that are within a frame, or dead, are kept: an endless
-	// capture can have endless connections.
-	streams := map[streamKey]*stream{}
-	var spare *stream
+	all := newStreams(d.memory, d.emit)
 	for {
 		rec, err := r.Next()
 		if err != nil {
-			return d.endCapture(streams, err)
+			return d.end(all.finish(), err)
 		}
-		key := streamKey{rec.Conn, rec.Direction}
-		s := streams[key]
-		if s == nil {
-			if s, spare = spare, nil; s == nil {
-				s = &stream{}
-			}
-			s.conn, s.dir = rec.Conn, byte(rec.Direction)
-			streams[key] = s
-		}
-		if err := s.feed(rec.Data, rec.Offset, d.emit); err != nil {
+		if err := all.feed(rec); err != nil {
 			return err
 		}
-		if s.idle() {
-			delete(streams, key)
-			spare = s
-		}
 	}
 }
 
-// endCapture shows the frames that the end has cut short, in the order of
-// their beginnings.
-func (d *decoder) endCapture(streams map[streamKey]*stream, err error) error {
-	var cut []*stream
-	for _, s := range streams {
-		if !s.dead {
-			cut = append(cut, s)
-		}
-	}
-	sort.Slice(cut, func(i, j int) bool { return cut[i].marks[0].input < cut[j].marks[0].input })
-	for _, s := range cut {
-		if ferr := s.finish(d.emit); ferr != nil {
-			return ferr
-		}
-	}
-	if err == io.EOF {
-		return nil
-	}
+// end returns the error of a run: the one of the output, else the one with
+// which the input ended.
+func (d *decoder) end(outErr, inErr error) error {
 	var format *capture.FormatError
-	if errors.As(err, &format) {
-		return faultf("decode: %v", err)
+	switch {
+	case outErr != nil:
+		return outErr
+	case inErr == io.EOF:
+		return nil
+	case errors.As(inErr, &format):
+		return faultf("decode: %v", inErr)
 	}
-	return err
+	return inErr
 }
 
-// emit checks the payload of a whole frame and prints the frame. The error
-// is that of the output: bufio keeps the first one.
+// emit checks the payload of a whole frame and prints the frame.
 func (d *decoder) emit(f *frame) error {
 	d.frames++
 	if f.err == nil && len(f.payload) > 0 {
@@ -168,7 +151,9 @@ func (d *decoder) emit(f *frame) error {
 	if f.err != nil {
 		d.broken++
 	}
-	d.print(d.out, f)
-	_, err := d.out.Write(nil)
+	if err := d.print(d.out, f); err != nil {
+		return err
+	}
+	_, err := d.out.Write(nil) // tells the first error of all writes
 	return err
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,22 +63,22 @@ func runDemo(args []string, stdout io.Writer) error {
 	return err
 }
 
-// demo is a client that tells what it does, and the frames on the wire.
+// demo is a client that prints each step and the frames on the wire.
 type demo struct {
 	ctx       context.Context
 	client    *client.Client
-	cancelled <-chan struct{} // the slow action was cancelled
+	cancelled <-chan struct{} // gets a value when the slow action was cancelled
 
-	mu    sync.Mutex // of out: both directions print
+	mu    sync.Mutex // guards what follows: both directions print
 	out   io.Writer
-	conns uint32
+	conns uint32 // that were dialed
 }
 
-// run makes each step, and stops at the first that gives not what it should.
+// run takes each step, and stops at the first one that goes wrong.
 func (d *demo) run() error {
 	for _, step := range []struct {
 		title string
-		make  func() error
+		take  func() error
 	}{
 		{"A call", d.call},
 		{"Keyword arguments", d.kwargs},
@@ -90,7 +89,7 @@ func (d *demo) run() error {
 		{"A call that is cancelled", d.cancel},
 	} {
 		d.say("\n%s\n", step.title)
-		if err := step.make(); err != nil {
+		if err := step.take(); err != nil {
 			return fmt.Errorf("%s: %w", strings.ToLower(step.title), err)
 		}
 	}
@@ -168,7 +167,7 @@ func (d *demo) cancel() error {
 	}
 }
 
-// expect tells what a step gave, and checks it.
+// expect checks the result of a step and prints it.
 func (d *demo) expect(what string, got any, err error, want any) error {
 	if err != nil {
 		return err
@@ -180,7 +179,7 @@ func (d *demo) expect(what string, got any, err error, want any) error {
 	return nil
 }
 
-// expectError is expect for a step that must fail.
+// expectError checks the error of a step that must fail, and prints it.
 func (d *demo) expectError(what string, err, want error) error {
 	if !errors.Is(err, want) {
 		return fmt.Errorf("%s gave %v, not %v", what, err, want)
@@ -195,15 +194,16 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Fprintf(d.out, format, args...)
 }
 
-// dial dials as the client would, and shows the frames that cross the
-// connection.
+// dial dials as the client would. The connection shows its frames.
 func (d *demo) dial(ctx context.Context, path string) (net.Conn, error) {
 	var dialer net.Dialer
 	nc, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
 		return nil, err
 	}
-	d.conns++ // there is one dial at a time
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conns++
 	t := &tap{Conn: nc, demo: d}
 	t.out.conn, t.out.dir = d.conns, '>'
 	t.in.conn, t.in.dir = d.conns, '<'
@@ -218,7 +218,7 @@ type tap struct {
 }
 
 func (t *tap) Write(b []byte) (int, error) {
-	t.show(&t.out, slices.Clone(b)) // before the answer can come
+	t.show(&t.out, b) // before it is sent: the answer is shown after it
 	return t.Conn.Write(b)
 }
 
@@ -232,9 +232,7 @@ func (t *tap) show(s *stream, b []byte) {
 	t.demo.mu.Lock()
 	defer t.demo.mu.Unlock()
 	out := bufio.NewWriter(t.demo.out)
-	_ = s.feed(b, 0, func(f *frame) error {
-		printText(out, f)
-		return nil
-	})
-	_ = out.Flush() // as a step will find
+	// The step would fail too if something were wrong here.
+	_ = s.feed(b, 0, func(f *frame) error { return printText(out, f) })
+	_ = out.Flush()
 }

@@ -14,8 +14,8 @@ import (
 // demoApp is the app of the demonstration server.
 const demoApp = "demo:App"
 
-// newDemoMux returns the actions of the demonstration server. cancelled is
-// called when a client leaves while it waits for slow.
+// newDemoMux returns the actions of the demonstration server. It calls cancelled
+// when a client leaves before slow has answered.
 func newDemoMux(cancelled func()) *server.Mux {
 	mux := server.NewMux()
 	mux.Handle(demoApp, "echo", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
@@ -47,8 +47,11 @@ func newDemoMux(cancelled func()) *server.Mux {
 		return nil, fmt.Errorf("it failed: %s", message)
 	}))
 	mux.Handle(demoApp, "slow", server.Func(func(ctx context.Context, seconds float64) (string, error) {
-		if err := wait(ctx, seconds); err != nil {
+		err := wait(ctx, seconds)
+		if ctx.Err() != nil {
 			cancelled()
+		}
+		if err != nil {
 			return "", err
 		}
 		return "done", nil
@@ -56,8 +59,14 @@ func newDemoMux(cancelled func()) *server.Mux {
 	return mux
 }
 
+// maxWait is how long an action waits at most, in seconds.
+const maxWait = 3600
+
 // wait waits for some seconds, or until the client leaves.
 func wait(ctx context.Context, seconds float64) error {
+	if !(seconds >= 0 && seconds <= maxWait) { // not a number is refused too
+		return fmt.Errorf("cannot wait for %v seconds: want 0 to %d", seconds, maxWait)
+	}
 	timer := time.NewTimer(time.Duration(seconds * float64(time.Second)))
 	defer timer.Stop()
 	select {

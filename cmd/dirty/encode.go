@@ -2,18 +2,14 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/capture"
 )
-
-// maxLine bounds a line of input. The longest that decode prints is a frame
-// of 64 MiB of control characters, each six bytes long as \u0000.
-const maxLine = 512 << 20
 
 // line is what a line of input says of a frame.
 type line struct {
@@ -21,6 +17,7 @@ type line struct {
 	dir   byte   // 0: not given
 	typ   dirty.MessageType
 	id    uint64
+	raw   bool   // the payload was given as bytes, sound or not
 	frame []byte // room for a header, then the payload
 }
 
@@ -47,70 +44,78 @@ func runEncode(args []string, stdin io.Reader, stdout io.Writer) error {
 			return w.Write(capture.Direction(l.dir), l.conn, l.frame)
 		}
 	}
-	return errors.Join(encode(bufio.NewReaderSize(flushReader{in, out}, readSize), write), out.Flush())
+	return flush(out, encode(bufio.NewReaderSize(flushReader{in, out}, readSize), write))
 }
 
-// encode parses each line and hands the frame to write.
+// encode reads lines and hands the frame of each to write.
 func encode(in *bufio.Reader, write func(*line) error) error {
-	var buf, room []byte
+	var room []byte
 	for number := 1; ; number++ {
-		text, err := readLine(in, buf[:0])
-		if err != nil && (err != io.EOF || len(text) == 0) {
-			if err == io.EOF {
-				return nil
+		p := newParser(in, room)
+		l, err := p.line()
+		var at *syntaxError
+		switch {
+		case p.inErr != nil && p.inErr != io.EOF:
+			return p.inErr
+		case errors.As(err, &at):
+			return faultf("encode: line %d, byte %d: %s", number, at.pos+1, at.text)
+		case err != nil:
+			return faultf("encode: line %d: %v", number, err)
+		}
+		if l != nil {
+			if err := write(l); err != nil {
+				return err
 			}
-			return err
 		}
-		buf = text
-		if text = bytes.TrimSpace(text); len(text) == 0 {
-			continue
+		if p.inErr == io.EOF {
+			return nil
 		}
-		l, perr := parseLine(text, room)
-		if perr != nil {
-			var at *syntaxError
-			if errors.As(perr, &at) {
-				return faultf("encode: line %d, byte %d: %s", number, at.pos+1, at.text)
-			}
-			return faultf("encode: line %d: %v", number, perr)
-		}
-		if err := write(l); err != nil {
-			return err
-		}
-		if buf, room = buf[:0], l.frame[:0]; cap(room) > keepBuffer {
-			buf, room = nil, nil
+		if room = p.out; cap(room) > keepBuffer {
+			room = nil
 		}
 	}
 }
 
-// parseLine makes the frame of a line, in the memory of room if it fits.
-func parseLine(text, room []byte) (*line, error) {
-	p := &parser{in: text, out: append(room[:0], make([]byte, dirty.HeaderSize)...)}
+// line reads a line and makes its frame. A line of white space has none: then
+// both results are nil.
+func (p *parser) line() (*line, error) {
+	l, err := p.anyLine()
+	if p.pos >= p.maxLine { // it was taken for the end of the line
+		return nil, fmt.Errorf("of %d bytes or more", p.maxLine)
+	}
+	return l, err
+}
+
+func (p *parser) anyLine() (*line, error) {
+	l := &line{}
 	parse := parseText
-	if text[0] == '{' {
+	switch p.peek() {
+	case endOfLine:
+		return nil, p.endLine()
+	case '{':
 		parse = parseJSON
 	}
-	l := &line{}
-	raw, err := parse(p, l)
-	if err != nil {
+	if err := parse(p, l); err != nil {
 		return nil, err
 	}
-	l.frame = p.out
-	payload := l.frame[dirty.HeaderSize:]
-	if len(payload) > dirty.MaxPayloadSize {
-		return nil, faultf("payload of %d bytes, at most %d", len(payload), dirty.MaxPayloadSize)
+	if err := p.endLine(); err != nil {
+		return nil, err
 	}
-	// What was recorded as broken is written as it was; what is written by
-	// hand must be sound.
-	if !raw && len(payload) > 0 {
+	payload := p.out[dirty.HeaderSize:]
+	// What was recorded as broken is written as it was. What is written by hand
+	// must be sound.
+	if !l.raw && len(payload) > 0 {
 		if err := validate.Validate(payload); err != nil {
 			return nil, err
 		}
 	}
-	// Into the room that was left for it: the length is known only now.
+	// The header goes into the room that was left for it: the length was not
+	// known before.
 	header := dirty.Header{Type: l.typ, Length: uint32(len(payload)), RequestID: l.id}
-	if _, err := header.AppendBinary(l.frame[:0]); err != nil {
+	if _, err := header.AppendBinary(p.out[:0]); err != nil {
 		return nil, err
 	}
+	l.frame = p.out
 	if l.conn == 0 {
 		l.conn = 1
 	}
@@ -118,19 +123,4 @@ func parseLine(text, room []byte) (*line, error) {
 		l.dir = direction(l.typ)
 	}
 	return l, nil
-}
-
-// readLine appends the next line to buf, without what ends it. At the end of
-// the input the rest comes with io.EOF.
-func readLine(in *bufio.Reader, buf []byte) ([]byte, error) {
-	for {
-		piece, err := in.ReadSlice('\n')
-		if len(buf)+len(piece) > maxLine {
-			return nil, faultf("encode: a line is longer than %d bytes", maxLine)
-		}
-		buf = append(buf, piece...)
-		if err != bufio.ErrBufferFull {
-			return buf, err
-		}
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"runtime"
@@ -58,10 +57,6 @@ func (h *head) Write(p []byte) (int, error) {
 
 func TestEndlessInput(t *testing.T) {
 	frame := frameOf(t, dirty.TypeChunk, 1, good)
-	record := func(conn uint32, data string) string {
-		b := binary.BigEndian.AppendUint32([]byte{'<'}, conn)
-		return string(binary.BigEndian.AppendUint32(b, uint32(len(data)))) + data
-	}
 	for _, tt := range []struct {
 		name string
 		args []string

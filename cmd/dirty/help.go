@@ -16,8 +16,8 @@ Usage:
 
 	dirty demo                            see a server and a client at work
 	dirty serve [-s PATH]                 a server to try things with
-	dirty decode [-o text|json] FILE|-    print frames, a line each
-	dirty encode [-o raw|capture] FILE|-  make frames of such lines
+	dirty decode FILE|-                   print frames, a line each
+	dirty encode FILE|-                   make frames of such lines
 	dirty version                         print the version
 	dirty help [COMMAND]                  explain a command
 
@@ -31,7 +31,7 @@ Exit status:
 	5  the input is broken: a frame, a capture, or a line
 `
 
-const helpDecode = `Usage: dirty decode [-o text|json] FILE|-
+const helpDecode = `Usage: dirty decode [-o text|json] [-memory MIB] FILE|-
 
 Prints the frames of FILE, a line each, as they arrive. FILE is a capture
 (recorded bytes of one or more connections, see docs/SPEC.md), or plain
@@ -47,10 +47,10 @@ their last byte was recorded. FILE may be endless.
 
 	{"offset":17,"conn":1,"dir":">","type":"request","id":"1","length":97,"payload":{...}}
 
-The direction is > (client to arbiter) or < (arbiter to client); in plain
-frames it is told by the type. offset counts from the start of FILE to the
-frame's header, or to its first byte. id is a string, as many readers of JSON
-round large numbers. conn is for captures, payload for frames that have one.
+The direction is > (client to arbiter) or < (arbiter to client). In plain
+frames the type tells it. offset counts from the start of FILE to the first byte
+of the frame. id is a string, because many readers of JSON round large numbers.
+Captures have conn, and frames that are not empty have payload.
 
 Values in JSON:
 
@@ -63,15 +63,28 @@ Values in JSON:
 	dict whose first key        {"$dict":[["$bytes",1]]}
 	begins with $
 
-Nothing is lost, but that every bool byte except 00 is shown as true.
+In text, bytes are h'00ff' and the floats without digits NaN, NaN(7ff0000000000001),
+Infinity and -Infinity. In both, characters that a terminal would act on or not
+show are escaped as \u202e: control and format characters, all spaces but the
+usual one, line separators. Nothing is lost, but every bool byte except 00 is
+shown as true.
 
 A broken frame is shown as far as it can be read. In text a line follows that
-begins with ! and tells the error and its offset in FILE (the offset within <>
+begins with ! and has the error and its offset in FILE (the offset within <>
 counts from the payload's start). In JSON the object has
-"error":{"message","offset"}, the payload's or header's bytes as "raw" in base64,
-and "partial", what could be read of the payload. After a broken payload the next
-frame is read; after a broken header, this direction of the connection is over.
-The exit status is 5.
+"error":{"message","offset"}, the bytes of the payload or the header as "raw" in
+base64, and as "partial" what could be read of the payload. After a broken payload
+the next frame is read. After a broken header, this direction of the connection is
+over. The exit status is 5.
+
+The frames of a capture that are not whole yet are held in memory, at most 256 MiB
+of them; -memory sets another bound, 1 to 2047. Beyond it, frames are given up
+until half of the memory is free, first those of connections that have sent
+nothing for longest. A frame that is given up is shown as broken, the rest of it
+is skipped, and its connection goes on. decode ends with status 5 if it has to
+remember too many connections: about a million that are in the middle of a header,
+or four million with a broken header. The process takes up to three times the
+memory of its frames. Plain frames are held one at a time, 64 MiB at most.
 `
 
 const helpEncode = `Usage: dirty encode [-o raw|capture] FILE|-
@@ -87,8 +100,12 @@ the same bytes, but for bools that were neither 00 nor 01.
 
 Sizes, lengths and offsets in the input are ignored, so lines can be written
 and edited by hand: type, id and payload are enough. A line of JSON with "raw"
-in place of a payload gives these bytes as payload. The first line that cannot
-be encoded ends the run with status 5; what came before it is written.
+in place of a payload gives these bytes as payload, sound or not. The first line
+that cannot be encoded ends the run with status 5; what came before it is written.
+
+FILE may be endless. A line is read piece by piece, and refused as soon as its
+payload has more than 64 MiB, a word outside of the payload more than 1024 bytes,
+or the line 512 MiB. So encode takes about 300 MiB at most.
 `
 
 const helpServe = `Usage: dirty serve [-s PATH]
@@ -100,17 +117,17 @@ for any client of gunicorn's dirty workers:
 	add(a, b)                      their sum
 	tokens(prompt, pause=0)        streams the words, with a pause of seconds
 	fail(message)                  fails
-	slow(seconds)                  takes its time, unless its client leaves
+	slow(seconds)                  takes so long, unless its client leaves
 
-and a stash. It prints the path of the socket, by default one in a new folder for
-temporary files, and a command to try with gunicorn's own client.
+and a stash. A wait is at most an hour long. It prints the path of the socket, and a command to try with gunicorn's own
+client. By default the socket is in a new folder for temporary files.
 `
 
 const helpDemo = `Usage: dirty demo
 
-Starts a server in Go and calls it with the client: calls, a stream, the stash, the
-status, an error and a cancelled call. Prints what it does and the frames on the
-wire. The exit status is 0 only if each step gave what it should.
+Starts a server in Go and uses it with the client: calls, a stream, the stash, the
+status, an error and a cancelled call. Prints each step and the frames on the
+wire. The exit status is 0 only if each step has the result that it should have.
 `
 
 const helpVersion = `Usage: dirty version

@@ -2,82 +2,83 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/gunicorn-go/dirty"
 )
 
-// errBroken is a line that shows a frame of which bytes are missing.
+// errBroken tells of a line that shows a frame of which bytes are missing.
 var errBroken = errors.New("a broken frame cannot be encoded")
 
-// parseText reads what printText writes. It never finds raw payloads.
-func parseText(p *parser, l *line) (raw bool, err error) {
+// parseText reads what printText writes.
+func parseText(p *parser, l *line) error {
 	if p.peek() == '!' {
-		return false, errBroken
+		return errBroken
 	}
 	if p.skip("#") {
-		conn, err := strconv.ParseUint(p.word(), 10, 32)
+		text, err := p.word()
 		if err != nil {
-			return false, p.failf("want the number of a connection after #")
+			return err
+		}
+		conn, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return p.failf("want the number of a connection after #")
 		}
 		l.conn = uint32(conn)
 	}
-	switch p.peek() {
+	switch c := p.peek(); c {
 	case '<', '>':
-		l.dir = p.in[p.pos]
-		p.pos++
+		l.dir = byte(c)
+		p.next()
 	default:
-		return false, p.failf("want > or <, or a line of JSON")
+		return p.failf("want > or <, or a line of JSON")
 	}
-	name := p.word()
-	if name == "broken" {
-		return false, errBroken
-	}
-	if l.typ, err = dirty.ParseMessageType(name); err != nil {
-		return false, err
-	}
-	if err := p.want("id="); err != nil {
-		return false, err
-	}
-	if l.id, err = strconv.ParseUint(p.word(), 10, 64); err != nil {
-		return false, p.failf("an id is a number from 0 to %d", uint64(math.MaxUint64))
-	}
-	if p.skip("size=") {
-		p.word() // told by the payload
-	}
-	if p.peek() == 0 {
-		return false, nil // no payload
-	}
-	return false, p.last()
-}
-
-// last encodes a value that must be all that is left.
-func (p *parser) last() error {
-	if err := p.value(0); err != nil {
+	name, err := p.word()
+	if err != nil {
 		return err
 	}
-	if p.peek() != 0 {
-		return p.failf("want the end of the line")
+	if name == "broken" {
+		return errBroken
 	}
-	return nil
+	if l.typ, err = dirty.ParseMessageType(name); err != nil {
+		return err
+	}
+	if err := p.want("id="); err != nil {
+		return err
+	}
+	id, err := p.word()
+	if err != nil {
+		return err
+	}
+	if l.id, err = strconv.ParseUint(id, 10, 64); err != nil {
+		return p.failf("an id is a number from 0 to %d", uint64(math.MaxUint64))
+	}
+	if p.skip("size=") {
+		if _, err := p.word(); err != nil { // the payload tells it
+			return err
+		}
+	}
+	if p.peek() == endOfLine {
+		return nil // no payload
+	}
+	return p.value(0)
 }
 
-// parseJSON reads what printJSON writes; the keys may come in any order.
-// raw says that the payload was given as it is.
-func parseJSON(p *parser, l *line) (raw bool, err error) {
+// parseJSON reads what printJSON writes; the keys can come in any order.
+func parseJSON(p *parser, l *line) error {
 	p.json = true
-	p.pos++ // the brace
+	p.next() // the brace
 	var length int64 = -1
 	var hasType, hasPayload, isBroken bool
 	for n := 0; !p.skip("}"); n++ {
 		if err := p.separator(n); err != nil {
-			return false, err
+			return err
 		}
-		key, err := p.scratch(p.key)
+		key, err := p.shortText(p.key)
 		if err != nil {
-			return false, err
+			return err
 		}
 		switch key {
 		case "conn":
@@ -86,14 +87,14 @@ func parseJSON(p *parser, l *line) (raw bool, err error) {
 			l.conn = uint32(v)
 		case "dir":
 			var dir string
-			if dir, err = p.scratch(p.string); dir != "<" && dir != ">" && err == nil {
+			if dir, err = p.shortText(p.string); dir != "<" && dir != ">" && err == nil {
 				err = p.failf(`want "<" or ">"`)
 			} else if err == nil {
 				l.dir = dir[0]
 			}
 		case "type":
 			var name string
-			if name, err = p.scratch(p.string); err == nil {
+			if name, err = p.shortText(p.string); err == nil {
 				l.typ, err = dirty.ParseMessageType(name)
 				hasType = true
 			}
@@ -105,43 +106,41 @@ func parseJSON(p *parser, l *line) (raw bool, err error) {
 			length = int64(v)
 		case "payload", "raw":
 			if hasPayload {
-				return false, p.failf("one payload or raw a frame")
+				return p.failf("one payload or raw a frame")
 			}
-			hasPayload, raw = true, key == "raw"
-			if raw {
+			hasPayload, l.raw = true, key == "raw"
+			if l.raw {
 				err = p.base64()
 			} else {
 				err = p.value(0)
 			}
 		case "offset", "partial", "error": // what decode knew of its input
 			isBroken = isBroken || key == "error"
-			_, err = p.scratch(func() error { return p.value(0) })
+			err = p.ignoreValue()
 		default:
-			return false, p.failf("unknown key %q", key)
+			return p.failf("unknown key %q", key)
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 	}
 	switch {
-	case p.peek() != 0:
-		return false, p.failf("want the end of the line")
-	case isBroken && (!hasType || !raw || length != int64(len(p.out)-dirty.HeaderSize)):
-		return false, errBroken
+	case isBroken && (!hasType || !l.raw || length != int64(len(p.out)-dirty.HeaderSize)):
+		return errBroken
 	case !hasType:
-		return false, errors.New(`no "type"`)
+		return errors.New(`no "type"`)
 	}
-	return raw, nil
+	return nil
 }
 
-// scratch returns what parse appends, without its type and length, and takes
-// it away again.
-func (p *parser) scratch(parse func() error) (string, error) {
+// shortText returns the string that parse encodes, and takes it away from the
+// payload again.
+func (p *parser) shortText(parse func() error) (string, error) {
 	at := len(p.out)
-	if err := parse(); err != nil {
+	if err := p.withLimit(prefixSize+maxWord, fmt.Sprintf("a word of more than %d bytes", maxWord), parse); err != nil {
 		return "", err
 	}
-	text := string(p.out[min(at+5, len(p.out)):])
+	text := string(p.out[at+prefixSize:])
 	p.out = p.out[:at]
 	return text, nil
 }
@@ -154,24 +153,34 @@ func (p *parser) string() error {
 	return p.sized(dirty.KindString, p.text)
 }
 
+// ignoreValue reads a value that is not a part of the payload. Its strings can
+// be long.
+func (p *parser) ignoreValue() error {
+	at := len(p.out)
+	p.ignoring = true
+	err := p.withLimit(readSize*2, "too many values", func() error { return p.value(0) })
+	p.ignoring, p.out = false, p.out[:at]
+	return err
+}
+
 // unsigned reads a number that may be quoted, as ids are.
 func (p *parser) unsigned(bits int) (uint64, error) {
-	p.peek()
-	start := p.pos
-	rest := strings.TrimPrefix(string(p.in[start:min(start+24, len(p.in))]), `"`)
-	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+	quoted := p.skip(`"`)
+	digits, err := p.token(isDigit)
+	if err != nil {
+		return 0, err
+	}
 	v, err := strconv.ParseUint(digits, 10, bits)
 	if err != nil {
 		return 0, p.failf("want a number of %d bits without a sign", bits)
 	}
-	quote := p.in[start] == '"'
-	p.pos += len(digits)
-	if quote {
-		p.pos++
-		if p.pos == len(p.in) || p.in[p.pos] != '"' {
-			return 0, p.failf(`want a "`)
-		}
-		p.pos++
+	if quoted && p.look() != '"' {
+		return 0, p.failf(`want a "`)
+	}
+	if quoted {
+		p.next()
 	}
 	return v, nil
 }
+
+func isDigit(c int) bool { return '0' <= c && c <= '9' }

@@ -29,8 +29,8 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is main without the process, for tests. The error of a command is
-// printed here and nowhere else.
+// run is main without the process, for tests. It prints the error of a command;
+// nothing else does.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, helpMain)
@@ -56,7 +56,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return report(err, stderr)
 }
 
-// report prints err and chooses the exit status.
+// report prints err and chooses the exit status. The text can hold a name of a
+// file or a word of the input, so it is made safe for a terminal.
 func report(err error, stderr io.Writer) int {
 	var usage *usageError
 	var fault *faultError
@@ -64,13 +65,13 @@ func report(err error, stderr io.Writer) int {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "dirty: %s\nRun \"dirty help\" for usage.\n", usage.text)
+		fmt.Fprintf(stderr, "dirty: %s\nRun \"dirty help\" for usage.\n", printable(usage.text))
 		return exitUsage
 	case errors.As(err, &fault):
-		fmt.Fprintf(stderr, "dirty: %s\n", fault.text)
+		fmt.Fprintf(stderr, "dirty: %s\n", printable(fault.text))
 		return exitFault
 	default:
-		fmt.Fprintf(stderr, "dirty: %v\n", err)
+		fmt.Fprintf(stderr, "dirty: %s\n", printable(err.Error()))
 		return exitIO
 	}
 }
@@ -84,7 +85,7 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
-// faultError is input that was read and is not what it should be.
+// faultError is input that could be read and is broken.
 type faultError struct{ text string }
 
 func (e *faultError) Error() string { return e.text }
@@ -93,8 +94,7 @@ func faultf(format string, args ...any) error {
 	return &faultError{fmt.Sprintf(format, args...)}
 }
 
-// choice is a flag whose value is one of a few words; the first is the
-// default.
+// choice is a flag whose value is one of a few words. The first is the default.
 type choice struct {
 	words []string
 	value string
@@ -114,8 +114,8 @@ func (c *choice) Set(s string) error {
 	return fmt.Errorf("want one of %v", c.words)
 }
 
-// parseFlags parses the flags of a command. After the help was asked for and
-// printed, it returns flag.ErrHelp.
+// parseFlags parses the flags of a command. If they ask for help, it prints it
+// and returns flag.ErrHelp.
 func parseFlags(flags *flag.FlagSet, help string, args []string, stdout io.Writer) error {
 	flags.SetOutput(io.Discard) // errors are printed by report
 	err := flags.Parse(args)
@@ -132,8 +132,8 @@ func parseFlags(flags *flag.FlagSet, help string, args []string, stdout io.Write
 }
 
 // parseArgs parses the flags of a command and opens its one argument, a file
-// or "-". Standard input is read only when it is asked for: a command that
-// guesses hangs in scripts.
+// or "-". It never reads standard input without being asked: in a script, such
+// a command would seem to hang.
 func parseArgs(flags *flag.FlagSet, help string, args []string, stdin io.Reader, stdout io.Writer) (io.ReadCloser, error) {
 	if err := parseFlags(flags, help, args, stdout); err != nil {
 		return nil, err

@@ -5,80 +5,28 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
+	"errors"
+	"io"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/gunicorn-go/dirty"
 )
 
-// syntaxError is a place in a line where something else was expected.
-type syntaxError struct {
-	pos  int
-	text string
-}
-
-func (e *syntaxError) Error() string { return e.text }
-
-// parser turns the notations of values, decode's JSON and dirty.Diagnose's,
-// into their encoding. They differ only in how they write what JSON lacks.
-// encoding/json would lose what matters here: the order and repetition of
-// keys, and the difference between 1 and 1.0.
-type parser struct {
-	in   []byte
-	pos  int
-	json bool
-	out  []byte // what is encoded is appended here
-}
-
-func (p *parser) failf(format string, args ...any) error {
-	return &syntaxError{p.pos, fmt.Sprintf(format, args...)}
-}
-
-// peek skips white space and returns the next byte, or 0 at the end.
-func (p *parser) peek() byte {
-	for p.pos < len(p.in) && (p.in[p.pos] == ' ' || p.in[p.pos] == '\t') {
-		p.pos++
-	}
-	if p.pos == len(p.in) {
-		return 0
-	}
-	return p.in[p.pos]
-}
-
-// skip moves over the text if it comes next.
-func (p *parser) skip(text string) bool {
-	p.peek()
-	if !bytes.HasPrefix(p.in[p.pos:], []byte(text)) {
-		return false
-	}
-	p.pos += len(text)
-	return true
-}
-
-func (p *parser) want(text string) error {
-	if !p.skip(text) {
-		return p.failf("want %q", text)
-	}
-	return nil
-}
-
-// word returns what comes next up to a space or the end.
-func (p *parser) word() string {
-	p.peek()
-	rest := p.in[p.pos:]
-	if i := bytes.IndexByte(rest, ' '); i >= 0 {
-		rest = rest[:i]
-	}
-	p.pos += len(rest)
-	return string(rest)
-}
-
 // value encodes the next value; depth is how many lists and dicts are around
 // it.
 func (p *parser) value(depth int) error {
+	if err := p.anyValue(depth); err != nil {
+		return err
+	}
+	return p.checkLimit()
+}
+
+func (p *parser) anyValue(depth int) error {
 	c := p.peek()
 	switch {
 	case c == '"':
@@ -87,14 +35,14 @@ func (p *parser) value(depth int) error {
 		if depth == dirty.DefaultMaxDepth {
 			return p.failf("more than %d lists and dicts within each other", dirty.DefaultMaxDepth)
 		}
-		p.pos++
+		p.next()
 		if c == '[' {
 			return p.list(depth + 1)
 		}
 		return p.dict(depth + 1)
-	case !p.json && p.skip("-Infinity"):
+	case c == '-' && !p.json && p.skip("-Infinity"):
 		p.out = dirty.AppendFloat64(p.out, math.Inf(-1))
-	case c == '-' || '0' <= c && c <= '9':
+	case c == '-' || isDigit(c):
 		return p.number()
 	case p.skip("null"):
 		p.out = dirty.AppendNone(p.out)
@@ -110,7 +58,7 @@ func (p *parser) value(depth int) error {
 	return nil
 }
 
-// diagnostic encodes what dirty.Diagnose writes in its own way.
+// diagnostic encodes what the text form writes in its own way.
 func (p *parser) diagnostic() error {
 	switch {
 	case p.skip("h'"):
@@ -118,8 +66,7 @@ func (p *parser) diagnostic() error {
 	case p.skip("NaN("):
 		return p.floatBits(")")
 	case p.skip("NaN"):
-		// Python's, not math.NaN(), which differs in the last bit.
-		p.out = dirty.AppendFloat64(p.out, math.Float64frombits(0x7ff8000000000000))
+		p.out = dirty.AppendFloat64(p.out, math.Float64frombits(pythonNaN))
 	case p.skip("Infinity"):
 		p.out = dirty.AppendFloat64(p.out, math.Inf(1))
 	default:
@@ -136,12 +83,12 @@ func (p *parser) sized(kind dirty.Kind, content func() error) error {
 	if err := content(); err != nil {
 		return err
 	}
-	p.setPrefix(at, len(p.out)-at-5)
+	p.setPrefix(at, len(p.out)-at-prefixSize)
 	return nil
 }
 
 // setPrefix fills in the length or count of the value that begins at p.out[at].
-// It fits: it counts bytes or values of one line.
+// It fits: it counts bytes or values of one payload.
 func (p *parser) setPrefix(at, n int) { binary.BigEndian.PutUint32(p.out[at+1:], uint32(n)) }
 
 func (p *parser) list(depth int) error {
@@ -174,8 +121,8 @@ func (p *parser) dict(depth int) error {
 		if err := p.key(); err != nil {
 			return err
 		}
-		if name := p.out[key+5:]; n == 0 && p.json && len(name) > 0 && name[0] == '$' {
-			special := string(name)
+		if name := p.out[key+prefixSize:]; n == 0 && p.json && len(name) > 0 && name[0] == '$' {
+			special := string(name[:min(len(name), maxShownKey)])
 			p.out = p.out[:at]
 			return p.special(special, depth)
 		}
@@ -205,6 +152,10 @@ func (p *parser) key() error {
 	}
 	return p.want(":")
 }
+
+// maxShownKey is how many bytes of a key an error shows. It is more than those
+// of the keys that stand for something.
+const maxShownKey = 32
 
 // special encodes an object of JSON whose first key, which was read, begins
 // with a $.
@@ -266,30 +217,25 @@ func (p *parser) pairs(depth int) error {
 // number encodes an int, or with a point or an exponent a float.
 func (p *parser) number() error {
 	start := p.pos
-	end, float := start, false
-	for ; end < len(p.in); end++ {
-		c := p.in[end]
-		if c == '.' || c == 'e' || c == 'E' {
-			float = true
-		} else if c != '-' && c != '+' && (c < '0' || c > '9') {
-			break
-		}
+	text, err := p.token(func(c int) bool {
+		return isDigit(c) || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'
+	})
+	if err != nil {
+		return err
 	}
-	text := string(p.in[start:end])
-	if float {
+	if strings.ContainsAny(text, ".eE") {
 		v, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return p.failf("not a float64")
+			return p.failAt(start, "not a float64")
 		}
 		p.out = dirty.AppendFloat64(p.out, v)
 	} else {
 		v, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return p.failf("not an int64")
+			return p.failAt(start, "not an int64")
 		}
 		p.out = dirty.AppendInt64(p.out, v)
 	}
-	p.pos = end
 	return nil
 }
 
@@ -300,99 +246,150 @@ func (p *parser) text() error {
 	}
 	start := len(p.out)
 	for {
-		rest := p.in[p.pos:]
-		i := bytes.IndexAny(rest, `"\`)
-		if i < 0 {
-			return p.failf("string without an end")
-		}
-		p.out = append(p.out, rest[:i]...)
-		p.pos += i
-		if rest[i] == '"' {
-			break
-		}
-		if err := p.escape(); err != nil {
+		piece := p.buffered(`"\`, readSize)
+		p.out = append(p.out, piece...)
+		p.discard(len(piece))
+		if err := p.checkLimit(); err != nil {
 			return err
 		}
+		c := p.look()
+		if c == '"' && !utf8.Valid(p.out[start:]) && !p.ignoring {
+			return p.failf("string is not UTF-8")
+		}
+		if p.ignoring {
+			p.out = p.out[:start]
+		}
+		switch c {
+		case '"':
+			p.next()
+			return nil
+		case '\\':
+			if err := p.escape(); err != nil {
+				return err
+			}
+		case endOfLine:
+			return p.failf("string without an end")
+		}
 	}
-	if !utf8.Valid(p.out[start:]) {
-		return p.failf("string is not UTF-8")
-	}
-	p.pos++
-	return nil
 }
 
 // escape appends the character that a backslash introduces. JSON's escapes
 // are read everywhere, Go's further ones in the text form only.
 func (p *parser) escape() error {
-	if p.pos+1 == len(p.in) {
+	start := p.pos
+	p.next() // the backslash
+	c := p.look()
+	if c == endOfLine {
 		return p.failf("string without an end")
 	}
-	c := p.in[p.pos+1]
+	r, ok := rune(0), false
 	switch {
 	case c == 'u':
-		return p.surrogates()
+		p.next()
+		r, ok = p.codeUnits()
 	case c == 'x' && !p.json:
-		// The bytes of a sound string are never written so beyond ASCII.
-		return p.codePoint(2, 0x7f)
+		p.next()
+		// A byte beyond ASCII alone is not a character.
+		r, ok = p.hexDigits(2)
+		ok = ok && r < utf8.RuneSelf
 	case c == 'U' && !p.json:
-		return p.codePoint(8, utf8.MaxRune)
+		p.next()
+		r, ok = p.hexDigits(8)
+	default:
+		i := bytes.IndexByte([]byte(`"\/bfnrtav`), byte(c))
+		if i < 0 || p.json && (c == 'a' || c == 'v') {
+			return p.failAt(start, "unknown escape")
+		}
+		p.next()
+		r, ok = rune("\"\\/\b\f\n\r\t\a\v"[i]), true
 	}
-	i := bytes.IndexByte([]byte(`"\/bfnrtav`), c)
-	if i < 0 || p.json && (c == 'a' || c == 'v') {
-		return p.failf("unknown escape")
-	}
-	p.out = append(p.out, "\"\\/\b\f\n\r\t\a\v"[i])
-	p.pos += 2
-	return nil
-}
-
-// codePoint appends the character of an escape of so many hexadecimal digits.
-func (p *parser) codePoint(digits int, most rune) error {
-	r, ok := p.digits(p.pos+2, digits)
-	if !ok || r < 0 || r > most || utf16.IsSurrogate(r) {
-		return p.failf("not a Unicode character")
+	if !ok || !utf8.ValidRune(r) {
+		return p.failAt(start, "not a Unicode character")
 	}
 	p.out = utf8.AppendRune(p.out, r)
-	p.pos += 2 + digits
 	return nil
 }
 
-// surrogates appends the character of \u0000, or of two such for one beyond
-// U+FFFF. A half of a pair alone is no character.
-func (p *parser) surrogates() error {
-	high, ok := p.digits(p.pos+2, 4)
+// codeUnits reads the digits of \u0000, or of two such for a character beyond
+// U+FFFF. A half of a pair alone is not a character.
+func (p *parser) codeUnits() (rune, bool) {
+	high, ok := p.hexDigits(4)
 	if !ok || !utf16.IsSurrogate(high) {
-		return p.codePoint(4, utf8.MaxRune)
+		return high, ok
 	}
-	low, ok := p.digits(p.pos+8, 4)
+	for _, c := range `\u` {
+		if p.look() != int(c) {
+			return 0, false
+		}
+		p.next()
+	}
+	low, ok := p.hexDigits(4)
 	r := utf16.DecodeRune(high, low)
-	if !ok || r == utf8.RuneError || string(p.in[p.pos+6:p.pos+8]) != `\u` {
-		return p.failf("not a Unicode character")
-	}
-	p.out = utf8.AppendRune(p.out, r)
-	p.pos += 12
-	return nil
+	return r, ok && r != utf8.RuneError
 }
 
-// digits reads n hexadecimal digits at p.in[at:].
-func (p *parser) digits(at, n int) (rune, bool) {
-	if at+n > len(p.in) {
-		return 0, false
+// hexDigits reads n hexadecimal digits.
+func (p *parser) hexDigits(n int) (rune, bool) {
+	var v rune
+	for range n {
+		c := p.look()
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		v = v<<4 | rune(c)
+		p.next()
 	}
-	v, err := strconv.ParseUint(string(p.in[at:at+n]), 16, 32)
-	return rune(v), err == nil
+	return v, true
 }
 
-// until returns the text up to an end, in which nothing is escaped, and
-// moves behind both.
-func (p *parser) until(end string) ([]byte, error) {
-	i := bytes.Index(p.in[p.pos:], []byte(end))
-	if i < 0 {
-		return nil, p.failf("text without an end")
+// contentReader reads the text of bytes up to its end, in which nothing is
+// escaped.
+type contentReader struct {
+	p   *parser
+	end string
+}
+
+func (r contentReader) Read(b []byte) (int, error) {
+	if r.p.look() == endOfLine {
+		return 0, r.p.failf("text without an end")
 	}
-	text := p.in[p.pos : p.pos+i]
-	p.pos += i + len(end)
-	return text, nil
+	n := copy(b, r.p.buffered(r.end, len(b)))
+	if n == 0 && len(b) > 0 {
+		return 0, io.EOF
+	}
+	r.p.discard(n)
+	return n, nil
+}
+
+// content appends what decoded makes of a text, and moves over the end of it.
+func (p *parser) content(end, what string, decoder func(io.Reader) io.Reader) error {
+	start := p.pos
+	decoded := decoder(contentReader{p, end})
+	for {
+		p.out = slices.Grow(p.out, bytes.MinRead)
+		n, err := decoded.Read(p.out[len(p.out):cap(p.out)])
+		p.out = p.out[:len(p.out)+n]
+		var syntax *syntaxError
+		switch {
+		case err == io.EOF:
+			p.discard(len(end))
+			return p.checkLimit()
+		case errors.As(err, &syntax):
+			return err
+		case err != nil:
+			return p.failAt(start, "not %s", what)
+		}
+		if err := p.checkLimit(); err != nil {
+			return err
+		}
+	}
 }
 
 // base64 appends the content of bytes in JSON.
@@ -400,30 +397,12 @@ func (p *parser) base64() error {
 	if err := p.want(`"`); err != nil {
 		return err
 	}
-	start := p.pos
-	text, err := p.until(`"`)
-	if err != nil {
-		return err
-	}
-	if p.out, err = base64.StdEncoding.AppendDecode(p.out, text); err != nil {
-		p.pos = start
-		return p.failf("not base64")
-	}
-	return nil
+	return p.content(`"`, "base64", func(r io.Reader) io.Reader { return base64.NewDecoder(base64.StdEncoding, r) })
 }
 
 // hex appends bytes written in hexadecimal digits, up to an end.
 func (p *parser) hex(end string) error {
-	start := p.pos
-	text, err := p.until(end)
-	if err != nil {
-		return err
-	}
-	if p.out, err = hex.AppendDecode(p.out, text); err != nil {
-		p.pos = start
-		return p.failf("not hexadecimal, two digits a byte")
-	}
-	return nil
+	return p.content(end, "hexadecimal, two digits a byte", hex.NewDecoder)
 }
 
 // floatBits encodes a float from the 16 hexadecimal digits of its bits.
@@ -435,8 +414,7 @@ func (p *parser) floatBits(end string) error {
 		return err
 	}
 	if len(p.out)-at != 8 {
-		p.pos = start
-		return p.failf("want 16 hexadecimal digits")
+		return p.failAt(start, "want 16 hexadecimal digits")
 	}
 	return nil
 }

@@ -17,8 +17,12 @@ import (
 	"github.com/gunicorn-go/dirty/server"
 )
 
-// shutdownTime is how long calls that go on may take when serve is told to end.
+// shutdownTime bounds how long serve waits, after a signal to end, for calls
+// that are running.
 const shutdownTime = 5 * time.Second
+
+// startTime bounds how long a server may take to start.
+const startTime = 5 * time.Second
 
 func runServe(args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
@@ -34,8 +38,8 @@ func runServe(args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, *path, stdout, slog.New(slog.NewTextHandler(stderr, nil)))
 }
 
-// serve runs the demonstration server until ctx ends. An empty path is one in a
-// new folder for temporary files.
+// serve runs the demonstration server until ctx ends. An empty path stands for
+// one in a new folder for temporary files.
 func serve(ctx context.Context, path string, stdout io.Writer, logger *slog.Logger) error {
 	if path == "" {
 		folder, err := os.MkdirTemp("", "dirty")
@@ -47,14 +51,24 @@ func serve(ctx context.Context, path string, stdout io.Writer, logger *slog.Logg
 	}
 	s := &server.Server{Handler: newDemoMux(func() {}), Logger: logger}
 	ended := make(chan error, 1)
-	go func() { ended <- s.ListenAndServe(path) }()
-	if err := awaitServer(ctx, path, ended); err != nil {
+	go func() {
+		defer close(ended)
+		ended <- s.ListenAndServe(path)
+	}()
+	err := awaitServer(ctx, path, ended)
+	if err == nil {
+		_, err = fmt.Fprintf(stdout, "serving %[1]s on %[3]s\n"+
+			"%[2]s=%[3]s python3 -c 'from gunicorn.dirty import get_dirty_client; print(get_dirty_client().execute(\"%[1]s\", \"add\", 1, 2))'\n",
+			demoApp, client.EnvSocket, path)
+	}
+	if err != nil {
 		_ = s.Close()
+		<-ended
+		if ctx.Err() != nil {
+			return nil // it was told to end before it had started
+		}
 		return err
 	}
-	fmt.Fprintf(stdout, "serving %s on %s\n", demoApp, path)
-	fmt.Fprintf(stdout, "%s=%s python3 -c 'from gunicorn.dirty import get_dirty_client; print(get_dirty_client().execute(\"%s\", \"add\", 1, 2))'\n",
-		client.EnvSocket, path, demoApp)
 	select {
 	case err := <-ended:
 		return err
@@ -62,16 +76,16 @@ func serve(ctx context.Context, path string, stdout io.Writer, logger *slog.Logg
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
-	err := s.Shutdown(ctx)
+	err = s.Shutdown(ctx)
 	if err := <-ended; !errors.Is(err, server.ErrServerClosed) {
 		return err
 	}
 	return err
 }
 
-// awaitServer waits until a server answers, or has ended.
+// awaitServer waits until a server answers or has ended.
 func awaitServer(ctx context.Context, path string, ended <-chan error) error {
-	c, err := client.New(client.WithSocket(path), client.WithWaitForServer(shutdownTime))
+	c, err := client.New(client.WithSocket(path), client.WithWaitForServer(startTime))
 	if err != nil {
 		return err
 	}

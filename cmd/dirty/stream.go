@@ -9,40 +9,45 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// keepBuffer is the largest payload buffer that is kept for the next frame.
+// keepBuffer is the largest buffer of a payload, in bytes, that is kept for the
+// next frame.
 const keepBuffer = 1 << 20
+
+// unknownDirection stands for the direction of a frame that no record and no
+// type tells.
+const unknownDirection = '?'
 
 // frame is what decode prints: a whole frame, or what there is of one.
 type frame struct {
-	conn      uint32 // 0 in plain frames, which know no connections
-	dir       byte   // '>' or '<', or '?' if only the type could tell and there is none
+	conn      uint32 // 0 in plain frames, which have no connections
+	dir       byte   // '>', '<' or unknownDirection
 	offset    int64  // of the header in the input
 	head      []byte // the header's bytes, as many as there are
 	header    dirty.Header
-	hasHeader bool   // header could be read
+	hasHeader bool   // the header could be read
 	payload   []byte // as much as there is; valid until the stream is fed again
 
-	err    error // a framing fault, or nil
-	errPos int   // where, in bytes from the frame's first one
+	err    error // what is broken, or nil
+	errPos int   // where, in bytes from the start of the frame
 	stream *stream
 }
 
-// inputOffset is where in the input the byte pos of the frame is. The bytes
-// of a frame can lie apart in a capture.
+// inputOffset returns where in the input the byte pos of the frame is. The
+// bytes of a frame can lie apart in a capture.
 func (f *frame) inputOffset(pos int) int64 {
 	marks := f.stream.marks
 	if len(marks) == 0 {
 		return f.offset + int64(pos)
 	}
-	// The last piece that begins at pos or before. A fault just past a piece
-	// is told as following it, which is where the rest is missing.
+	// The last piece that begins at pos or before. Of a frame that is cut
+	// short, pos is just behind the last piece: there the rest is missing.
 	i := sort.Search(len(marks), func(i int) bool { return marks[i].pos > pos })
 	m := marks[max(i-1, 0)]
 	return m.input + int64(pos-m.pos)
 }
 
-// message is the text of the frame's error, with the offset in the input in
-// place of the one in what was parsed: two numbers would be one too many.
+// message returns the text of the frame's error. It has the offset in the
+// input, not the one in the frame: two numbers would be one too many.
 func (f *frame) message() string {
 	var pe *dirty.ProtocolError
 	if !errors.As(f.err, &pe) {
@@ -54,17 +59,19 @@ func (f *frame) message() string {
 }
 
 // stream joins the bytes of one direction of one connection into frames. It
-// holds at most one frame, in a buffer that grows as bytes arrive.
+// holds at most one frame, in a buffer that grows as bytes arrive. The zero
+// value is ready for plain frames.
 type stream struct {
 	conn uint32
-	dir  byte // 0: told by the type of each frame
+	dir  byte // 0: the type of each frame tells it
 
 	head      []byte
 	header    dirty.Header
 	hasHeader bool
 	payload   []byte
 	marks     []mark
-	dead      bool // after a framing fault: the borders are lost
+	skip      int  // bytes to come of a frame that was given up
+	dead      bool // after a broken header nobody knows where the next frame begins
 }
 
 // mark says that from its byte pos on, the frame lies at input.
@@ -73,11 +80,14 @@ type mark struct {
 	input int64
 }
 
+// markSize is the memory that a mark takes, in bytes.
+const markSize = 16
+
 // idle says whether the stream is between two frames.
 func (s *stream) idle() bool { return !s.dead && len(s.head) == 0 }
 
-// feed takes bytes that lie at the offset at of the input and calls emit for
-// each frame that they complete, and for a framing fault. The error is emit's.
+// feed takes bytes that lie at the offset at of the input. It calls emit for
+// each frame that becomes whole or turns out to be broken. The error is emit's.
 func (s *stream) feed(data []byte, at int64, emit func(*frame) error) error {
 	for len(data) > 0 && !s.dead {
 		n := s.take(data, at)
@@ -89,8 +99,17 @@ func (s *stream) feed(data []byte, at int64, emit func(*frame) error) error {
 	return nil
 }
 
-// take copies what belongs to the current part of the current frame.
+// take keeps the bytes that belong to the current part of the current frame,
+// and returns how many they are.
 func (s *stream) take(data []byte, at int64) int {
+	if s.skip > 0 {
+		n := min(len(data), s.skip)
+		s.skip -= n
+		if s.skip == 0 {
+			s.reset()
+		}
+		return n
+	}
 	pos := len(s.head) + len(s.payload)
 	if n := len(s.marks); n == 0 || s.marks[n-1].input+int64(pos-s.marks[n-1].pos) != at {
 		s.marks = append(s.marks, mark{pos, at})
@@ -105,7 +124,7 @@ func (s *stream) take(data []byte, at int64) int {
 	return n
 }
 
-// advance parses a header that has become whole and emits a frame that has.
+// advance reads a header that has become whole, and emits a frame that has.
 func (s *stream) advance(emit func(*frame) error) error {
 	if !s.hasHeader {
 		if len(s.head) < dirty.HeaderSize {
@@ -116,22 +135,22 @@ func (s *stream) advance(emit func(*frame) error) error {
 			s.dead = true
 			f := s.frame()
 			f.err, f.errPos = err, faultOffset(err)
-			// A length that is too large stands in a header that can be read.
+			// A header with a length that is too large can be read.
 			f.header, f.hasHeader = h, errors.Is(err, dirty.ErrTooLarge)
 			return s.done(f, emit)
 		}
 		s.header, s.hasHeader = h, true
 	}
-	if len(s.payload) < int(s.header.Length) {
+	if s.skip > 0 || len(s.payload) < int(s.header.Length) {
 		return nil
 	}
 	return s.done(s.frame(), emit)
 }
 
-// finish emits what there is of a frame that is cut short by the end of the
-// input.
+// finish emits what there is of a frame that the end of the input has cut
+// short. The stream takes nothing more.
 func (s *stream) finish(emit func(*frame) error) error {
-	if s.dead || len(s.head) == 0 {
+	if s.dead || len(s.head) == 0 || s.skip > 0 {
 		return nil
 	}
 	s.dead = true
@@ -145,6 +164,18 @@ func (s *stream) finish(emit func(*frame) error) error {
 	return s.done(f, emit)
 }
 
+// giveUp emits what there is of a frame whose payload is not whole yet, frees
+// its memory, and lets the stream skip the rest.
+func (s *stream) giveUp(emit func(*frame) error) error {
+	f := s.frame()
+	f.errPos = len(s.head) + len(s.payload)
+	f.err = fmt.Errorf("given up after %d of %d bytes of the payload: no memory is left for unfinished frames", len(s.payload), s.header.Length)
+	rest := int(s.header.Length) - len(s.payload)
+	err := emit(f)
+	s.payload, s.marks, s.skip = nil, nil, rest
+	return err
+}
+
 func (s *stream) frame() *frame {
 	return &frame{
 		conn: s.conn, dir: s.dir, offset: s.marks[0].input,
@@ -156,30 +187,41 @@ func (s *stream) frame() *frame {
 // done emits f and makes the stream ready for the next frame.
 func (s *stream) done(f *frame, emit func(*frame) error) error {
 	if f.dir == 0 {
-		f.dir = '?'
+		f.dir = unknownDirection
 		if f.hasHeader {
 			f.dir = direction(f.header.Type)
 		}
 	}
 	err := emit(f)
-	s.head, s.marks, s.hasHeader = s.head[:0], s.marks[:0], false
-	s.payload = s.payload[:0]
-	if cap(s.payload) > keepBuffer || s.dead {
-		s.payload = nil
-	}
+	s.reset()
 	return err
 }
 
-// direction is who sends a type of message.
+// reset makes the stream forget its frame. It keeps small buffers.
+func (s *stream) reset() {
+	s.head, s.hasHeader = s.head[:0], false
+	s.payload, s.marks = s.payload[:0], s.marks[:0]
+	if cap(s.payload) > keepBuffer || s.dead {
+		s.payload = nil
+	}
+	if cap(s.marks) > keepBuffer/markSize || s.dead {
+		s.marks = nil
+	}
+}
+
+// direction returns who sends messages of a type.
 func direction(t dirty.MessageType) byte {
 	switch t {
 	case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
 		return '>'
+	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd:
+		return '<'
 	}
-	return '<'
+	return unknownDirection
 }
 
-// faultOffset is where a fault is, from the start of what was parsed.
+// faultOffset returns where a fault is, in bytes from the start of what was
+// parsed.
 func faultOffset(err error) int {
 	var pe *dirty.ProtocolError
 	if errors.As(err, &pe) {

@@ -3,16 +3,14 @@ package main
 import (
 	"bufio"
 	"fmt"
-
-	"github.com/gunicorn-go/dirty"
 )
 
 // printText writes a frame as a line for people, which parseText reads:
 //
 //	#1 > request id=1 size=97 {"app_path": "app:App"}
 //
-// Errors of out are kept by out.
-func printText(out *bufio.Writer, f *frame) {
+// The error tells of a payload that cannot be shown; out keeps its own errors.
+func printText(out *bufio.Writer, f *frame) error {
 	if f.conn != 0 {
 		fmt.Fprintf(out, "#%d ", f.conn)
 	}
@@ -23,10 +21,15 @@ func printText(out *bufio.Writer, f *frame) {
 	}
 	if len(f.payload) > 0 {
 		out.WriteByte(' ')
-		out.WriteString(dirty.Diagnose(f.payload))
+		if f.err != nil {
+			writeBroken(out, f.payload)
+		} else if err := writePayload(out, f.payload, false); err != nil {
+			return err
+		}
 	}
 	out.WriteByte('\n')
 	if f.err != nil {
-		fmt.Fprintf(out, "! offset %d: %s\n", f.inputOffset(f.errPos), f.message())
+		fmt.Fprintf(out, "! offset %d: %s\n", f.inputOffset(f.errPos), printable(f.message()))
 	}
+	return nil
 }
