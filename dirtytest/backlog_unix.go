@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// fill makes the backlog of a socket as small as can be, and dials until there is
-// no more room. The first connection is the last to be accepted.
+// fill makes the backlog of a socket as small as possible, and dials until it is
+// full. The first connection is still accepted; it holds up the loop that accepts.
 func (b *backlog) fill(l *net.UnixListener, path string) error {
 	raw, err := l.SyscallConn()
 	if err != nil {

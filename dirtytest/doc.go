@@ -10,18 +10,20 @@
 //		...
 //	}
 //
-// It is no mock: real frames cross a real socket to the real server package. Code
-// that finds the socket by itself is served with [Server.Setenv] or [Server.Socket],
-// Python too. Everything ends with the test.
+// It is not a mock: real frames cross a real socket to the real server package. If
+// the code under test finds the socket by itself, use [Server.Setenv] or
+// [Server.Socket]; that works for Python too. The server ends with the test.
 //
-// [Server.Requests] tells what has come. [Server.Stash] and [Server.SetWorkers]
-// reach behind the wire. [Server.Fault] makes things go wrong, with some requests,
-// some times, or by chance; [Server.Restart], [Server.Respawn], [Server.RefuseDials]
-// and [Server.FullBacklog] are faults of the whole server. [Server.Script] plays raw
-// frames. With [WithInMemory] all this works inside [testing/synctest].
+// [Server.Requests] returns the requests that have come. [Server.Stash] and
+// [Server.SetWorkers] read and change the state of the server without a client.
 //
-// A call that the test has no handler for fails the test, see [WithUnknownCalls].
+// [Server.Fault] lets chosen requests go wrong, a number of times or by chance.
+// [Server.Restart], [Server.Respawn], [Server.RefuseDials] and [Server.FullBacklog]
+// are faults of the whole server. [Server.Script] plays raw frames. With
+// [WithInMemory] all this works inside [testing/synctest].
 //
-// What a real arbiter does is tested in the folder interop, with the same suite for
-// both; docs/DIFFERENCES.md lists where this one differs on purpose.
+// A call for which the test has no handler fails the test, see [WithUnknownCalls].
+//
+// The tests in the folder interop run against this package and against real
+// arbiters. docs/DIFFERENCES.md lists where it differs from them on purpose.
 package dirtytest

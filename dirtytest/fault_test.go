@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +41,8 @@ func TestFaults(t *testing.T) {
 		{name: "garbage", fault: dirtytest.Garbage(), call: is(dirty.ErrBadMagic, client.ErrOutcomeUnknown), stream: is(dirty.ErrBadMagic)},
 		{name: "wrong id", fault: dirtytest.WrongID(), call: is(client.ErrIDMismatch, client.ErrOutcomeUnknown), stream: is(client.ErrIDMismatch)},
 		{name: "truncate", fault: dirtytest.Truncate(3), call: lost, stream: lost},
+		{name: "truncate all and more", fault: dirtytest.Truncate(math.MaxInt), call: lost, stream: lost},
+		{name: "truncate less than nothing", fault: dirtytest.Truncate(-1000), stream: lost, chunks: 1},
 		{name: "oversize header", fault: dirtytest.OversizeHeader(), call: is(dirty.ErrTooLarge), stream: is(dirty.ErrTooLarge)},
 		{name: "no end", fault: dirtytest.NoEnd(), stream: is(client.ErrTimeout), chunks: 3},
 		{name: "slow chunks", fault: dirtytest.SlowChunks(time.Second), chunks: 3},
@@ -206,4 +210,33 @@ func TestHangUntilClientLeaves(t *testing.T) {
 	_, err := c.Execute(ctx, app, "echo", 1)
 	require.ErrorIs(t, err, reason)
 	require.Eventually(t, func() bool { open, _ := s.Conns(); return open == 0 }, 5*time.Second, time.Millisecond)
+}
+
+// TestMatchThatDoesNotReturn: a Match that panics fails the test, and one that ends
+// its goroutine ends only the connection. No connection stays open.
+func TestMatchThatDoesNotReturn(t *testing.T) {
+	for name, tt := range map[string]struct {
+		match func(dirtytest.Request) bool
+		want  string
+	}{
+		"panic":  {func(dirtytest.Request) bool { panic("oops") }, "dirtytest: panic: oops"},
+		"Goexit": {func(dirtytest.Request) bool { runtime.Goexit(); return true }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tb := &failingTB{TB: t}
+			s := dirtytest.NewServer(tb, newMux())
+			s.Fault(tt.match, dirtytest.Hang())
+			s.Script(dirtytest.Expect(tt.match))
+			for range 2 { // the script, then the fault
+				require.ErrorIs(t, s.Client().Ping(t.Context()), io.ErrUnexpectedEOF)
+			}
+			require.Eventually(t, func() bool { open, _ := s.Conns(); return open == 0 }, 5*time.Second, time.Millisecond)
+			s.ClearFaults()
+			require.NoError(t, s.Client().Ping(t.Context()))
+			for _, failure := range tb.all() {
+				assert.Contains(t, failure, tt.want)
+			}
+			assert.Equal(t, tt.want != "", len(tb.all()) == 2)
+		})
+	}
 }

@@ -2,13 +2,14 @@ package dirtytest
 
 import "github.com/gunicorn-go/dirty"
 
-// Match chooses requests. It may be called concurrently.
+// Match chooses requests: it returns true for those that it is for. It must allow
+// concurrent calls.
 type Match func(r Request) bool
 
-// MatchAny matches every message.
+// MatchAny matches every request.
 func MatchAny(Request) bool { return true }
 
-// MatchCall matches execute and stream requests of an app and an action; "" is any.
+// MatchCall matches calls and streams of an app and an action. "" stands for any.
 func MatchCall(app, action string) Match {
 	return func(r Request) bool {
 		m, ok := r.Message.(*dirty.Request)
@@ -16,7 +17,7 @@ func MatchCall(app, action string) Match {
 	}
 }
 
-// MatchStash matches stash operations of these kinds; none is any.
+// MatchStash matches these stash operations. Without arguments it matches all.
 func MatchStash(ops ...dirty.StashOp) Match {
 	return func(r Request) bool {
 		m, ok := r.Message.(*dirty.StashRequest)
@@ -32,7 +33,7 @@ func MatchStash(ops ...dirty.StashOp) Match {
 	}
 }
 
-// MatchType matches messages of a type, such as [dirty.TypeStatus].
+// MatchType matches requests of a type, such as [dirty.TypeStatus].
 func MatchType(t dirty.MessageType) Match {
 	return func(r Request) bool { return r.Type == t }
 }

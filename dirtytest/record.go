@@ -9,15 +9,16 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// Request is a message that came from a client.
+// Request is a message that came from a client. It must not be changed: others
+// share its memory.
 type Request struct {
-	dirty.Frame               // as it came; it must not be changed
-	Message     dirty.Message // decoded: *dirty.Request, *dirty.Stash, ...; nil if Err is set
+	dirty.Frame               // as it came
+	Message     dirty.Message // decoded, such as *dirty.Request; nil if Err is set
 	Err         error         // why it could not be decoded
 	Conn        int           // number of the connection that it came on, from 1
 }
 
-// App returns the app path of an execute or stream request, or "".
+// App returns the app path of a call or a stream, and "" for other requests.
 func (r Request) App() string {
 	if m, ok := r.Message.(*dirty.Request); ok {
 		return m.AppPath
@@ -25,7 +26,7 @@ func (r Request) App() string {
 	return ""
 }
 
-// Action returns the action of an execute or stream request, or "".
+// Action returns the action of a call or a stream, and "" for other requests.
 func (r Request) Action() string {
 	if m, ok := r.Message.(*dirty.Request); ok {
 		return m.Action
@@ -33,7 +34,8 @@ func (r Request) Action() string {
 	return ""
 }
 
-// String names the request, without arguments and values.
+// String returns what the request is, without arguments and values: such as
+// "app:Model.predict", "stash put \"users\"" or "status".
 func (r Request) String() string {
 	switch m := r.Message.(type) {
 	case *dirty.Request:
@@ -46,11 +48,20 @@ func (r Request) String() string {
 	return r.Type.String()
 }
 
-// recorder keeps what came.
+const (
+	// maxRecorded and maxRecordedBytes bound what a recorder keeps: requests, and
+	// the bytes of their payloads.
+	maxRecorded      = 100_000
+	maxRecordedBytes = 256 << 20
+)
+
+// recorder keeps the requests that came, up to a bound.
 type recorder struct {
 	mu       sync.Mutex
-	requests []Request
-	more     chan struct{} // closed when there is more
+	requests []Request     // the latest ones
+	bytes    int           // of their payloads
+	dropped  int           // older ones
+	more     chan struct{} // closed when a request comes
 }
 
 func newRecorder() *recorder { return &recorder{more: make(chan struct{})} }
@@ -59,29 +70,43 @@ func (r *recorder) add(request Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.requests = append(r.requests, request)
+	r.bytes += len(request.Payload)
+	for len(r.requests) > maxRecorded || r.bytes > maxRecordedBytes {
+		r.bytes -= len(r.requests[0].Payload)
+		r.requests[0] = Request{} // frees its memory
+		r.requests = r.requests[1:]
+		r.dropped++
+	}
 	close(r.more)
 	r.more = make(chan struct{})
 }
 
-// all returns what has come so far, and a channel that is closed when there is
-// more.
-func (r *recorder) all() ([]Request, <-chan struct{}) {
+// forget drops all requests, and does not count them as dropped.
+func (r *recorder) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.requests), r.more
+	r.requests, r.bytes, r.dropped = nil, 0, 0
 }
 
-// wait returns what has come when that are n or more.
-func (r *recorder) wait(ctx context.Context, n int) ([]Request, error) {
+// all returns the requests so far, how many older ones were dropped, and a channel
+// that is closed when the next one comes.
+func (r *recorder) all() (requests []Request, dropped int, more <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.requests), r.dropped, r.more
+}
+
+// wait returns what all does, once n requests have come.
+func (r *recorder) wait(ctx context.Context, n int) ([]Request, int, error) {
 	for {
-		requests, more := r.all()
-		if len(requests) >= n {
-			return requests, nil
+		requests, dropped, more := r.all()
+		if len(requests)+dropped >= n {
+			return requests, dropped, nil
 		}
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return requests, ctx.Err()
+			return requests, dropped, ctx.Err()
 		}
 	}
 }

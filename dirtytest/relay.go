@@ -7,9 +7,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// relay stands between a client's connection and one to the real server, which
-// it has to itself. It forwards whole frames, does not decode those of answers,
-// and is where faults happen.
+// relay forwards frames between a client's connection and a connection to the real
+// server that nobody else uses. The faults happen here. It does not decode answers.
 type relay struct {
 	server *Server
 	number int
@@ -18,7 +17,7 @@ type relay struct {
 	back   *dirty.Conn // to the server
 }
 
-// serve relays a connection until either side ends it.
+// serve forwards requests and their answers until either side ends the connection.
 func (r *relay) serve(requests <-chan dirty.Frame) {
 	for {
 		select {
@@ -32,9 +31,10 @@ func (r *relay) serve(requests <-chan dirty.Frame) {
 	}
 }
 
-// requests reads the client's frames, one ahead, so that its leaving is noticed
-// at once. gone is called when there are no more.
-func (r *relay) requests(gone func()) <-chan dirty.Frame {
+// readRequests reads the client's frames in the background. It reads while a
+// request is handled, so that it notices at once when the client leaves. It calls
+// gone when there are no more frames.
+func (r *relay) readRequests(gone func()) <-chan dirty.Frame {
 	frames := make(chan dirty.Frame)
 	r.server.background.Go(func() {
 		defer gone()
@@ -54,7 +54,7 @@ func (r *relay) requests(gone func()) <-chan dirty.Frame {
 	return frames
 }
 
-// exchange relays a request and its answer.
+// exchange forwards a request and its answer.
 func (r *relay) exchange(f dirty.Frame) verdict {
 	request := Request{Frame: f, Conn: r.number}
 	request.Message, request.Err = f.Message()
@@ -82,7 +82,7 @@ func (r *relay) exchange(f dirty.Frame) verdict {
 	for {
 		reply, err := r.back.ReadFrame()
 		if err != nil {
-			return hangUp // as the server did
+			return hangUp // the server did so
 		}
 		b, err := reply.MarshalBinary()
 		if err != nil {
@@ -110,7 +110,8 @@ func (r *relay) exchange(f dirty.Frame) verdict {
 	}
 }
 
-// tamper applies the faults to a frame of an answer.
+// tamper applies the faults to a frame of an answer. It returns the bytes to send
+// and the worst verdict.
 func tamper(x *exchange, faults []Fault, frame []byte) ([]byte, verdict) {
 	worst := goOn
 	for _, fault := range faults {

@@ -8,23 +8,26 @@ import (
 	"syscall"
 )
 
-// What a server in memory answers to dials.
+// The errors of dials to a server in memory. They are those of a socket.
 var (
 	errRefused = &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	errFull    = &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EAGAIN)}
 )
 
-// Restart ends the server with all its connections at once, and starts another
-// on the same path, without what was in the stash: an arbiter that was killed, with
-// the hook that gives it a fixed path.
+// Restart ends the server with all its connections at once, and starts another one
+// on the same path with an empty stash. That is what a client sees if an arbiter is
+// killed and gunicorn starts it again, where a hook of gunicorn's configuration
+// keeps the socket at one path. It ends [Server.RefuseDials] and
+// [Server.FullBacklog]. It stops the test if the new server cannot start.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	s.stop()
 	s.restart("")
 }
 
-// Respawn is [Server.Restart] on another path, as an arbiter does without that
-// hook. The old path is gone.
+// Respawn is [Server.Restart], but the new server is on a new path and the old path
+// no longer exists. That is gunicorn's default: each new arbiter makes its socket
+// in a new folder.
 func (s *Server) Respawn() {
 	s.tb.Helper()
 	s.stop()
@@ -34,7 +37,8 @@ func (s *Server) Respawn() {
 	s.restart(old)
 }
 
-// restart starts a server, on a new path if there is an old one to leave.
+// restart starts a server. If old is not empty, it removes the socket there and
+// chooses a new path.
 func (s *Server) restart(old string) {
 	s.tb.Helper()
 	s.mu.Lock()
@@ -57,9 +61,10 @@ func (s *Server) restart(old string) {
 	}
 }
 
-// RefuseDials makes dials fail as they do while there is no arbiter but its
-// socket is still there. Open connections stay. The function that it returns ends
-// this.
+// RefuseDials makes dials fail with ECONNREFUSED, as they do if an arbiter is gone
+// and its socket's file is still there. Open connections stay. The function that it
+// returns ends this, and stops the test if that is not possible; further calls do
+// nothing.
 func (s *Server) RefuseDials() (accept func()) {
 	s.tb.Helper()
 	s.mu.Lock()
@@ -86,9 +91,11 @@ func (s *Server) RefuseDials() (accept func()) {
 	}
 }
 
-// FullBacklog makes dials fail as they do while an arbiter is too busy to accept:
-// with EAGAIN, at once. Open connections stay. The function that it returns ends
-// this; the connections that filled the backlog are counted by [Server.Conns] then.
+// FullBacklog makes dials fail at once with EAGAIN, as they do while an arbiter is
+// too busy to accept connections. Open connections stay. The function that it
+// returns ends this; further calls do nothing. [Server.Conns] then counts the
+// connections that filled the backlog, too. It stops the test where a backlog
+// cannot be filled: on systems other than Unix, but for a server in memory.
 func (s *Server) FullBacklog() (drain func()) {
 	s.tb.Helper()
 	s.mu.Lock()
@@ -114,21 +121,21 @@ func (s *Server) FullBacklog() (drain func()) {
 	}
 }
 
-// backlog is connections that fill the backlog of a socket.
+// backlog is the connections that fill the backlog of a socket.
 type backlog struct {
 	once    sync.Once
 	waits   chan struct{} // closed when nobody accepts any more
-	drained chan struct{} // closed when it is over
+	drained chan struct{} // closed when the backlog is free again
 	conns   []net.Conn
 }
 
-// wait is what is done in place of accepting.
+// wait holds up the loop that accepts connections until the backlog is free again.
 func (b *backlog) wait() {
 	b.once.Do(func() { close(b.waits) })
 	<-b.drained
 }
 
-// drain ends it.
+// drain closes the connections and lets the loop accept again.
 func (b *backlog) drain() {
 	for _, c := range b.conns {
 		_ = c.Close()

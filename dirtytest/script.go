@@ -10,7 +10,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// Step is a step of a script for one connection, see [Server.Script].
+// Step is a step of a script for one connection, see [Server.Script]. [Expect],
+// [Send], [SendRaw], [Sleep] and [ExpectClose] make steps.
 type Step func(s *scripted) error
 
 // scripted is a connection that a script plays on.
@@ -20,12 +21,12 @@ type scripted struct {
 	number  int
 	nc      net.Conn
 	in      *dirty.Reader
-	request Request // the last that came
+	request Request // the latest one
 }
 
-// Script plays the steps on the next connection that comes and has no script yet,
-// in place of the server, and closes it behind the last one. A step that goes wrong
-// fails the test.
+// Script plays the steps on the next connection, in place of the server, and then
+// closes it. Several scripts are played on as many connections, in order. A step
+// that goes wrong fails the test.
 func (s *Server) Script(steps ...Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +46,8 @@ func (s *Server) play(ctx context.Context, number int, nc net.Conn, steps []Step
 	}
 }
 
-// Expect waits for a request that matches.
+// Expect waits for a request and checks that it matches. It is recorded for
+// [Server.Requests].
 func Expect(match Match) Step {
 	return func(c *scripted) error {
 		f, err := c.in.ReadFrame()
@@ -62,12 +64,13 @@ func Expect(match Match) Step {
 	}
 }
 
-// Send sends a message, made with the id of the last request.
+// Send sends a message. It calls message with the id of the latest request that
+// [Expect] has seen, or 0.
 func Send(message func(id uint64) dirty.Message) Step {
 	return func(c *scripted) error { return dirty.WriteMessage(c.nc, message(c.request.RequestID)) }
 }
 
-// SendRaw sends bytes, frames or not.
+// SendRaw sends bytes. They need not be frames.
 func SendRaw(b []byte) Step {
 	return func(c *scripted) error {
 		_, err := c.nc.Write(b)
@@ -75,16 +78,13 @@ func SendRaw(b []byte) Step {
 	}
 }
 
-// Sleep waits.
+// Sleep waits for a time, or until the test ends.
 func Sleep(d time.Duration) Step {
-	return func(c *scripted) error {
-		(&exchange{ctx: c.ctx}).pause(d)
-		return c.ctx.Err()
-	}
+	return func(c *scripted) error { return sleep(c.ctx, d) }
 }
 
-// ExpectClose waits until the client closes the connection. A request that comes
-// instead is an error.
+// ExpectClose waits until the client closes the connection. If a request comes
+// instead, the step goes wrong.
 func ExpectClose() Step {
 	return func(c *scripted) error {
 		f, err := c.in.ReadFrame()

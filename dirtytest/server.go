@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -15,10 +16,12 @@ import (
 	"github.com/gunicorn-go/dirty/server"
 )
 
-// Server is an arbiter for a test: a [server.Server] with a handler of the
-// test's, behind a relay that records what comes, and in which things go wrong on
-// demand. Its methods may be called concurrently, but those that fail the test
-// only where [testing.TB.FailNow] may be called.
+// Server is an arbiter for a test: a [server.Server] with a handler of the test.
+// A relay in front of it records the requests and makes the faults. [NewServer]
+// makes one; the zero value is not usable.
+//
+// Its methods may be called concurrently. Those that can stop the test, as their
+// comments say, may only be called where [testing.TB.FailNow] may be.
 type Server struct {
 	tb           testing.TB
 	handler      server.Handler
@@ -36,49 +39,50 @@ type Server struct {
 	mu       sync.Mutex
 	rules    []*Rule
 	scripts  [][]Step
-	last     []byte // the last frame of an answer, for StaleReply
+	last     []byte // the latest frame of an answer, for StaleReply
 	folder   string // of the socket
-	path     string
-	sockets  int // that there were
+	path     string // of the socket
+	sockets  int    // paths that were used so far
 	listener net.Listener
-	full     *backlog // while the backlog is full
-	refuses  bool
-	run      *run // the present server
-	accepted int
+	full     *backlog // not nil while the backlog is full
+	refuses  bool     // whether dials are refused
+	run      *run     // the present server
+	accepted int      // connections, of all servers
 }
 
-// run is a server from its start to its end: Restart makes another.
+// run is a server from its start to its end. Restart makes another one.
 type run struct {
 	server *server.Server
 	stash  *server.MemoryStore
 	life   context.Context
 	end    context.CancelFunc
 	relays sync.WaitGroup
-	open   int // connections; under the lock of the Server
+	open   int // connections; the lock of the Server guards it
 }
 
 // Option is an option of [NewServer].
 type Option func(*Server)
 
-// WithUnknownCalls lets clients call apps and actions that the handler, a
-// [server.Mux], does not know. By default that fails the test.
+// WithUnknownCalls lets clients call apps and actions that the handler does not
+// know, if it is a [server.Mux]. By default such a call fails the test.
 func WithUnknownCalls() Option { return func(s *Server) { s.allowUnknown = true } }
 
-// WithServer changes fields of the server, such as limits and timeouts, before it
-// starts. It must not set Handler. If it sets Stash, Status or Manage, the methods of
-// [Server] for these have no effect.
+// WithServer calls f with each new server before it starts, so that f can set
+// fields such as limits and timeouts. It must not set Handler. If it sets Stash,
+// Status or Manage, the methods of [Server] for these have no effect.
 func WithServer(f func(*server.Server)) Option {
 	return func(s *Server) { s.configure = append(s.configure, f) }
 }
 
-// WithInMemory makes a server without a socket, whose clients are made by
-// [Server.Client] and speak over [net.Pipe]. It works inside [testing/synctest], where
+// WithInMemory makes a server without a socket. Its clients are made by
+// [Server.Client] and use [net.Pipe]. It works inside [testing/synctest], where
 // time is not real.
 func WithInMemory() Option { return func(s *Server) { s.inMemory = true } }
 
-// NewServer starts a server on a socket of its own, which ends with the test. A
-// nil handler knows no app. It fails the test if a client calls what a [server.Mux]
-// does not know, unless [WithUnknownCalls] is given.
+// NewServer starts a server on a socket of its own. It ends with the test. A nil
+// handler has no apps. A call of an app or action that a [server.Mux] does not
+// know fails the test, unless [WithUnknownCalls] is given. If the server cannot
+// start, NewServer stops the test.
 func NewServer(tb testing.TB, h server.Handler, opts ...Option) *Server {
 	tb.Helper()
 	if h == nil {
@@ -94,8 +98,8 @@ func NewServer(tb testing.TB, h server.Handler, opts ...Option) *Server {
 	return s
 }
 
-// Socket returns the path of the socket. It has few bytes, because the system
-// allows only about a hundred.
+// Socket returns the path of the socket. It is short, because systems allow only
+// about a hundred bytes. It stops the test if the server is in memory.
 func (s *Server) Socket() string {
 	s.tb.Helper()
 	if s.inMemory {
@@ -106,8 +110,9 @@ func (s *Server) Socket() string {
 	return s.path
 }
 
-// Client returns a new client of the server, which is closed with the test. It
-// follows [Server.Respawn].
+// Client returns a new client of the server. It is closed at the end of the test.
+// After [Server.Respawn] it finds the new path. Options of the caller come after
+// those that lead it to the server. It stops the test if they are wrong.
 func (s *Server) Client(opts ...client.Option) *client.Client {
 	s.tb.Helper()
 	own := []client.Option{client.WithResolver(s.resolve)}
@@ -128,41 +133,68 @@ func (s *Server) resolve(context.Context) (string, error) {
 	return s.path, nil
 }
 
-// Setenv sets GUNICORN_DIRTY_SOCKET to the socket for the rest of the test, for
-// code that looks there. Such a test cannot be parallel.
+// Setenv sets GUNICORN_DIRTY_SOCKET to the path of the socket until the test ends,
+// for code that looks there. Such a test cannot be parallel. It does not follow
+// [Server.Respawn].
 func (s *Server) Setenv() {
 	s.tb.Helper()
 	s.tb.Setenv(client.EnvSocket, s.Socket())
 }
 
-// Requests returns what has come so far, in order.
+// Requests returns the requests that have come so far, in order.
+//
+// The last 100,000 are kept, and at most 256 MiB of payloads. If older ones had to
+// be dropped, Requests fails the test and returns the rest. A test that runs for
+// long calls [Server.ForgetRequests] now and then, or never asks.
 func (s *Server) Requests() []Request {
-	requests, _ := s.recorder.all()
+	s.tb.Helper()
+	requests, dropped, _ := s.recorder.all()
+	s.checkDropped(dropped)
 	return requests
 }
 
-// WaitRequests waits until n requests have come since the start, and returns
-// all. It fails the test when they do not come within 10 seconds.
+// ForgetRequests forgets the requests that have come so far.
+func (s *Server) ForgetRequests() { s.recorder.forget() }
+
+// waitTime bounds how long WaitRequests waits.
+const waitTime = 10 * time.Second
+
+// WaitRequests waits until n requests have come since the start, or since the
+// latest [Server.ForgetRequests], and returns them all. It stops the test if they
+// do not come within 10 seconds. As for [Server.Requests], it fails the test if
+// some of them had to be dropped.
 func (s *Server) WaitRequests(n int) []Request {
 	s.tb.Helper()
-	ctx, cancel := context.WithTimeout(s.life, 10*time.Second)
+	ctx, cancel := context.WithTimeout(s.life, waitTime)
 	defer cancel()
-	requests, err := s.recorder.wait(ctx, n)
+	requests, dropped, err := s.recorder.wait(ctx, n)
+	s.checkDropped(dropped)
 	if err != nil {
-		s.tb.Fatalf("dirtytest: %d requests have come, waiting for %d", len(requests), n)
+		s.tb.Fatalf("dirtytest: %d requests have come, waiting for %d", len(requests)+dropped, n)
 	}
 	return requests
 }
 
-// Conns returns how many connections are open, and how many there were.
+// checkDropped fails the test if requests had to be dropped.
+func (s *Server) checkDropped(dropped int) {
+	s.tb.Helper()
+	if dropped > 0 {
+		s.tb.Errorf("dirtytest: the %d oldest requests were dropped, because only %d and %d MiB are kept: call ForgetRequests now and then",
+			dropped, maxRecorded, maxRecordedBytes>>20)
+	}
+}
+
+// Conns returns how many connections are open now, and how many have been
+// accepted since the start.
 func (s *Server) Conns() (open, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.run.open, s.accepted
 }
 
-// Fault makes things go wrong with the requests that match, in the way that the
-// faults say. Of several rules that apply to a request the first one counts.
+// Fault adds a rule: requests that match go wrong in the way that the faults say,
+// which are applied in order. If several rules apply to a request, only the first
+// one does. The rule ends with [Server.ClearFaults].
 func (s *Server) Fault(match Match, faults ...Fault) *Rule {
 	r := &Rule{match: match, faults: faults, times: -1}
 	s.mu.Lock()
@@ -171,7 +203,7 @@ func (s *Server) Fault(match Match, faults ...Fault) *Rule {
 	return r
 }
 
-// ClearFaults removes all rules.
+// ClearFaults removes all rules of [Server.Fault].
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +223,7 @@ func (s *Server) faultsFor(request Request) []Fault {
 	return nil
 }
 
-// swapLast keeps a frame of an answer, and returns the one before.
+// swapLast keeps a copy of a frame of an answer, and returns the frame before.
 func (s *Server) swapLast(frame []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,8 +232,8 @@ func (s *Server) swapLast(frame []byte) []byte {
 	return last
 }
 
-// unexpected fails the test for calls that nobody handles.
-func (s *Server) unexpected(h server.Handler) server.Handler {
+// failUnknown returns a handler that fails the test if h does not know a call.
+func (s *Server) failUnknown(h server.Handler) server.Handler {
 	mux, ok := h.(*server.Mux)
 	if !ok || s.allowUnknown {
 		return h
@@ -215,12 +247,12 @@ func (s *Server) unexpected(h server.Handler) server.Handler {
 	return server.Chain(h, func(server.Handler) server.Handler { return checked })
 }
 
-// newRun makes a server. The lock is held.
+// newRun makes a server. The caller holds the lock.
 func (s *Server) newRun() {
 	r := &run{stash: new(server.MemoryStore)}
 	r.life, r.end = context.WithCancel(s.life)
 	r.server = &server.Server{
-		Handler: s.unexpected(s.handler), Stash: r.stash,
+		Handler: s.failUnknown(s.handler), Stash: r.stash,
 		Status: s.status, Manage: s.manage,
 	}
 	for _, f := range s.configure {
@@ -249,8 +281,8 @@ func (s *Server) start() {
 	}
 }
 
-// shortFolder makes a folder whose path leaves room for the name of a socket,
-// unlike that of [testing.T.TempDir].
+// shortFolder makes a folder with a short path, so that there is room for the name
+// of a socket. The path of [testing.T.TempDir] can be too long.
 func shortFolder() (string, error) {
 	folder, err := os.MkdirTemp("", "dt")
 	if err == nil && len(folder) > 80 {
@@ -260,8 +292,8 @@ func shortFolder() (string, error) {
 	return folder, err
 }
 
-// listen puts a socket in place, at a new path if there is none yet, and accepts
-// connections. The lock is held.
+// listen puts a socket in place and accepts connections in the background. It
+// chooses a new path if none is set. The caller holds the lock.
 func (s *Server) listen() error {
 	if s.path == "" {
 		s.sockets++
@@ -314,11 +346,22 @@ func (s *Server) accept(front net.Conn) {
 	run.relays.Add(1)
 	s.background.Go(func() {
 		defer run.relays.Done()
+		defer func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			run.open--
+		}()
+		defer s.failPanic()
 		s.serve(run, number, front, script)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		run.open--
 	})
+}
+
+// failPanic fails the test if a function of the test, such as a [Match], has
+// panicked. The process lives on, so that other tests can run.
+func (s *Server) failPanic() {
+	if v := recover(); v != nil {
+		s.tb.Errorf("dirtytest: panic: %v\n%s", v, debug.Stack())
+	}
 }
 
 // serve serves a connection until its end.
@@ -335,17 +378,19 @@ func (s *Server) serve(run *run, number int, front net.Conn, script []Step) {
 	served := make(chan struct{})
 	s.background.Go(func() {
 		defer close(served)
-		_ = run.server.ServeConn(ctx, far) // it ends as the connection does
-		cancel()
+		defer cancel()
+		_ = run.server.ServeConn(ctx, far) // the error only says why the connection ended
 	})
-	r := &relay{server: s, number: number, ctx: ctx, front: front, back: dirty.NewConn(near)}
+	defer func() {
+		_ = near.Close()
+		<-served
+	}()
 	defer context.AfterFunc(ctx, func() { _ = near.Close() })()
-	r.serve(r.requests(cancel))
-	_ = near.Close()
-	<-served
+	r := &relay{server: s, number: number, ctx: ctx, front: front, back: dirty.NewConn(near)}
+	r.serve(r.readRequests(cancel))
 }
 
-// dialPipe is the dialer of clients in memory.
+// dialPipe is the dialer of clients of a server in memory.
 func (s *Server) dialPipe(context.Context, string) (net.Conn, error) {
 	s.mu.Lock()
 	refuses, full := s.refuses, s.full
@@ -361,7 +406,7 @@ func (s *Server) dialPipe(context.Context, string) (net.Conn, error) {
 	return near, nil
 }
 
-// stop ends the present server and its connections, and leaves the socket.
+// stop ends the present server and its connections. The socket's file stays.
 func (s *Server) stop() {
 	s.mu.Lock()
 	run, l, full := s.run, s.listener, s.full
@@ -378,7 +423,7 @@ func (s *Server) stop() {
 	run.relays.Wait()
 }
 
-// close ends everything with the test.
+// close ends everything. It runs at the end of the test.
 func (s *Server) close() {
 	s.end()
 	s.stop()

@@ -162,15 +162,15 @@ func TestRefusedAndFull(t *testing.T) {
 	})
 }
 
-// TestRestartFromTrouble: Restart ends a full backlog and a refusal.
-func TestRestartFromTrouble(t *testing.T) {
+// TestRestartEndsFaults: Restart ends a full backlog and a refusal.
+func TestRestartEndsFaults(t *testing.T) {
 	eachKind(t, func(t *testing.T, opts ...dirtytest.Option) {
 		s := dirtytest.NewServer(t, newMux(), opts...)
-		for _, trouble := range []func() func(){s.FullBacklog, s.RefuseDials} {
-			end := trouble()
+		for _, fault := range []func() func(){s.FullBacklog, s.RefuseDials} {
+			end := fault()
 			s.Restart()
 			require.NoError(t, s.Client().Ping(t.Context()))
-			end() // of what is over
+			end() // it is over already
 			require.NoError(t, s.Client().Ping(t.Context()))
 		}
 	})

@@ -2,6 +2,7 @@ package dirtytest
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"sync"
 
@@ -10,22 +11,22 @@ import (
 	"github.com/gunicorn-go/dirty/server"
 )
 
-// Stash returns what the stash keeps, behind the wire: it can be read and changed
-// without a client. Restart and Respawn replace it.
+// Stash returns the server's stash, to read and change it without a client. After
+// [Server.Restart] and [Server.Respawn] call it again: they make a new one.
 func (s *Server) Stash() *Stash {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &Stash{s, s.run.stash}
 }
 
-// Stash is a server's stash, for [Server.Stash]. Its methods fail the test if
-// something is wrong.
+// Stash is a server's stash, see [Server.Stash]. Its methods may be called
+// concurrently. They stop the test if something is wrong.
 type Stash struct {
 	server *Server
 	store  *server.MemoryStore
 }
 
-// Put stores a value, encoded as [dirty.Marshal] does.
+// Put stores a value under a key, both encoded as [dirty.Marshal] does.
 func (s *Stash) Put(table string, key, value any) {
 	s.server.tb.Helper()
 	encoded, err := dirty.Marshal(value)
@@ -37,8 +38,9 @@ func (s *Stash) Put(table string, key, value any) {
 	s.check(s.store.Put(context.Background(), table, wireKey, encoded))
 }
 
-// Dump returns the keys of a table, as they are on the wire, and their values. It
-// is empty if there is no such table.
+// Dump returns the keys and values of a table, decoded as [dirty.Unmarshal] does
+// into an any. Keys of bytes are returned as strings, since a map cannot have them.
+// It is empty if there is no such table.
 func (s *Stash) Dump(table string) map[any]any {
 	s.server.tb.Helper()
 	keys, err := s.store.Keys(context.Background(), table, "")
@@ -66,19 +68,23 @@ func (s *Stash) check(err error) {
 	}
 }
 
-// workers are the workers that the status tells of. There are none in truth.
+// workers are the workers that the status tells of. They do not really exist.
 type workers struct {
 	mu     sync.Mutex
-	list   []client.Worker // nil: as the test has not set any
+	list   []client.Worker // nil until somebody asks for it or sets it
 	target int
-	age    int
+	age    int // of the latest worker
 }
+
+// maxWorkers bounds how many workers clients can add.
+const maxWorkers = 10_000
 
 func newWorkers() *workers { return &workers{target: 1} }
 
-// SetWorkers sets what the status tells of the workers. A worker that has not
-// Booted is told as gunicorn does, with a negative heartbeat. By default there is one
-// that serves the handler's apps.
+// SetWorkers sets the workers that the status tells of. By default there is one, and
+// it serves the handler's apps. For a worker that has not Booted, the status has a
+// negative heartbeat, as that of gunicorn has. Their Apps must not be changed
+// afterwards.
 func (s *Server) SetWorkers(list ...client.Worker) {
 	s.workers.mu.Lock()
 	defer s.workers.mu.Unlock()
@@ -86,15 +92,15 @@ func (s *Server) SetWorkers(list ...client.Worker) {
 	s.workers.target = len(list)
 }
 
-// Workers returns the workers that the status tells of. AddWorkers and
-// RemoveWorkers of a client change them.
+// Workers returns the workers that the status tells of. Clients change them with
+// AddWorkers, up to 10,000, and RemoveWorkers.
 func (s *Server) Workers() []client.Worker {
 	s.workers.mu.Lock()
 	defer s.workers.mu.Unlock()
 	return append([]client.Worker{}, s.current()...)
 }
 
-// current returns the workers. Their lock is held.
+// current returns the workers. The caller holds their lock.
 func (s *Server) current() []client.Worker {
 	if s.workers.list == nil {
 		s.workers.list = []client.Worker{s.newWorker()}
@@ -102,8 +108,8 @@ func (s *Server) current() []client.Worker {
 	return s.workers.list
 }
 
-// newWorker returns a worker that has booted and serves all apps. The lock of the
-// workers is held.
+// newWorker returns a worker that has booted and serves all apps. The caller holds
+// the lock of the workers.
 func (s *Server) newWorker() client.Worker {
 	s.workers.age++
 	return client.Worker{PID: os.Getpid(), Age: s.workers.age, Apps: s.apps(), Booted: true}
@@ -116,51 +122,53 @@ func (s *Server) apps() []string {
 	return []string{}
 }
 
-// neverBeaten is about what gunicorn tells as the age, in seconds, of a heartbeat
-// that has not come yet.
+// neverBeaten is about the age in seconds that gunicorn tells of a heartbeat that
+// has not come yet.
 const neverBeaten = -1.795e9
 
-// status answers status queries in gunicorn's form.
+// status answers status requests as gunicorn does.
 func (s *Server) status(context.Context) (any, error) {
 	s.workers.mu.Lock()
 	defer s.workers.mu.Unlock()
-	list := []any{}
+	list := []dirty.WorkerStatus{}
 	for _, w := range s.current() {
 		beat := neverBeaten
 		if w.Booted {
 			beat = w.HeartbeatAge.Seconds()
 		}
-		list = append(list, map[string]any{
-			"pid": w.PID, "age": w.Age, "apps": append([]string{}, w.Apps...),
-			"booted":         false, // as gunicorn says
-			"last_heartbeat": beat,
-		})
+		// Booted is always false in gunicorn.
+		list = append(list, dirty.WorkerStatus{PID: w.PID, Age: w.Age, Apps: append([]string{}, w.Apps...), LastHeartbeat: &beat})
 	}
-	return map[string]any{
-		"arbiter_pid": os.Getpid(), "workers": list, "worker_count": len(list), "apps": append([]string{}, s.apps()...),
+	return dirty.StatusResult{
+		ArbiterPID: os.Getpid(), Workers: list, WorkerCount: len(list), Apps: append([]string{}, s.apps()...),
 	}, nil
 }
 
-// manage adds and removes workers as gunicorn does: one always stays, and the
-// oldest goes first.
+// manage adds and removes workers as gunicorn does: the oldest goes first, and one
+// always stays.
 func (s *Server) manage(_ context.Context, op dirty.ManageOp, count int) (any, error) {
 	s.workers.mu.Lock()
 	defer s.workers.mu.Unlock()
+	result := dirty.ManageResult{Success: true, Operation: op.String(), Requested: count}
 	before := len(s.current())
-	changed := count
-	done := "spawned"
-	if op == dirty.ManageAdd {
-		for range count {
+	switch op {
+	case dirty.ManageAdd:
+		added := max(min(count, maxWorkers-before), 0)
+		for range added {
 			s.workers.list = append(s.workers.list, s.newWorker())
 		}
-	} else {
-		done = "removed"
-		changed = min(count, max(before-1, 0))
-		s.workers.list = s.workers.list[changed:]
+		result.Spawned = &added
+		if added == 0 {
+			result.Reason = "All apps have reached their worker limits"
+		}
+	case dirty.ManageRemove:
+		removed := min(count, max(before-1, 0))
+		s.workers.list = s.workers.list[removed:]
+		result.Removed = &removed
+	default:
+		return nil, fmt.Errorf("dirtytest: no such operation: %v", op)
 	}
 	s.workers.target = len(s.workers.list)
-	return map[string]any{
-		"success": true, "operation": op.String(), "requested": count, done: changed,
-		"total_workers": len(s.workers.list), "target_workers": s.workers.target,
-	}, nil
+	result.TotalWorkers, result.TargetWorkers = len(s.workers.list), s.workers.target
+	return result, nil
 }
