@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-// TestDemo: the whole story, with the frames of each step.
+// TestDemo: all steps go well, and the frames of each are shown.
 func TestDemo(t *testing.T) {
 	got := dirtyRun("", "demo")
 	require.Equal(t, exitOK, got.code, "%s%s", got.stdout, got.stderr)
@@ -82,8 +83,33 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestServeRefused: a path that cannot be used is an error, at once.
-func TestServeRefused(t *testing.T) {
+// TestWait: the actions refuse to wait for a time that is out of range.
+func TestWait(t *testing.T) {
+	for _, seconds := range []float64{-1, -1e-9, maxWait + 1, 1e300, math.Inf(1), math.Inf(-1), math.NaN()} {
+		assert.ErrorContains(t, wait(t.Context(), seconds), "want 0 to 3600", "%v", seconds)
+	}
+	assert.NoError(t, wait(t.Context(), 0))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, wait(ctx, maxWait), context.Canceled)
+}
+
+// TestServeEndsWhileStarting: a signal before the server answers is not a failure.
+func TestServeEndsWhileStarting(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	path := filepath.Join(shortTempDir(t), "s")
+	assert.NoError(t, serve(ctx, path, io.Discard, slog.New(slog.DiscardHandler)))
+	assert.NoFileExists(t, path)
+}
+
+// TestServeOutputError: a server whose path nobody can be told does not start.
+func TestServeOutputError(t *testing.T) {
+	assert.ErrorIs(t, serve(t.Context(), "", failing{}, slog.New(slog.DiscardHandler)), errBoom)
+}
+
+// TestServeBadPath: a path that cannot be used is an error, at once.
+func TestServeBadPath(t *testing.T) {
 	got := dirtyRun("", "serve", "-s", filepath.Join(t.TempDir(), "missing", "s"))
 	assert.Equal(t, exitIO, got.code)
 	assert.Contains(t, got.stderr, "missing")

@@ -18,6 +18,7 @@ func FuzzPayload(f *testing.F) {
 	}
 	f.Add([]byte("\x01\x02"))
 	f.Add([]byte("\x20\x00\x00\x00\x02\x00"))
+	f.Add([]byte("\x11\x00\x00\x00\x0b\xe2\x80\xae\xef\xbb\xbf\xc2\x9b\x1b[2"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if len(payload) == 0 {
 			return
@@ -27,6 +28,7 @@ func FuzzPayload(f *testing.F) {
 		lines := dirtyRun(in, "decode", "-o", "json", "-")
 		require.Equal(t, text.code, lines.code)
 		require.NotContains(t, strings.TrimSuffix(lines.stdout, "\n"), "\n")
+		requireVisible(t, text.stdout+text.stderr+lines.stdout)
 		fromJSON := dirtyRun(lines.stdout, "encode", "-")
 		require.Equal(t, exitOK, fromJSON.code, fromJSON.stderr)
 		if text.code != exitOK {
@@ -41,13 +43,21 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// FuzzInput checks that no input makes decode panic, run on or say that
-// nothing was wrong when the bytes do not come back.
+// FuzzInput checks that no input makes decode panic or run on. If decode says that
+// nothing is wrong, encode must read its lines. Little memory makes it give up
+// frames.
 func FuzzInput(f *testing.F) {
-	f.Add([]byte(frameOf(f, dirty.TypeChunk, 1, good) + frameOf(f, dirty.TypeStatus, 1, "")))
-	f.Add([]byte(captureOf(f, "<1:"+frameOf(f, dirty.TypeChunk, 1, good)[:20], ">2:X")))
+	frame := frameOf(f, dirty.TypeChunk, 1, good)
+	large := frameOf(f, dirty.TypeChunk, 1, string(dirty.AppendBytes(nil, make([]byte, 700<<10))))
+	f.Add([]byte(frame + frameOf(f, dirty.TypeStatus, 1, "")))
+	f.Add([]byte(captureOf(f, "<1:"+frame[:20], ">2:X")))
+	f.Add([]byte(captureOf(f, "<1:"+frame+frame)[:60]))                                                // cut inside a record
+	f.Add([]byte(captureOf(f, "<1:"+large[:600<<10], "<2:"+large[:500<<10], "<1:"+large[600<<10:])))   // given up
+	f.Add([]byte(captureOf(f, "<1:XXXXXXXXXXXXXXXX", "<1:"+frame, ">1:"+frame)))                       // dead
+	f.Add([]byte(captureOf(f, "<1:"+frame[:1], "<2:"+frame[:1], "<1:"+frame[1:17], "<1:"+frame[17:]))) // in pieces
 	f.Fuzz(func(t *testing.T, in []byte) {
-		got := dirtyRun(string(in), "decode", "-o", "json", "-")
+		got := dirtyRun(string(in), "decode", "-memory", "1", "-o", "json", "-")
+		requireVisible(t, got.stdout+got.stderr)
 		require.Contains(t, []int{exitOK, exitFault}, got.code)
 		require.Equal(t, got.code != exitOK, got.stderr != "")
 		if got.code == exitOK {
@@ -63,8 +73,17 @@ func FuzzLine(f *testing.F) {
 		f.Add(dirtyRun(in, "decode", "-").stdout)
 		f.Add(dirtyRun(in, "decode", "-o", "json", "-").stdout)
 	}
+	for _, line := range []string{
+		"#1 > request id=1 size=9 h'00", `< chunk id=1 "\ud83d\ude00\x41\U0001f600"`, "< chunk id=1 -Infinity", "< chunk id=1 NaN(7ff0000000000001)",
+		`{"type":"chunk","id":"1","length":2,"error":{"message":"x","offset":0},"raw":"AQI=","partial":"x"}`,
+		`{"payload":{"$dict":[["$bytes",{"$bytes":"AA=="}]]},"type":"chunk"}`, "\r\n \t\n< end id=1\r\n",
+		`{"` + strings.Repeat("x", maxWord+1) + `":1}`, "< chunk id=1 " + strings.Repeat("[", 1001),
+	} {
+		f.Add(line)
+	}
 	f.Fuzz(func(t *testing.T, line string) {
 		got := dirtyRun(line, "encode", "-")
+		requireVisible(t, got.stderr)
 		require.Contains(t, []int{exitOK, exitFault}, got.code)
 		if got.code == exitOK && !strings.Contains(line, "raw") {
 			back := dirtyRun(got.stdout, "decode", "-")
