@@ -9,5 +9,5 @@ import (
 )
 
 func (*backlog) fill(*net.UnixListener, string) error {
-	return fmt.Errorf("FullBacklog: %w here, but for servers in memory", errors.ErrUnsupported)
+	return fmt.Errorf("FullBacklog: %w on this system, unless the server is in memory", errors.ErrUnsupported)
 }

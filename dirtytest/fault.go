@@ -99,7 +99,7 @@ func Reply(err error) Fault {
 	}}
 }
 
-// Garbage sends bytes that are no frame in place of the answer's first frame.
+// Garbage sends bytes that are not a frame in place of the answer's first frame.
 func Garbage() Fault {
 	return first(func(_ *exchange, frame []byte) ([]byte, verdict) {
 		for i := range frame {

@@ -18,8 +18,8 @@ import (
 	"github.com/gunicorn-go/dirty/dirtytest"
 )
 
-// TestFaults: what a client sees of each fault, in a call and in a stream of
-// three chunks, and that the next call is served.
+// TestFaults: a client sees what each fault says, in a call and in a stream of three
+// chunks. The next call is served.
 func TestFaults(t *testing.T) {
 	is := func(targets ...error) []error { return targets }
 	lost := is(client.ErrOutcomeUnknown, io.ErrUnexpectedEOF)
@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 		fault  dirtytest.Fault
 		call   []error // what the error of a call matches; nil: there is none
 		stream []error
-		chunks int           // of the stream that come
+		chunks int           // how many chunks of the stream come
 		after  time.Duration // when the call ends
 	}{
 		{name: "delay", fault: dirtytest.Delay(time.Second), chunks: 3, after: time.Second},
@@ -94,7 +94,8 @@ func requireMatches(t *testing.T, err error, targets []error) {
 	}
 }
 
-// TestStaleReply: the answers are shifted by one, as with gunicorn up to 26.0.
+// TestStaleReply: each client gets the answer to the request before its own, as with
+// gunicorn up to 26.0.
 func TestStaleReply(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	c, other := s.Client(), s.Client()
@@ -127,7 +128,7 @@ func TestFaultOrder(t *testing.T) {
 	})
 }
 
-// TestProb: the same seed makes the same choices, about as many as wanted.
+// TestProb: the same seed makes the same choices, and about as many as p says.
 func TestProb(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	outcome := func() (failed []int) {
@@ -150,7 +151,7 @@ func TestProb(t *testing.T) {
 	assert.Empty(t, outcome())
 }
 
-// TestMatches: which requests a Match chooses.
+// TestMatches: each Match chooses the requests that it names.
 func TestMatches(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	c := s.Client()
@@ -193,8 +194,7 @@ func TestMatches(t *testing.T) {
 	assert.Empty(t, requests[1].App()+requests[1].Action())
 }
 
-// TestHangUntilClientLeaves: the connection stays open, but no longer than the
-// client wants it.
+// TestHangUntilClientLeaves: the connection stays open until the client leaves.
 func TestHangUntilClientLeaves(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	s.Fault(dirtytest.MatchAny, dirtytest.Hang()).Times(1)

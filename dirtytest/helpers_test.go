@@ -32,7 +32,7 @@ func newMux() *server.Mux {
 	return mux
 }
 
-// failingTB is a test that may fail without failing this one.
+// failingTB records the failures of a test, which do not fail this one.
 type failingTB struct {
 	testing.TB
 	mu       sync.Mutex

@@ -94,8 +94,8 @@ func (s *Server) RefuseDials() (accept func()) {
 // FullBacklog makes dials fail at once with EAGAIN, as they do while an arbiter is
 // too busy to accept connections. Open connections stay. The function that it
 // returns ends this; further calls do nothing. [Server.Conns] then counts the
-// connections that filled the backlog, too. It stops the test where a backlog
-// cannot be filled: on systems other than Unix, but for a server in memory.
+// connections that filled the backlog, too. On systems other than Unix it stops the
+// test, unless the server is in memory.
 func (s *Server) FullBacklog() (drain func()) {
 	s.tb.Helper()
 	s.mu.Lock()

@@ -12,7 +12,8 @@ import (
 	"github.com/gunicorn-go/dirty/dirtytest"
 )
 
-// TestScript: raw frames on one connection; the next one is served as usual.
+// TestScript: a script plays raw frames on one connection. The next connection is
+// served as usual.
 func TestScript(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	end, err := dirty.AppendMessage(nil, dirty.NewEnd(1))
@@ -39,7 +40,8 @@ func TestScript(t *testing.T) {
 	assert.Len(t, s.Requests(), 2)
 }
 
-// TestScriptFails: what does not go by the script fails the test.
+// TestScriptFails: a client that does something else than the script expects fails the
+// test.
 func TestScriptFails(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -303,7 +303,7 @@ func (s *Server) listen() error {
 	if err != nil {
 		return err
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // RefuseDials leaves it
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // RefuseDials leaves the file
 	if err := os.Rename(s.path+".new", s.path); err != nil {
 		_ = l.Close()
 		return err

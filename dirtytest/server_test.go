@@ -17,8 +17,7 @@ import (
 	"github.com/gunicorn-go/dirty/server"
 )
 
-// eachKind runs a test on a socket and in memory, there with time that is not
-// real.
+// eachKind runs a test on a socket and in memory. In memory its time is not real.
 func eachKind(t *testing.T, test func(t *testing.T, opts ...dirtytest.Option)) {
 	t.Run("socket", func(t *testing.T) { test(t) })
 	t.Run("memory", func(t *testing.T) {
@@ -26,7 +25,8 @@ func eachKind(t *testing.T, test func(t *testing.T, opts ...dirtytest.Option)) {
 	})
 }
 
-// TestServer: calls, streams, the stash and the status, and what is recorded.
+// TestServer: calls, streams, the stash and the status work, and the requests are
+// recorded.
 func TestServer(t *testing.T) {
 	eachKind(t, func(t *testing.T, opts ...dirtytest.Option) {
 		s := dirtytest.NewServer(t, newMux(), opts...)
@@ -58,7 +58,7 @@ func TestServer(t *testing.T) {
 }
 
 // TestUnexpectedCall: a call without a handler fails the test, unless that is
-// allowed. The client gets what gunicorn would say.
+// allowed. The client gets the error that gunicorn would send.
 func TestUnexpectedCall(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -85,7 +85,7 @@ func TestUnexpectedCall(t *testing.T) {
 	}
 }
 
-// TestSetenv: code that looks into the environment finds the server.
+// TestSetenv: code that reads the environment finds the server.
 func TestSetenv(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	s.Setenv()
@@ -96,8 +96,8 @@ func TestSetenv(t *testing.T) {
 	assert.Less(t, len(s.Socket()), 100)
 }
 
-// TestRestart: the connections end, the stash is empty, and the client finds the
-// new server, on the same path or on another.
+// TestRestart: the connections end, and the stash is empty. The client finds the new
+// server, on the same path or on another one.
 func TestRestart(t *testing.T) {
 	eachKind(t, func(t *testing.T, opts ...dirtytest.Option) {
 		s := dirtytest.NewServer(t, newMux(), opts...)
@@ -129,8 +129,8 @@ func TestPaths(t *testing.T) {
 	assert.FileExists(t, s.Socket())
 }
 
-// TestRefusedAndFull: dials fail as they do with a real socket, open connections
-// go on, and afterwards all is well.
+// TestRefusedAndFull: dials fail as with a real socket, and open connections go on.
+// Afterwards dials work again.
 func TestRefusedAndFull(t *testing.T) {
 	eachKind(t, func(t *testing.T, opts ...dirtytest.Option) {
 		s := dirtytest.NewServer(t, newMux(), opts...)
@@ -177,7 +177,7 @@ func TestRestartEndsFaults(t *testing.T) {
 	})
 }
 
-// TestStash: it can be read and changed behind the wire.
+// TestStash: a test can read and change it without a client.
 func TestStash(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	s.Stash().Put("users", "ada", map[string]any{"visits": 1})
@@ -191,8 +191,8 @@ func TestStash(t *testing.T) {
 	assert.Empty(t, s.Stash().Dump("missing"))
 }
 
-// TestWorkers: what the status tells, and what AddWorkers and RemoveWorkers make
-// of it.
+// TestWorkers: the status tells what SetWorkers, AddWorkers and RemoveWorkers have
+// set.
 func TestWorkers(t *testing.T) {
 	s := dirtytest.NewServer(t, newMux())
 	c := s.Client()

@@ -52,7 +52,7 @@ func jsonLines(t *testing.T, s string) []jsonLine {
 // good is the payload {"data": true}.
 const good = "\x21\x00\x00\x00\x01\x11\x00\x00\x00\x04data\x01\x01"
 
-// Every kind of fault, behind a sound frame and before another one.
+// TestBrokenFrames: each kind of fault, in a frame between two sound ones.
 func TestBrokenFrames(t *testing.T) {
 	before := frameOf(t, dirty.TypeChunk, 1, good)
 	after := frameOf(t, dirty.TypeEnd, 3, "")
@@ -64,7 +64,7 @@ func TestBrokenFrames(t *testing.T) {
 	payload := func(p string) string { return frameOf(t, dirty.TypeChunk, 2, p) }
 	for _, tt := range []struct {
 		name, frame string
-		offset      int    // of the fault, from the frame's first byte
+		offset      int    // of the fault, from the first byte of the frame
 		goesOn      bool   // the next frame is shown
 		shown       string // what could be read
 	}{
@@ -121,7 +121,8 @@ func TestBrokenFrames(t *testing.T) {
 	}
 }
 
-// A fault of one direction ends that one; another connection goes on.
+// TestBrokenDirectionOfCapture: after a broken header nothing more of this direction
+// is shown. The other direction and other connections go on.
 func TestBrokenDirectionOfCapture(t *testing.T) {
 	status, end := frameOf(t, dirty.TypeStatus, 5, ""), frameOf(t, dirty.TypeEnd, 6, "")
 	in := captureOf(t, ">1:"+status, ">2:"+status[:4], ">1:XX"+status+status, "<1:"+end, ">2:"+status[4:]+status[:10], ">1:"+status)
@@ -140,8 +141,8 @@ func TestBrokenDirectionOfCapture(t *testing.T) {
 	assert.Equal(t, "dirty: decode: 2 of 5 frames broken\n", got.stderr)
 }
 
-// The offset of a fault is one of the input, though the frame lies in pieces
-// between others.
+// TestFaultOffsetAcrossRecords: the offset of a fault is that in the input, even if
+// the frame lies there in pieces.
 func TestFaultOffsetAcrossRecords(t *testing.T) {
 	frame := frameOf(t, dirty.TypeChunk, 2, "\x20\x00\x00\x00\x02\x01\x01\x7f")
 	for cut := 1; cut < len(frame); cut++ {
@@ -155,8 +156,8 @@ func TestFaultOffsetAcrossRecords(t *testing.T) {
 	}
 }
 
-// A small session cut at every byte: never a panic, never silence about what
-// is missing, and everything before the cut is shown.
+// TestTruncatedAtEveryByte: of a session that is cut short, everything before the cut
+// is shown, and an error tells that something is missing.
 func TestTruncatedAtEveryByte(t *testing.T) {
 	frames := []string{frameOf(t, dirty.TypeRequest, 1, good), frameOf(t, dirty.TypeEnd, 1, ""), frameOf(t, dirty.TypeChunk, 2, good)}
 	plain := strings.Join(frames, "")
@@ -190,6 +191,7 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 	}
 }
 
+// TestBrokenCapture: the frames before the fault are shown, then the error.
 func TestBrokenCapture(t *testing.T) {
 	end := frameOf(t, dirty.TypeEnd, 6, "")
 	in := captureOf(t, "<1:"+end, "<2:"+end[:5])
@@ -247,6 +249,7 @@ func TestReadErrorInside(t *testing.T) {
 	assert.Equal(t, frameOf(t, dirty.TypeEnd, 1, ""), out.String(), "the second line may not be whole")
 }
 
+// TestBrokenLines: the first line that cannot be encoded ends the run.
 func TestBrokenLines(t *testing.T) {
 	const ok = "< end id=1\n"
 	b64 := base64.StdEncoding.EncodeToString([]byte(good))
@@ -312,7 +315,7 @@ func TestBrokenLines(t *testing.T) {
 	}
 }
 
-// What people write by hand.
+// TestHandWrittenLines: lines as people write them.
 func TestHandWrittenLines(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{`{"type":"chunk","id":7,"payload":{"data":true}}`, frameOf(t, dirty.TypeChunk, 7, good)},

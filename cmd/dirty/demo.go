@@ -71,7 +71,7 @@ type demo struct {
 
 	mu    sync.Mutex // guards what follows: both directions print
 	out   io.Writer
-	conns uint32 // that were dialed
+	conns uint32 // how many were dialed
 }
 
 // run takes each step, and stops at the first one that goes wrong.

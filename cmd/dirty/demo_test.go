@@ -32,7 +32,7 @@ func TestDemo(t *testing.T) {
 	assert.NotContains(t, got.stdout, "!", "no frame is broken")
 }
 
-// TestDemoExpects: a step that gives something else ends the demonstration.
+// TestDemoExpects: a step with another result than the right one is an error.
 func TestDemoExpects(t *testing.T) {
 	d := &demo{out: io.Discard}
 	assert.NoError(t, d.expect("x", 1, nil, 1))
@@ -42,7 +42,8 @@ func TestDemoExpects(t *testing.T) {
 	assert.ErrorContains(t, d.expectError("x", nil, io.EOF), "not EOF")
 }
 
-// TestServe: it tells its socket, answers there, and takes it away at the end.
+// TestServe: it prints the path of its socket, answers there, and removes it at the
+// end.
 func TestServe(t *testing.T) {
 	for name, path := range map[string]string{"its own path": "", "a given path": filepath.Join(shortTempDir(t), "s")} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +77,7 @@ func TestServe(t *testing.T) {
 			case err := <-done:
 				require.NoError(t, err)
 			case <-time.After(10 * time.Second):
-				require.Fail(t, "it does not end")
+				require.Fail(t, "serve does not end")
 			}
 			assert.NoFileExists(t, socket)
 		})

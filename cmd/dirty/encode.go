@@ -11,7 +11,7 @@ import (
 	"github.com/gunicorn-go/dirty/capture"
 )
 
-// line is what a line of input says of a frame.
+// line is a frame as a line of input describes it.
 type line struct {
 	conn  uint32 // 0: not given
 	dir   byte   // 0: not given
@@ -80,7 +80,7 @@ func encode(in *bufio.Reader, write func(*line) error) error {
 // both results are nil.
 func (p *parser) line() (*line, error) {
 	l, err := p.anyLine()
-	if p.pos >= p.maxLine { // it was taken for the end of the line
+	if p.pos >= p.maxLine { // there, look says that the line ends
 		return nil, fmt.Errorf("of %d bytes or more", p.maxLine)
 	}
 	return l, err
@@ -109,8 +109,7 @@ func (p *parser) anyLine() (*line, error) {
 			return nil, err
 		}
 	}
-	// The header goes into the room that was left for it: the length was not
-	// known before.
+	// Room was left for the header, because the length was not known before.
 	header := dirty.Header{Type: l.typ, Length: uint32(len(payload)), RequestID: l.id}
 	if _, err := header.AppendBinary(p.out[:0]); err != nil {
 		return nil, err

@@ -18,7 +18,8 @@ import (
 	"github.com/gunicorn-go/dirty/capture"
 )
 
-// endless is input that never ends: what next returns, again and again.
+// endless is input that never ends. It is made of what next returns for 0, 1, 2 and
+// so on.
 type endless struct {
 	next func(i int) string
 	i    int
@@ -35,8 +36,8 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// head accepts so many bytes and then fails, as a closed pipe does. It keeps
-// the largest heap that it has seen, looking now and then.
+// head accepts a number of bytes and then fails, as a closed pipe does. Now and then
+// it looks at the heap, and keeps the largest size.
 type head struct {
 	left, unseen int
 	maxHeap      uint64
@@ -88,7 +89,8 @@ func TestEndlessInput(t *testing.T) {
 	}
 }
 
-// A watcher sees each frame when it arrives, not when a buffer is full.
+// TestFramesAreShownAtOnce: each frame is printed when it arrives, not when a buffer
+// is full.
 func TestFramesAreShownAtOnce(t *testing.T) {
 	frame := frameOf(t, dirty.TypeChunk, 1, good)
 	for _, tt := range []struct {
@@ -131,7 +133,8 @@ func TestFramesAreShownAtOnce(t *testing.T) {
 	}
 }
 
-// A frame of 60 MiB goes through both notations; it is compared by its hash.
+// TestLargeFrame: a frame of 60 MiB comes back from both notations. It is compared
+// by its hash.
 func TestLargeFrame(t *testing.T) {
 	if testing.Short() {
 		t.Skip("large")
@@ -145,7 +148,7 @@ func TestLargeFrame(t *testing.T) {
 	want := sha256.Sum256([]byte(in))
 	for _, form := range []string{"text", "json"} {
 		t.Run(form, func(t *testing.T) {
-			// A pipe joins the two, as a shell does.
+			// A pipe joins the two commands, as in a shell.
 			r, w := io.Pipe()
 			decoded := make(chan int, 1)
 			go func() {
@@ -163,7 +166,8 @@ func TestLargeFrame(t *testing.T) {
 	}
 }
 
-// A header that announces 64 MiB is not a reason to allocate them.
+// TestAnnouncedIsNotAllocated: a header that announces 64 MiB does not make decode
+// allocate them.
 func TestAnnouncedIsNotAllocated(t *testing.T) {
 	in := frameOf(t, dirty.TypeResponse, 1, good)
 	in = in[:4] + "\x04\x00\x00\x00" + in[8:]

@@ -66,7 +66,7 @@ func FuzzInput(f *testing.F) {
 	})
 }
 
-// FuzzLine checks that whatever encode accepts is what decode calls sound.
+// FuzzLine checks that decode finds nothing wrong with the frames that encode makes.
 func FuzzLine(f *testing.F) {
 	for _, v := range values(f) {
 		in := frameOf(f, dirty.TypeChunk, 1, v.payload)

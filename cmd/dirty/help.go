@@ -9,8 +9,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-const helpMain = `dirty shows and makes frames of gunicorn's dirty-worker protocol, and
-demonstrates its server and client.
+const helpMain = `dirty prints and makes frames of gunicorn's dirty-worker protocol. It also
+demonstrates the server and the client of this module.
 
 Usage:
 
@@ -89,8 +89,8 @@ memory of its frames. Plain frames are held one at a time, 64 MiB at most.
 
 const helpEncode = `Usage: dirty encode [-o raw|capture] FILE|-
 
-The inverse of "dirty decode": reads its lines, text or JSON, told apart line
-by line, and writes the frames. What decode printed of sound frames becomes
+The inverse of "dirty decode": reads the lines that it prints, in text or JSON, and
+writes the frames. Each line can be in either form. What decode printed of sound frames becomes
 the same bytes, but for bools that were neither 00 nor 01.
 
 	-o raw      (default) frames one after the other, all connections and
@@ -104,7 +104,7 @@ in place of a payload gives these bytes as payload, sound or not. The first line
 that cannot be encoded ends the run with status 5; what came before it is written.
 
 FILE may be endless. A line is read piece by piece, and refused as soon as its
-payload has more than 64 MiB, a word outside of the payload more than 1024 bytes,
+payload has more than 64 MiB, a name or a number more than 1024 bytes,
 or the line 512 MiB. So encode takes about 300 MiB at most.
 `
 

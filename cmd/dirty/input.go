@@ -15,8 +15,7 @@ const (
 	// bytes of text for each byte of the payload.
 	maxLine = 512 << 20
 
-	// maxWord bounds what is not a part of the payload: a name or a number, in
-	// bytes.
+	// maxWord bounds a name or a number, in bytes.
 	maxWord = 1 << 10
 
 	// prefixSize is the number of bytes before the content of a string.
@@ -26,7 +25,7 @@ const (
 	endOfLine = -1
 )
 
-// syntaxError is a place in a line where something else was expected.
+// syntaxError tells what is wrong at a place in a line.
 type syntaxError struct {
 	pos  int // from 0, in bytes
 	text string
@@ -34,10 +33,10 @@ type syntaxError struct {
 
 func (e *syntaxError) Error() string { return e.text }
 
-// parser turns a line of one of the two notations of values into their
-// encoding. The notations are decode's JSON and its text form; they differ only
-// in how they write what JSON lacks. encoding/json would lose what matters
-// here: the order and repetition of keys, and the difference between 1 and 1.0.
+// parser encodes the values of a line. They are in one of two notations: decode's JSON
+// or its text form. Those differ only in how they write what JSON does not have.
+// encoding/json would lose what matters here: the order of keys, repeated keys, and the
+// difference between 1 and 1.0.
 //
 // It reads the line piece by piece, and stops where the payload becomes too
 // large. So a line takes no more memory than its payload, even if it does not
@@ -50,8 +49,8 @@ type parser struct {
 	json    bool
 
 	out      []byte // what is encoded is appended here
-	limit    int    // of the length of out
-	limited  string // what would be too large beyond the limit
+	limit    int    // bound of the length of out
+	limited  string // the text of the error beyond it
 	ignoring bool   // strings are read, but not appended
 }
 
@@ -75,7 +74,7 @@ func (p *parser) failAt(pos int, format string, args ...any) error {
 	return &syntaxError{pos, fmt.Sprintf(format, args...)}
 }
 
-// checkLimit says whether out has become too large.
+// checkLimit returns an error if out has become too large.
 func (p *parser) checkLimit() error {
 	if len(p.out) > p.limit {
 		return p.failf("%s", p.limited)
@@ -83,7 +82,8 @@ func (p *parser) checkLimit() error {
 	return nil
 }
 
-// withLimit calls parse, which may append n bytes.
+// withLimit calls parse, which may append at most n bytes. limited is the text of the
+// error if there are more.
 func (p *parser) withLimit(n int, limited string, parse func() error) error {
 	was, wasLimited := p.limit, p.limited
 	p.limit, p.limited = len(p.out)+n, limited

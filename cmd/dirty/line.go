@@ -9,7 +9,7 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// errBroken tells of a line that shows a frame of which bytes are missing.
+// errBroken is the error for a line of a frame of which bytes are missing.
 var errBroken = errors.New("a broken frame cannot be encoded")
 
 // parseText reads what printText writes.
@@ -56,7 +56,7 @@ func parseText(p *parser, l *line) error {
 		return p.failf("an id is a number from 0 to %d", uint64(math.MaxUint64))
 	}
 	if p.skip("size=") {
-		if _, err := p.word(); err != nil { // the payload tells it
+		if _, err := p.word(); err != nil { // the length of the payload counts
 			return err
 		}
 	}
@@ -114,7 +114,7 @@ func parseJSON(p *parser, l *line) error {
 			} else {
 				err = p.value(0)
 			}
-		case "offset", "partial", "error": // what decode knew of its input
+		case "offset", "partial", "error": // they are not a part of the frame
 			isBroken = isBroken || key == "error"
 			err = p.ignoreValue()
 		default:
@@ -133,8 +133,8 @@ func parseJSON(p *parser, l *line) error {
 	return nil
 }
 
-// shortText returns the string that parse encodes, and takes it away from the
-// payload again.
+// shortText calls parse, which encodes a string. It returns the string and removes it
+// from the payload again.
 func (p *parser) shortText(parse func() error) (string, error) {
 	at := len(p.out)
 	if err := p.withLimit(prefixSize+maxWord, fmt.Sprintf("a word of more than %d bytes", maxWord), parse); err != nil {
@@ -145,7 +145,7 @@ func (p *parser) shortText(parse func() error) (string, error) {
 	return text, nil
 }
 
-// string encodes a string and nothing else.
+// string encodes a string. Any other value is an error.
 func (p *parser) string() error {
 	if p.peek() != '"' {
 		return p.failf("want a string")

@@ -1,5 +1,5 @@
-// Command dirty shows and makes frames of gunicorn's dirty-worker protocol, and
-// demonstrates its server and client.
+// Command dirty prints and makes frames of gunicorn's dirty-worker protocol. It also
+// demonstrates the server and the client of this module.
 //
 //	dirty demo
 //	dirty decode testdata/sessions/gunicorn-25.1.0.bin
@@ -17,7 +17,7 @@ import (
 	"os"
 )
 
-// The exit statuses, documented in help.go.
+// The exit statuses. The help explains them.
 const (
 	exitOK    = 0
 	exitIO    = 1
@@ -117,7 +117,7 @@ func (c *choice) Set(s string) error {
 // parseFlags parses the flags of a command. If they ask for help, it prints it
 // and returns flag.ErrHelp.
 func parseFlags(flags *flag.FlagSet, help string, args []string, stdout io.Writer) error {
-	flags.SetOutput(io.Discard) // errors are printed by report
+	flags.SetOutput(io.Discard) // report prints the errors
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		if _, err := io.WriteString(stdout, help); err != nil {

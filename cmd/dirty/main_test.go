@@ -110,7 +110,7 @@ func TestReadsFiles(t *testing.T) {
 
 var errBoom = errors.New("boom")
 
-// failing is a reader or writer that does not work.
+// failing is a reader and writer that always fails.
 type failing struct{}
 
 func (failing) Read([]byte) (int, error)  { return 0, errBoom }
@@ -141,8 +141,8 @@ func TestInputAndOutputErrors(t *testing.T) {
 	}
 }
 
-// The worked examples of the specification are frames, and survive the round
-// trip; the texts in their comments are what decode prints.
+// TestSpecExamples: decode prints the texts that the comments in the examples of the
+// specification have, and encode makes the same bytes of them.
 func TestSpecExamples(t *testing.T) {
 	spec, err := os.ReadFile("../../docs/SPEC.md")
 	require.NoError(t, err)

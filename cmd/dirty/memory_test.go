@@ -251,6 +251,6 @@ func TestHelpTellsBounds(t *testing.T) {
 	assert.Equal(t, 1, defaultMemory<<20/(streamSize+markSize)/900_000, "about a million unfinished headers")
 	assert.Equal(t, 4, defaultMemory<<20/deadSize/1_000_000, "about four million broken ones")
 	encode := strings.Join(strings.Fields(helpEncode), " ")
-	assert.Contains(t, encode, fmt.Sprintf("payload has more than %d MiB, a word outside of the payload more than %d bytes, or the line %d MiB",
+	assert.Contains(t, encode, fmt.Sprintf("payload has more than %d MiB, a name or a number more than %d bytes, or the line %d MiB",
 		dirty.MaxPayloadSize>>20, maxWord, maxLine>>20))
 }

@@ -75,8 +75,8 @@ func (p *parser) diagnostic() error {
 	return nil
 }
 
-// sized encodes bytes or a string, whose length is known when its content
-// has been appended.
+// sized encodes bytes or a string. It fills in the length when content has appended
+// the rest.
 func (p *parser) sized(kind dirty.Kind, content func() error) error {
 	at := len(p.out)
 	p.out = append(p.out, byte(kind), 0, 0, 0, 0)
@@ -107,8 +107,8 @@ func (p *parser) list(depth int) error {
 	return nil
 }
 
-// dict encodes what follows an opening brace: a dict, or in JSON one of the
-// objects that stand for something else.
+// dict encodes what follows an opening brace. That is a dict, or in JSON an object
+// that stands for something else.
 func (p *parser) dict(depth int) error {
 	at := len(p.out)
 	p.out = dirty.AppendDictHeader(p.out, 0)
@@ -134,7 +134,7 @@ func (p *parser) dict(depth int) error {
 	return nil
 }
 
-// separator moves over the comma before all but the first of several.
+// separator moves over the comma between two elements; n is how many came before.
 func (p *parser) separator(n int) error {
 	if n > 0 {
 		return p.want(",")
@@ -153,12 +153,12 @@ func (p *parser) key() error {
 	return p.want(":")
 }
 
-// maxShownKey is how many bytes of a key an error shows. It is more than those
-// of the keys that stand for something.
+// maxShownKey is how many bytes of a key an error shows. The keys that stand for
+// something are shorter.
 const maxShownKey = 32
 
-// special encodes an object of JSON whose first key, which was read, begins
-// with a $.
+// special encodes an object of JSON that stands for something else. Its first key has
+// been read.
 func (p *parser) special(key string, depth int) error {
 	var err error
 	switch key {
@@ -214,7 +214,7 @@ func (p *parser) pairs(depth int) error {
 	return nil
 }
 
-// number encodes an int, or with a point or an exponent a float.
+// number encodes an int, or a float if there is a point or an exponent.
 func (p *parser) number() error {
 	start := p.pos
 	text, err := p.token(func(c int) bool {
@@ -273,8 +273,8 @@ func (p *parser) text() error {
 	}
 }
 
-// escape appends the character that a backslash introduces. JSON's escapes
-// are read everywhere, Go's further ones in the text form only.
+// escape appends the character that a backslash introduces. Both forms have the escapes
+// of JSON. The text form also has the other ones of Go.
 func (p *parser) escape() error {
 	start := p.pos
 	p.next() // the backslash
@@ -310,8 +310,8 @@ func (p *parser) escape() error {
 	return nil
 }
 
-// codeUnits reads the digits of \u0000, or of two such for a character beyond
-// U+FFFF. A half of a pair alone is not a character.
+// codeUnits reads the four digits of an escape such as \u00e9. A character beyond
+// U+FFFF is a pair of such escapes; half of a pair alone is not a character.
 func (p *parser) codeUnits() (rune, bool) {
 	high, ok := p.hexDigits(4)
 	if !ok || !utf16.IsSurrogate(high) {
@@ -349,8 +349,7 @@ func (p *parser) hexDigits(n int) (rune, bool) {
 	return v, true
 }
 
-// contentReader reads the text of bytes up to its end, in which nothing is
-// escaped.
+// contentReader reads base64 or hexadecimal digits up to their end.
 type contentReader struct {
 	p   *parser
 	end string
@@ -368,7 +367,8 @@ func (r contentReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// content appends what decoded makes of a text, and moves over the end of it.
+// content appends the bytes that decoder makes of the digits that come next, and moves
+// over their end.
 func (p *parser) content(end, what string, decoder func(io.Reader) io.Reader) error {
 	start := p.pos
 	decoded := decoder(contentReader{p, end})

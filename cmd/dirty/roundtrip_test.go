@@ -19,8 +19,8 @@ import (
 	"github.com/gunicorn-go/dirty/capture"
 )
 
-// values are payloads with the JSON that stands for them. Each comes back as
-// the same bytes from both notations.
+// values returns payloads and the JSON that stands for them. Each comes back from both
+// notations as the same bytes.
 func values(t testing.TB) []struct{ name, payload, json string } {
 	enc := func(v any) string {
 		b, err := dirty.Marshal(v)
@@ -93,7 +93,7 @@ func requireRoundTrip(t *testing.T, frames string) {
 	}
 }
 
-// requireSameBytes shows only where the two begin to differ.
+// requireSameBytes fails if two texts differ, and shows only where they begin to.
 func requireSameBytes(t *testing.T, want, got, form string) {
 	t.Helper()
 	if want == got {
@@ -108,7 +108,8 @@ func requireSameBytes(t *testing.T, want, got, form string) {
 		"%s: %d and %d bytes, the same up to %d", form, len(want), len(got), i)
 }
 
-// All of them at once, of each type, in one stream and in a capture.
+// TestManyFrames: all values at once, in frames of each type, as plain frames and as a
+// capture.
 func TestManyFrames(t *testing.T) {
 	var all strings.Builder
 	types := []dirty.MessageType{dirty.TypeRequest, dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage}
@@ -158,8 +159,8 @@ func streamsOf(t *testing.T, in string) map[streamKey]string {
 	}
 }
 
-// Recorded sessions of real gunicorn. Broken frames in them are there on
-// purpose; every sound one must come back.
+// TestSessions: all sound frames of recorded sessions of real gunicorn come back. The
+// broken ones are there on purpose.
 func TestSessions(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/sessions/*.bin")
 	require.NoError(t, err)
@@ -185,7 +186,7 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// soundLines leaves out the lines of broken frames.
+// soundLines returns the lines without those of broken frames.
 func soundLines(lines string) string {
 	var sound strings.Builder
 	for _, l := range strings.SplitAfter(lines, "\n") {
@@ -196,7 +197,7 @@ func soundLines(lines string) string {
 	return sound.String()
 }
 
-// The messages that real gunicorn encoded.
+// TestMessageVectors: the messages that real gunicorn encoded come back.
 func TestMessageVectors(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/vectors/messages.json")
 	require.NoError(t, err)
@@ -217,7 +218,7 @@ func TestMessageVectors(t *testing.T) {
 	requireRoundTrip(t, all.String())
 }
 
-// The sound values that real gunicorn encoded or decoded, as payloads.
+// TestValueVectors: the values that real gunicorn encoded come back.
 func TestValueVectors(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/vectors/values.json")
 	require.NoError(t, err)
