@@ -49,6 +49,7 @@ func (w *valueWriter) value(depth int) error {
 	if err != nil {
 		return err
 	}
+	//exhaustive:enforce
 	switch kind {
 	case dirty.KindNone:
 		w.out.WriteString("null")
