@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 }
 
 func goroutinesLeft() string {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		buf := make([]byte, 1<<20)
 		var left []string
 		for i, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {

@@ -61,7 +61,7 @@ func TestScriptFails(t *testing.T) {
 			s := dirtytest.NewServer(tb, nil)
 			s.Script(tt.steps...)
 			require.Error(t, s.Client().Ping(t.Context()))
-			require.Eventually(t, func() bool { return len(tb.all()) > 0 }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(tb.all()) > 0 }, time.Minute, time.Millisecond)
 			assert.Contains(t, tb.all()[0], tt.want)
 		})
 	}

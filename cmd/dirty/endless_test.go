@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"fmt"
+	"errors"
 	"io"
 	"runtime"
 	"strings"
@@ -110,10 +110,10 @@ func TestFramesAreShownAtOnce(t *testing.T) {
 				out.Close()
 				done <- code
 			}()
-			go func() {
-				time.Sleep(20 * time.Second)
-				fromOut.CloseWithError(fmt.Errorf("nothing was shown in 20 s"))
-			}()
+			late := time.AfterFunc(time.Minute, func() {
+				fromOut.CloseWithError(errors.New("nothing was shown in a minute"))
+			})
+			defer late.Stop()
 			_, err := io.WriteString(toIn, tt.start)
 			require.NoError(t, err)
 			got := make([]byte, len(tt.want))
