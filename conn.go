@@ -10,14 +10,17 @@ import (
 	"time"
 )
 
-// Conn exchanges frames over a connection. It is a [Reader] and a [Writer],
-// with their rules, behind two locks: one goroutine may read while another
-// writes, and several that read, or several that write, take turns. Close and
-// the deadlines never wait for them.
+// Conn exchanges frames over a connection. It is a [Reader] and a [Writer], and
+// their rules and errors hold. [NewConn] makes one.
 //
-// A Conn does not match answers with requests. gunicorn's arbiter answers a
-// connection in order, one request at a time, and answers a bad frame by
-// closing; an answer counts only if its id is that of the request.
+// A Conn may be used concurrently. One goroutine can read while another writes.
+// Several that read take turns, and so do several that write. Close and the
+// methods that set deadlines never wait for them.
+//
+// A Conn does not match answers with requests. gunicorn's arbiter answers the
+// requests of a connection one at a time and in order. If it gets a bad frame it
+// closes the connection. A caller should accept an answer only if its id is that
+// of the request.
 type Conn struct {
 	conn   net.Conn
 	closed atomic.Bool
@@ -29,8 +32,8 @@ type Conn struct {
 	writer    Writer
 }
 
-// NewConn returns a Conn over c, which is closed by [Conn.Close]. Nothing is
-// read or written.
+// NewConn returns a Conn over c. [Conn.Close] closes c. NewConn reads and writes
+// nothing.
 func NewConn(c net.Conn, opts ...Option) *Conn {
 	o := newStreamOptions(opts)
 	return &Conn{conn: c, reader: newReader(c, o), writer: newWriter(c, o)}
@@ -69,24 +72,24 @@ func (c *Conn) WriteMessage(m Message) error {
 	return c.closedError(c.writer.WriteMessage(m))
 }
 
-// Limits returns the limits in force for what is read, with every default filled
-// in. What is written has the same, but for MaxDepth: if that was not set, it is
-// [DefaultMaxEncodeDepth].
+// Limits returns the limits that are in force for what is read, with every default
+// filled in. Those for what is written are the same, except that MaxDepth has
+// another default, [DefaultMaxEncodeDepth].
 func (c *Conn) Limits() Limits { return c.reader.Limits() }
 
-// NetConn returns the connection below. Who reads from it or writes to it
-// breaks the borders of the frames.
+// NetConn returns the connection that NewConn got. To read from it or write to it
+// makes the Conn lose track of the frames.
 func (c *Conn) NetConn() net.Conn { return c.conn }
 
-// Close closes the connection. Calls that wait return an error that matches
-// [net.ErrClosed].
+// Close closes the connection. Calls that are waiting and later ones return an error
+// that matches [net.ErrClosed].
 func (c *Conn) Close() error {
 	c.closed.Store(true)
 	return c.conn.Close()
 }
 
-// closedError makes the error of a pipe that we closed the one that sockets
-// have.
+// closedError makes the error of a net.Pipe that we have closed match net.ErrClosed,
+// as the error of a socket does.
 func (c *Conn) closedError(err error) error {
 	if errors.Is(err, io.ErrClosedPipe) && c.closed.Load() {
 		return fmt.Errorf("%w: %w", net.ErrClosed, err)
@@ -94,13 +97,13 @@ func (c *Conn) closedError(err error) error {
 	return err
 }
 
-// SetDeadline sets both deadlines; see [net.Conn].
+// SetDeadline sets both deadlines, see [net.Conn].
 func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
 
-// SetReadDeadline sets when reading gives up with a timeout. A frame of which
-// some bytes have arrived is not lost: the next call goes on with it.
+// SetReadDeadline sets when reads fail with a timeout. A frame of which some bytes
+// have arrived by then is not lost: the next read goes on with it.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
 
-// SetWriteDeadline sets when writing gives up with a timeout. If some bytes
-// of a frame were written by then, the connection is of no more use.
+// SetWriteDeadline sets when writes fail with a timeout. If some bytes of a frame
+// were written by then, every later write fails too.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }

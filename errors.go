@@ -9,40 +9,39 @@ import (
 	"strings"
 )
 
-// sentinel is an error known by its identity; the text goes into the errors
-// that wrap it, without a second prefix.
+// sentinel is an error that callers compare with. Errors that wrap it use its
+// text without the prefix, so that no message has the prefix twice.
 type sentinel string
 
 func (s sentinel) Error() string { return "dirty: " + string(s) }
 
-// What can be wrong with bytes or values, for [errors.Is]. The errors that
-// are returned wrap one of them in a [*ProtocolError], [*MarshalError] or
-// [*UnmarshalTypeError] that says where. A frame that is cut short matches
-// [io.ErrUnexpectedEOF]; malformed payloads never match an EOF.
+// What can be wrong with bytes or values, for [errors.Is]. The functions of this
+// package return one of them wrapped in a [*ProtocolError], [*MarshalError] or
+// [*UnmarshalTypeError], which says where the fault is. A frame that is cut short
+// is an [io.ErrUnexpectedEOF]. A malformed payload never is, nor an [io.EOF].
 const (
-	ErrBadMagic        = sentinel("bad magic")              // the header does not begin with "GD"
-	ErrBadVersion      = sentinel("unsupported version")    // a protocol version other than 1
-	ErrUnknownType     = sentinel("unknown message type")   // a type byte or a type name that is not in use
-	ErrTooLarge        = sentinel("too large")              // a length, a count or a decoded size over its limit
-	ErrTooDeep         = sentinel("nested too deep")        // over Limits.MaxDepth
-	ErrMalformed       = sentinel("malformed")              // cut short, unknown type codes, keys that are no strings, wrong payload fields
-	ErrTrailingData    = sentinel("trailing data")          // more bytes than one value or header
-	ErrInvalidUTF8     = sentinel("invalid UTF-8")          // in a string, on either side
-	ErrUnsupportedType = sentinel("unsupported type")       // a Go value that has no encoding
-	ErrOverflow        = sentinel("overflow")               // a number or a list that its destination cannot hold
-	ErrTypeMismatch    = sentinel("type mismatch")          // a value of another type than its Go destination
-	ErrUnknownField    = sentinel("unknown field")          // a key without a struct field, where that is refused
-	errClosedReader    = sentinel("use of a failed stream") // the error before this one was fatal
+	ErrBadMagic        = sentinel("bad magic")            // the header does not begin with "GD"
+	ErrBadVersion      = sentinel("unsupported version")  // a protocol version other than 1
+	ErrUnknownType     = sentinel("unknown message type") // a type byte or a type name that is not in use
+	ErrTooLarge        = sentinel("too large")            // a length, a count or a decoded size over its limit
+	ErrTooDeep         = sentinel("nested too deep")      // lists and dicts over Limits.MaxDepth
+	ErrMalformed       = sentinel("malformed")            // a value cut short, an unknown type code, a dict key or a payload field of a wrong type
+	ErrTrailingData    = sentinel("trailing data")        // bytes after the value, the header or the frame
+	ErrInvalidUTF8     = sentinel("invalid UTF-8")        // a string that is not UTF-8, encoded or decoded
+	ErrUnsupportedType = sentinel("unsupported type")     // a Go value that has no encoding
+	ErrOverflow        = sentinel("overflow")             // a number or a list that its destination cannot hold
+	ErrTypeMismatch    = sentinel("type mismatch")        // a value of another type than its Go destination
+	ErrUnknownField    = sentinel("unknown field")        // a key without a struct field, see DecodeOptions.DisallowUnknownFields
 )
 
-// ProtocolError is a fault of bytes that were read, or of a frame that was
-// to be written: which rule, where, what was found and what is allowed. It
-// never holds payload bytes or values.
+// ProtocolError is a fault of bytes that were read, or of a frame that was to
+// be written. It says which rule was broken, where, what was found and what is
+// allowed. It never holds payload bytes or values.
 //
-// Faults have two severities. A framing fault (Fatal) means that the borders
-// of the frames are lost; the connection can only be closed. A payload fault
-// means that the frame was consumed whole and its Header is known; the
-// connection can be used on.
+// There are two kinds of faults. After a framing fault (Fatal) nobody knows
+// where the next frame begins, so the connection can only be closed. With a
+// payload fault the frame was consumed whole and its Header is known, so the
+// connection can still be used.
 type ProtocolError struct {
 	// Err is the sentinel: ErrBadMagic, ErrBadVersion, ErrUnknownType,
 	// ErrTooLarge, ErrTooDeep, ErrMalformed, ErrTrailingData, ErrInvalidUTF8,
@@ -52,32 +51,32 @@ type ProtocolError struct {
 	// Rule names what was checked, such as "magic" or "list count".
 	Rule string
 
-	// Offset is where the fault is, in bytes from the start of the value
-	// that was given (Unmarshal, Validate, Decoder) or of the frame's header
-	// (ParseHeader, DecodeMessage, Reader).
+	// Offset is where the fault is, in bytes. It counts from the start of the
+	// value that was given (Unmarshal, Validate, Decoder) or from the start of
+	// the frame's header (ParseHeader, DecodeMessage, Reader).
 	Offset int64
 
-	// Path leads to the fault inside the payload, such as "kwargs.image[3]";
-	// empty at the top and for framing faults.
+	// Path leads to the fault inside the payload, such as "kwargs.image[3]".
+	// It is empty if the outermost value is at fault, and for framing faults.
 	Path string
 
 	// Limit is what is allowed and Found what was found, in the unit of the
 	// rule. Both are 0 for rules without numbers, such as UTF-8.
 	Limit, Found int64
 
-	// Header is of the frame whose payload is at fault, or whose length is
-	// too large; else zero.
+	// Header is that of the frame whose payload or length is at fault. It is
+	// zero if it is not known.
 	Header Header
 
-	// Fatal tells a framing fault from a payload fault.
+	// Fatal is set for a framing fault.
 	Fatal bool
 
-	hint string
+	hint string // more for people, at the end of the line
 }
 
 var _ error = (*ProtocolError)(nil)
 
-// Error returns a line for people; do not parse it.
+// Error returns a line for people. Programs should not parse it.
 func (e *ProtocolError) Error() string {
 	var b strings.Builder
 	b.WriteString("dirty: " + sentinelText(e.Err) + ": " + e.Rule + " at offset " + strconv.FormatInt(e.Offset, 10))
@@ -104,7 +103,7 @@ func (e *ProtocolError) Error() string {
 // Unwrap returns the sentinel.
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-// framingError makes an error after which the connection cannot be used.
+// framingError returns an error after which the connection cannot be used.
 func framingError(err error, rule string, offset, limit, found int64) *ProtocolError {
 	return &ProtocolError{Err: err, Rule: rule, Offset: offset, Limit: limit, Found: found, Fatal: true}
 }
@@ -112,16 +111,18 @@ func framingError(err error, rule string, offset, limit, found int64) *ProtocolE
 // MarshalError is a Go value that cannot be encoded. It names the place and
 // the type, never the value.
 type MarshalError struct {
-	Path   string       // to the value, such as "args[0].Image"; empty at the top
-	Type   reflect.Type // of the value; nil if there is none, as for a frame
-	Reason string       // which rule, with the limit and what was found
-	Err    error        // ErrUnsupportedType, ErrOverflow, ErrTooDeep, ErrTooLarge, ErrInvalidUTF8, or what a Marshaler returned
+	Path   string       // leads to the value, such as "args[0].Image"; empty for the outermost value
+	Type   reflect.Type // of the value; nil if it does not matter or is not known
+	Reason string       // which rule was broken, with the limit and what was found; may be empty
+	Err    error        // ErrUnsupportedType, ErrOverflow, ErrTooDeep, ErrTooLarge, ErrInvalidUTF8, or what a method of the value returned
 
-	steps   []step  // of Path, innermost first
-	visited []visit // the containers around the value, innermost first
+	// While the error is on its way up, these grow; locate turns them into
+	// Path. The innermost come first.
+	steps   []step
+	visited []visit // the containers around the value, to find a cycle
 }
 
-// Error returns a line for people; do not parse it.
+// Error returns a line for people. Programs should not parse it.
 func (e *MarshalError) Error() string {
 	var b strings.Builder
 	b.WriteString("dirty: " + sentinelText(e.Err))
@@ -137,21 +138,21 @@ func (e *MarshalError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the sentinel or the Marshaler's error.
+// Unwrap returns Err.
 func (e *MarshalError) Unwrap() error { return e.Err }
 
 // UnmarshalTypeError is a well-formed value that does not fit the Go
 // destination. What was decoded before it stays in the destination.
 type UnmarshalTypeError struct {
-	Path   string       // to the value, such as "result.scores[3]"; empty at the top
-	Offset int64        // of the value, in bytes from the start of what was given
+	Path   string       // leads to the value, such as "result.scores[3]"; empty for the outermost value
+	Offset int64        // of the value, in bytes from the start of the data or, in UnmarshalPayload, of the frame
 	Kind   Kind         // of the value
-	Type   reflect.Type // of the destination
-	Reason string       // more, where Kind and Type do not say it all
-	Err    error        // ErrTypeMismatch, ErrOverflow, ErrUnknownField, or what an Unmarshaler returned
+	Type   reflect.Type // of the destination; nil if there is none
+	Reason string       // what Kind and Type do not say; may be empty
+	Err    error        // ErrTypeMismatch, ErrOverflow, ErrUnknownField, ErrUnsupportedType, or what a method of the destination returned
 }
 
-// Error returns a line for people; do not parse it.
+// Error returns a line for people. Programs should not parse it.
 func (e *UnmarshalTypeError) Error() string {
 	s := fmt.Sprintf("dirty: %s: cannot decode %s at offset %d", sentinelText(e.Err), e.Kind, e.Offset)
 	if e.Path != "" {
@@ -166,19 +167,19 @@ func (e *UnmarshalTypeError) Error() string {
 	return s
 }
 
-// Unwrap returns the sentinel or the Unmarshaler's error.
+// Unwrap returns Err.
 func (e *UnmarshalTypeError) Unwrap() error { return e.Err }
 
-// NothingWritten reports whether err says that a [Writer] refused a message
-// before it wrote a byte, because the message cannot be encoded or is over a
-// limit. The Writer can be used on.
+// NothingWritten reports whether err means that a [Writer] or a [Conn] refused a
+// message before it wrote a byte: the message has no encoding or is over a
+// limit. The connection can still be used.
 func NothingWritten(err error) bool {
 	var marshal *MarshalError
 	return errors.As(err, &marshal)
 }
 
-// sentinelText is err's text without the prefix, for use inside a line that
-// has it already.
+// sentinelText returns the text of err without the prefix, for a line that has
+// the prefix already.
 func sentinelText(err error) string {
 	var s sentinel
 	if errors.As(err, &s) && s == err {
@@ -212,28 +213,30 @@ const (
 	ruleField    = "type of a payload field"
 )
 
-// The rules about the length or count of a kind.
+// The rules about the length or the count of a value of a kind.
 func ruleLength(k Kind) string     { return k.String() + " length" }
 func ruleCount(k Kind) string      { return k.String() + " count" }
 func ruleLengthLeft(k Kind) string { return "bytes left for " + k.String() + " of this length" }
 func ruleCountLeft(k Kind) string  { return "bytes left for a " + k.String() + " of this count" }
 
+// tooLarge returns the error for a Go value that is over a limit.
 func tooLarge(typ reflect.Type, what, unit string, n, limit int) *MarshalError {
 	return &MarshalError{Err: ErrTooLarge, Type: typ,
 		Reason: what + " of " + strconv.Itoa(n) + " " + unit + ", allowed " + strconv.Itoa(limit)}
 }
 
-// step is one step of a path into a value: a key of a dict, or an index.
+// step is one step of a path into a value: a key of a dict or an index of a
+// list.
 type step struct {
 	key   string
-	index int // of a list, if key is not set
+	index int
 	isKey bool
 }
 
 // visit identifies a container that an error has passed on its way up.
 type visit struct {
-	at  uintptr
-	len int
+	at  uintptr // its address
+	len int     // of a slice: slices of different lengths may share an address
 }
 
 // inList notes that the value at fault is at index i.
@@ -248,8 +251,9 @@ func (e *MarshalError) inDict(key string) *MarshalError {
 	return e
 }
 
-// visit notes the map, slice or pointer that the value at fault is in; only
-// where it can tell a cycle from mere depth.
+// visit notes the map, slice or pointer that holds the value at fault. That is
+// needed only to tell a value that contains itself from one that is merely too
+// deep.
 func (e *MarshalError) visit(v reflect.Value) *MarshalError {
 	if e.Err == ErrTooDeep {
 		at := visit{at: v.Pointer()}
@@ -261,15 +265,16 @@ func (e *MarshalError) visit(v reflect.Value) *MarshalError {
 	return e
 }
 
-// shortFrame is the error for a frame of which only some payload bytes are
-// there.
+// shortFrame returns the error for a frame that ends after got bytes of its
+// payload.
 func shortFrame(h Header, got int) *ProtocolError {
 	err := framingError(io.ErrUnexpectedEOF, rulePayloadLength, HeaderSize, int64(h.Length), int64(got))
 	err.Header = h
 	return err
 }
 
-// inFrame makes an error in a payload one in its frame.
+// inFrame turns an error of a payload into one of its frame: offsets count from
+// the header, and the error names the header.
 func inFrame(err error, h Header) error {
 	switch e := err.(type) {
 	case *ProtocolError:

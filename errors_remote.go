@@ -11,23 +11,23 @@ import (
 	"unicode"
 )
 
-// The kinds of [RemoteError], for [errors.Is]. What an ERROR frame says is
-// one of them or none; see [RemoteError.Is]. On the answering side they
-// choose the type that [NewErrorReply] sends.
+// The kinds of [RemoteError], for [errors.Is]; see [RemoteError.Is]. A RemoteError
+// may be of none. On the answering side an error of a kind becomes gunicorn's
+// class of that kind, see [NewErrorReply].
 const (
-	ErrPeerTimeout    = sentinel("the dirty worker timed out")          // dirty_timeout passed; the action may still run
+	ErrPeerTimeout    = sentinel("the dirty worker timed out")          // gunicorn's dirty_timeout passed; the action may still run
 	ErrPeerConnection = sentinel("the peer has no connection")          // DirtyConnectionError
 	ErrWorker         = sentinel("the dirty worker failed")             // it died, or could not be reached
 	ErrApp            = sentinel("the dirty app failed")                // the action raised, or its result has no encoding
 	ErrAppNotFound    = sentinel("there is no such dirty app")          // DirtyAppNotFoundError
-	ErrNoWorkers      = sentinel("no dirty worker has the app")         // an unknown app is told in this way
+	ErrNoWorkers      = sentinel("no dirty worker has the app")         // also the arbiter's answer for an unknown app
 	ErrPeerProtocol   = sentinel("the peer met a protocol error")       // DirtyProtocolError
-	ErrKeyNotFound    = sentinel("the stash table has no such key")     // of a stash get
-	ErrTableNotFound  = sentinel("the stash has no table of this name") // of a stash info
+	ErrKeyNotFound    = sentinel("the stash table has no such key")     // the answer to StashGet
+	ErrTableNotFound  = sentinel("the stash has no table of this name") // the answer to StashInfo
 )
 
-// The names of gunicorn's classes of errors, which an ERROR frame tells as
-// error_type (dirty/errors.py, dirty/stash.py). See [RemoteError.Type].
+// The names of gunicorn's error classes (dirty/errors.py, dirty/stash.py). An
+// ERROR frame has one as its error_type, which is the Type of a [RemoteError].
 const (
 	ClassError              = "DirtyError" // of no particular kind, and where none is given
 	ClassTimeout            = "DirtyTimeoutError"
@@ -42,11 +42,11 @@ const (
 	ClassTableNotFound      = "StashTableNotFoundError"
 )
 
-// unknownError is the message where none is given.
+// unknownError is the message of an ERROR frame that has none.
 const unknownError = "Unknown error"
 
-// remoteKinds pairs gunicorn's type names with the kinds, for both
-// directions. The more special kind comes first.
+// remoteKinds pairs gunicorn's class names with the kinds, for both directions.
+// An error may be of two kinds; the more special one comes first.
 var remoteKinds = [...]struct {
 	name string
 	kind error
@@ -62,20 +62,20 @@ var remoteKinds = [...]struct {
 	{ClassTableNotFound, ErrTableNotFound},
 }
 
-// RemoteError is what the peer's ERROR frame says. It is the peer's word,
-// not a fault of the connection, which can be used on.
+// RemoteError is what the peer's ERROR frame says. The connection is not at
+// fault and can still be used.
 //
-// Type is the name of a Python class; names that gunicorn does not define
-// are kept. Details are as the peer sent them: gunicorn fills in timeout,
-// socket_path, worker_id, app_path, action and traceback, each of which has
-// a method here.
+// gunicorn fills in the details timeout, socket_path, worker_id, app_path,
+// action and traceback. Each of them has a method here.
+//
+// A RemoteError may be used concurrently as long as nobody changes it.
 type RemoteError struct {
-	Type    string         // "DirtyAppError"; "" is sent as "DirtyError"
-	Message string         // for people; of an app's exception, its text
-	Details map[string]any // may be nil
+	Type    string         // the name of a Python class, such as ClassApp; other names than gunicorn's are kept; "" is sent as ClassError
+	Message string         // for people; the text of an app's exception
+	Details map[string]any // as the peer sent them; may be nil
 }
 
-// Error returns the type and the message. The traceback is not part of it.
+// Error returns a line with the type and the message, without the traceback.
 func (e *RemoteError) Error() string {
 	typ := e.Type
 	if typ == "" {
@@ -84,15 +84,17 @@ func (e *RemoteError) Error() string {
 	return "dirty: " + typ + ": " + e.Message
 }
 
-// Is reports whether target is the error's kind. The kinds follow the type,
-// with these corrections for what every supported release of gunicorn sends:
-//   - a timeout that the worker noticed comes as a DirtyAppError; it is
-//     [ErrPeerTimeout] and not [ErrApp];
-//   - a DirtyAppNotFoundError is [ErrApp] too, as in Python, and a
-//     DirtyAppError whose traceback ends in that class [ErrAppNotFound];
-//   - a stash miss comes as a DirtyError with a message; it is
-//     [ErrKeyNotFound] or [ErrTableNotFound];
-//   - so does a call while an arbiter has no workers at all, which is
+// Is reports whether target is a kind of the error. The kind follows from the
+// type. But the supported releases of gunicorn do not always send the type that
+// their documentation names, so there are these exceptions:
+//   - A worker that notices a timeout sends a DirtyAppError. It is an
+//     [ErrPeerTimeout] and no [ErrApp].
+//   - A DirtyAppNotFoundError is also an [ErrApp], as it is in Python. A
+//     DirtyAppError whose traceback ends in that class is also an
+//     [ErrAppNotFound].
+//   - A stash key or table that does not exist comes as a DirtyError. By its
+//     message it is an [ErrKeyNotFound] or [ErrTableNotFound].
+//   - An arbiter without any workers sends a DirtyError. By its message it is an
 //     [ErrNoWorkers].
 func (e *RemoteError) Is(target error) bool {
 	switch target {
@@ -104,7 +106,7 @@ func (e *RemoteError) Is(target error) bool {
 		return e.Type == ClassAppNotFound || e.wraps(ClassAppNotFound)
 	case ErrKeyNotFound:
 		return e.Type == ClassKeyNotFound || e.Type == ClassError && strings.HasPrefix(e.Message, "Key not found: ")
-	case ErrNoWorkers: // the second while an arbiter starts or stops
+	case ErrNoWorkers: // the message comes while an arbiter starts or stops
 		return e.Type == ClassNoWorkersAvailable || e.Type == ClassError && e.Message == "No dirty workers available"
 	case ErrTableNotFound:
 		return e.Type == ClassTableNotFound || e.Type == ClassError && strings.HasPrefix(e.Message, "Table not found: ")
@@ -117,29 +119,30 @@ func (e *RemoteError) Is(target error) bool {
 	return false
 }
 
-// isWorkerTimeout recognises dirty_timeout in the form in which the worker
-// reports it; without a traceback the text has to do.
+// isWorkerTimeout recognises a timeout in the form in which a worker reports it.
+// Without a traceback it has to go by the message.
 func (e *RemoteError) isWorkerTimeout() bool {
 	return e.wraps(ClassTimeout) ||
 		e.Type == ClassApp && e.Traceback() == "" &&
 			strings.HasPrefix(e.Message, "Execution of ") && strings.Contains(e.Message, " timed out: ")
 }
 
-// wraps reports whether the error is gunicorn's own class inside the app
-// error into which a worker puts every exception: then the last line of the
-// traceback names that class.
+// wraps reports whether the exception was of one of gunicorn's own classes. A
+// worker turns every exception into a DirtyAppError, but the last line of the
+// traceback names the class.
 func (e *RemoteError) wraps(class string) bool {
 	trace := strings.TrimRight(e.Traceback(), "\n")
 	last := trace[strings.LastIndexByte(trace, '\n')+1:]
 	return e.Type == ClassApp && strings.HasPrefix(last, "gunicorn.dirty.errors."+class+": ")
 }
 
-// Timeout reports whether the error is an [ErrPeerTimeout], as [net.Error] does.
+// Timeout reports whether the error is an [ErrPeerTimeout]. It has the meaning
+// that it has in [net.Error].
 func (e *RemoteError) Timeout() bool { return e.Is(ErrPeerTimeout) }
 
 // DirtyTimeout returns gunicorn's dirty_timeout setting, which the arbiter
-// tells with a timeout. ok is false if it did not, which is so for a setting
-// of 0, or if what it told is no duration.
+// sends along with a timeout. ok is false if it did not, as for a setting of 0,
+// or if what it sent is no number that a Duration can hold.
 func (e *RemoteError) DirtyTimeout() (d time.Duration, ok bool) {
 	seconds, ok := e.Details["timeout"].(float64)
 	if n, isInt := e.Details["timeout"].(int64); isInt {
@@ -151,38 +154,41 @@ func (e *RemoteError) DirtyTimeout() (d time.Duration, ok bool) {
 	return time.Duration(seconds * float64(time.Second)), true
 }
 
-// SocketPath returns the socket that the peer could not reach, or "".
+// SocketPath returns the path of the socket that the peer could not reach, or ""
+// if the peer did not tell it.
 func (e *RemoteError) SocketPath() string { return e.text("socket_path") }
 
-// AppPath returns the app that was asked for, or "".
+// AppPath returns the app that was asked for, or "" if the peer did not tell it.
 func (e *RemoteError) AppPath() string { return e.text("app_path") }
 
-// Action returns the action that was asked for, or "".
+// Action returns the action that was asked for, or "" if the peer did not tell
+// it.
 func (e *RemoteError) Action() string { return e.text("action") }
 
-// Traceback returns Python's traceback, several lines, or "". It can hold
-// anything that the app had in a message; think before you log it.
+// Traceback returns Python's traceback, which has several lines, or "" if the
+// peer sent none. It can hold whatever the app put into its message, secrets
+// included, so it should not be logged without thought.
 func (e *RemoteError) Traceback() string { return e.text("traceback") }
 
-// WorkerID returns the process id of the worker that failed, if the peer
-// tells it.
+// WorkerID returns the process id of the worker that failed. ok is false if the
+// peer did not tell it.
 func (e *RemoteError) WorkerID() (pid int64, ok bool) {
 	pid, ok = e.Details["worker_id"].(int64)
 	return pid, ok
 }
 
-// Exception returns the name of the Python class that the app raised, as a
-// traceback shows it: "ValueError", or with its module "shop.OutOfStock". It is
-// read from the last lines of the traceback, which is the only place where
-// gunicorn tells it, and is "" where they do not name one.
+// Exception returns the name of the Python class that the app raised, as the
+// traceback shows it: "ValueError", or with its module "shop.OutOfStock". It
+// comes from the last lines of the traceback, because gunicorn sends it nowhere
+// else. It is "" if they name no class.
 func (e *RemoteError) Exception() string {
 	message, _, _ := strings.Cut(e.Message, "\n")
 	guess := ""
 	for _, line := range slices.Backward(strings.Split(e.Traceback(), "\n")) {
-		class, text, _ := strings.Cut(strings.TrimLeft(line, " |"), ": ") // a group stands in a box
+		class, text, _ := strings.Cut(strings.TrimLeft(line, " |"), ": ") // Python draws a box around an exception group
 		switch {
 		case !isClassName(class):
-		case text == message: // notes may follow, and more lines of the message
+		case text == message: // what follows it is more lines of the message, or notes
 			return class
 		case guess == "" && line != "" && line[0] != ' ':
 			guess = class
@@ -191,8 +197,8 @@ func (e *RemoteError) Exception() string {
 	return guess
 }
 
-// isClassName reports whether s is a name of Python's with the names of its
-// modules before it.
+// isClassName reports whether s is the name of a Python class, which may have the
+// names of its modules before it.
 func isClassName(s string) bool {
 	for part := range strings.SplitSeq(s, ".") {
 		for i, r := range part {
@@ -207,14 +213,14 @@ func isClassName(s string) bool {
 	return true
 }
 
-// text is a detail that should be text; the peer may have put anything
-// there.
+// text returns a detail that should be text. If the peer put anything else
+// there, it is "".
 func (e *RemoteError) text(key string) string {
 	s, _ := e.Details[key].(string)
 	return s
 }
 
-// asRemoteError says err in gunicorn's terms, for an ERROR frame.
+// asRemoteError turns err into gunicorn's terms, for an ERROR frame.
 func asRemoteError(err error) *RemoteError {
 	var remote *RemoteError
 	if err == nil || errors.As(err, &remote) && remote == nil {
@@ -223,11 +229,11 @@ func asRemoteError(err error) *RemoteError {
 	if remote != nil {
 		return remote
 	}
-	return &RemoteError{Type: typeOf(err), Message: strings.ToValidUTF8(err.Error(), "\ufffd")}
+	return &RemoteError{Type: classOf(err), Message: strings.ToValidUTF8(err.Error(), "\ufffd")}
 }
 
-// typeOf returns the name of gunicorn's class for an error.
-func typeOf(err error) string {
+// classOf returns the name of gunicorn's class for an error.
+func classOf(err error) string {
 	for _, k := range remoteKinds {
 		if errors.Is(err, k.kind) {
 			return k.name
@@ -238,7 +244,7 @@ func typeOf(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return ClassTimeout
-	case errors.As(err, &marshal): // the app's result, whatever its own encoding says
+	case errors.As(err, &marshal): // the app's result has no encoding, even if a ProtocolError says why
 	case errors.As(err, &protocol):
 		return ClassProtocol
 	}

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// Header is the 16-byte header of a frame, without the magic and the
-// version, which are constant. All integers on the wire are big-endian.
+// Header is the 16-byte header of a frame, without the magic and the version,
+// which never change. All integers on the wire are big-endian.
 //
 //	 0      1      2       3      4             8                     16
 //	+------+------+-------+------+-------------+----------------------+
@@ -16,20 +16,20 @@ import (
 // A Header is a plain comparable value.
 type Header struct {
 	Type      MessageType
-	Length    uint32 // of the payload in bytes, header excluded; at most MaxPayloadSize
-	RequestID uint64 // chosen by the client; every answer carries it
+	Length    uint32 // of the payload in bytes, without the header; at most MaxPayloadSize
+	RequestID uint64 // the client chooses it, and every answer has it
 }
 
-// ParseHeader reads a header from the first [HeaderSize] bytes of b and
-// checks what gunicorn checks, in gunicorn's order: b is long enough, the
-// magic, the version, the type, the length. The error is a [*ProtocolError]
+// ParseHeader reads a header from the first [HeaderSize] bytes of b. It checks
+// what gunicorn checks, in gunicorn's order: the length of b, the magic, the
+// version, the type, the length of the payload. The error is a [*ProtocolError]
 // around [io.ErrUnexpectedEOF], [ErrBadMagic], [ErrBadVersion],
-// [ErrUnknownType] or [ErrTooLarge]. For the last one the Header is returned
-// as well, so that the request can be named.
+// [ErrUnknownType] or [ErrTooLarge]. With ErrTooLarge the Header is returned as
+// well, so that the caller can name the request.
 func ParseHeader(b []byte) (Header, error) { return parseHeader(b, MaxPayloadSize) }
 
-// parseHeader is [ParseHeader] with a limit. Whatever reads a header reads it
-// here, so that it is checked once.
+// parseHeader is [ParseHeader] with a limit for the payload. It is the only place
+// that reads headers, so each header is checked once.
 func parseHeader(b []byte, maxPayload int) (Header, error) {
 	if len(b) < HeaderSize {
 		return Header{}, framingError(io.ErrUnexpectedEOF, ruleHeaderLength, 0, HeaderSize, int64(len(b)))
@@ -51,6 +51,7 @@ func parseHeader(b []byte, maxPayload int) (Header, error) {
 	return h, h.checkLength(maxPayload)
 }
 
+// checkType checks that there is such a type.
 func (h Header) checkType() error {
 	if h.Type.valid() {
 		return nil
@@ -58,12 +59,14 @@ func (h Header) checkType() error {
 	return h.unknownType()
 }
 
+// unknownType returns the error of checkType.
 func (h Header) unknownType() error {
 	e := framingError(ErrUnknownType, ruleType, 3, 0, int64(h.Type))
 	e.hint = "want " + knownTypes()
 	return e
 }
 
+// checkLength checks the length of the payload against a limit.
 func (h Header) checkLength(maxPayload int) error {
 	if int64(h.Length) <= int64(maxPayload) {
 		return nil
@@ -73,8 +76,9 @@ func (h Header) checkLength(maxPayload int) error {
 	return e
 }
 
-// magicError names the usual mistakes: another protocol on this socket. It
-// shows no bytes, which may be a secret.
+// magicError returns the error for bytes that do not begin with the magic. It
+// recognises the protocols that are found on this socket by mistake. It shows no
+// more than two bytes, because they may be a secret.
 func magicError(b []byte) error {
 	e := framingError(ErrBadMagic, ruleMagic, 0, int64(magic[0])<<8|int64(magic[1]), int64(binary.BigEndian.Uint16(b)))
 	switch {
@@ -86,9 +90,9 @@ func magicError(b []byte) error {
 	return e
 }
 
-// AppendBinary appends the 16 bytes of the header to b; it implements
-// [encoding.BinaryAppender]. A type or a length that gunicorn would refuse
-// is an error, and b is returned as it was.
+// AppendBinary appends the 16 bytes of the header to b. If gunicorn would refuse
+// the type or the length, it returns an error, and b as it was. It implements
+// [encoding.BinaryAppender].
 func (h Header) AppendBinary(b []byte) ([]byte, error) {
 	if err := h.checkType(); err != nil {
 		return b, err
@@ -99,21 +103,22 @@ func (h Header) AppendBinary(b []byte) ([]byte, error) {
 	return h.append(b), nil
 }
 
-// append is AppendBinary for a header that is known to be valid.
+// append is AppendBinary without the checks.
 func (h Header) append(b []byte) []byte {
 	b = append(b, magic[0], magic[1], Version, byte(h.Type))
 	b = binary.BigEndian.AppendUint32(b, h.Length)
 	return binary.BigEndian.AppendUint64(b, h.RequestID)
 }
 
-// MarshalBinary returns the 16 bytes of the header; it implements
-// [encoding.BinaryMarshaler].
+// MarshalBinary returns the 16 bytes of the header, or the error of AppendBinary.
+// It implements [encoding.BinaryMarshaler].
 func (h Header) MarshalBinary() ([]byte, error) {
 	return h.AppendBinary(make([]byte, 0, HeaderSize))
 }
 
-// UnmarshalBinary sets h from exactly 16 bytes; it implements
-// [encoding.BinaryUnmarshaler]. h is unchanged on error.
+// UnmarshalBinary sets h from exactly 16 bytes. More bytes are an
+// [ErrTrailingData]; other errors are those of [ParseHeader]. On an error h stays
+// as it was. It implements [encoding.BinaryUnmarshaler].
 func (h *Header) UnmarshalBinary(data []byte) error {
 	parsed, err := ParseHeader(data)
 	if err != nil {
@@ -126,17 +131,17 @@ func (h *Header) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
-// Frame is a header and its payload, not decoded: all that a proxy or a
-// router needs. The payload is the encoding of one value, in practice a
-// dict, or empty.
+// Frame is a header and its payload, which is not decoded. That is all that a
+// proxy or a router needs. The payload is empty or the encoding of one value,
+// in practice a dict.
 type Frame struct {
 	Header
 	Payload RawValue
 }
 
-// AppendBinary appends the whole frame to b; it implements
-// [encoding.BinaryAppender]. The length in the header is that of the payload,
-// whatever Length says. The payload is not decoded nor checked.
+// AppendBinary appends the whole frame to b. The header gets the length of the
+// payload, whatever Length says. The payload is not checked, but for its length.
+// On an error b is returned as it was. It implements [encoding.BinaryAppender].
 func (f Frame) AppendBinary(b []byte) ([]byte, error) {
 	h, err := f.finish(MaxPayloadSize)
 	if err != nil {
@@ -145,8 +150,8 @@ func (f Frame) AppendBinary(b []byte) ([]byte, error) {
 	return append(h.append(b), f.Payload...), nil
 }
 
-// finish returns the header as it is written: checked, and with the length of
-// the payload.
+// finish returns the header as it is written: with the length of the payload,
+// and checked.
 func (f Frame) finish(maxPayload int) (Header, error) {
 	n := len(f.Payload)
 	if n > maxPayload {
@@ -156,15 +161,15 @@ func (f Frame) finish(maxPayload int) (Header, error) {
 	return f.Header, f.checkType()
 }
 
-// MarshalBinary returns the bytes of the whole frame; it implements
-// [encoding.BinaryMarshaler].
+// MarshalBinary returns the bytes of the whole frame, or the error of
+// AppendBinary. It implements [encoding.BinaryMarshaler].
 func (f Frame) MarshalBinary() ([]byte, error) {
 	return f.AppendBinary(make([]byte, 0, HeaderSize+len(f.Payload)))
 }
 
-// UnmarshalBinary sets f from exactly one frame. It copies the payload and
-// does not decode it. It implements [encoding.BinaryUnmarshaler]. f is
-// unchanged on error.
+// UnmarshalBinary sets f from exactly one frame. It copies the payload and does
+// not decode it. On an error f stays as it was. It implements
+// [encoding.BinaryUnmarshaler].
 func (f *Frame) UnmarshalBinary(data []byte) error {
 	h, err := ParseHeader(data)
 	if err != nil {

@@ -8,64 +8,69 @@ import (
 // The defaults of [Limits] that are not gunicorn's own numbers.
 const (
 	// DefaultMaxDepth is how deep lists and dicts may nest in what is
-	// decoded. CPython cannot encode deeper: its recursion limit is 1000.
+	// decoded. gunicorn cannot encode anything deeper, because CPython's
+	// recursion limit is 1000.
 	DefaultMaxDepth = 1000
 
 	// DefaultMaxEncodeDepth is how deep lists and dicts may nest in what is
-	// encoded. The arbiter reads a payload of 962 levels on every supported
-	// CPython and closes the connection without a word on a deeper one; the
-	// margin is for what runs below it on the stack.
+	// encoded. On every supported CPython the arbiter can read 962 levels. If
+	// a payload is deeper, it closes the connection without an answer. The
+	// difference is a margin for Python functions that are on the stack
+	// already.
 	DefaultMaxEncodeDepth = 900
 
-	// DefaultMaxMemory is how many bytes a payload may decode to: 512 MiB,
-	// 8.6 times a payload of 60 MiB. See [Limits.MaxMemory].
+	// DefaultMaxMemory is how many bytes of memory a payload may decode to:
+	// 512 MiB. See [Limits.MaxMemory].
 	DefaultMaxMemory = 512 << 20
 
-	// maxDepth bounds Limits.MaxDepth, because the decoder and the encoder
-	// recurse.
+	// maxDepth is the largest Limits.MaxDepth. Encoding and decoding recurse,
+	// and Go ends the process when a stack grows beyond 1 GB.
 	maxDepth = 100_000
 
-	// maxMemory bounds Limits.MaxMemory.
+	// maxMemory is the largest Limits.MaxMemory.
 	maxMemory = min(16<<30, math.MaxInt/2+1)
 )
 
-// Limits bound what is decoded and encoded. The zero value of each field is
-// the documented default; there is no value for "unlimited". With the
-// defaults everything that gunicorn can send is accepted, except payloads
-// that would decode to more than 512 MiB.
+// Limits bound what is decoded and encoded. A field that is 0 has its default.
+// There is no value for "unlimited". With the defaults everything that gunicorn
+// can send is accepted, except payloads that would take more than 512 MiB of
+// memory once they are decoded.
 //
-// Limits are plain values: copy and share them freely.
+// Limits are plain values, which can be copied and used concurrently.
 type Limits struct {
-	// MaxPayload is the largest payload of a frame, and the largest bytes or
-	// string value, in bytes. At most and by default [MaxPayloadSize].
+	// MaxPayload is the largest payload of a frame in bytes. It is also the
+	// largest size of one bytes or string value. The default, which is also
+	// the most, is [MaxPayloadSize].
 	MaxPayload int
 
-	// MaxDepth is how deep lists and dicts may nest; a list of scalars has
-	// depth 1. By default [DefaultMaxDepth] for decoding and
-	// [DefaultMaxEncodeDepth] for encoding; at most 100,000.
+	// MaxDepth is how deep lists and dicts may nest. A list of scalars has
+	// depth 1. The default is [DefaultMaxDepth] for decoding and
+	// [DefaultMaxEncodeDepth] for encoding. The most is 100,000.
 	MaxDepth int
 
-	// MaxElements is the largest number of elements of one list, or entries
-	// of one dict. At most and by default [MaxElements].
+	// MaxElements is the largest number of elements of one list, and of
+	// entries of one dict. The default, which is also the most, is the
+	// constant [MaxElements].
 	MaxElements int
 
-	// MaxMemory bounds the memory that a decoded payload takes, in bytes. It
-	// does not apply to encoding. The memory is estimated before anything is
-	// built, for the any form on a 64-bit machine: 16 bytes an element of a
-	// list, and besides 8 a number, 16 and its bytes a string, 24 a list or
-	// bytes, 336 a dict of up to eight entries. By default [DefaultMaxMemory];
-	// at most 16 GiB, on 32-bit machines 1 GiB.
+	// MaxMemory is how much memory a decoded payload may take, in bytes. It
+	// has no effect on encoding. The default is [DefaultMaxMemory]. The most
+	// is 16 GiB, and 1 GiB on 32-bit machines.
 	//
-	// The default refuses only payloads of tens of MiB that hold almost
-	// nothing but None, empty or one-element lists and dicts.
+	// The memory is estimated before anything is built, as that of an any on a
+	// 64-bit machine. Each element of a list counts 16 bytes. In addition a
+	// number counts 8 bytes, a string 16 and its length, bytes 24 and their
+	// length, a list 24, and a dict of one to eight entries 336. The default
+	// refuses only payloads of tens of MiB that hold hardly anything but None
+	// and lists and dicts of no or one element.
 	//
-	// A typed destination may take more memory for an element than the any
-	// form does. To bound that, lower MaxElements or MaxPayload.
+	// An element of a typed destination may take more memory than that. To
+	// bound it, lower MaxElements or MaxPayload.
 	MaxMemory int
 }
 
-// Validate says whether each field is in its range. The functions and types
-// that take limits call it; a caller needs it only to report a wrong
+// Validate returns an error if a field is out of its range. The functions and
+// types that take limits call it themselves. Call it to find a wrong
 // configuration early.
 func (l Limits) Validate() error {
 	if l == (Limits{}) {
@@ -87,10 +92,11 @@ func (l Limits) Validate() error {
 	return nil
 }
 
-// forDecode returns the limits with every default filled in.
+// forDecode returns the limits of decoding, with every default filled in.
 func (l Limits) forDecode() Limits { return l.withDefaults(DefaultMaxDepth) }
 
-// forEncode is forDecode for the encoder, whose default depth is smaller.
+// forEncode returns the limits of encoding, with every default filled in. They
+// differ in the default depth.
 func (l Limits) forEncode() Limits { return l.withDefaults(DefaultMaxEncodeDepth) }
 
 func (l Limits) withDefaults(depth int) Limits {
@@ -109,20 +115,21 @@ func defaultTo(n, def int) int {
 }
 
 // The memory of decoded values on a 64-bit machine, in bytes, for
-// Limits.MaxMemory. TestAmplification holds them against what is allocated.
+// Limits.MaxMemory. TestAmplification compares these numbers with what is
+// really allocated.
 const (
-	slotSize  = 16 // an interface value: an element of a list
-	numberBox = 8
-	stringBox = 16
-	sliceBox  = 24
-	mapBox    = 48  // a map's header
-	smallMap  = 288 // the one group of a map of 1 to 8 entries; a Dict takes less
-	mapEntry  = 80  // an entry of a larger map, at its least load
-	mapGroup  = 8   // entries
+	slotSize  = 16  // an element of a list: an interface value
+	numberBox = 8   // an int64 or a float64 in an interface value
+	stringBox = 16  // the header of a string
+	sliceBox  = 24  // the header of a slice
+	mapBox    = 48  // the header of a map
+	smallMap  = 288 // the entries of a map of 1 to mapGroup entries; a Dict takes less
+	mapEntry  = 80  // an entry of a larger map that has just grown
+	mapGroup  = 8   // how many entries a group of Go's maps holds
 )
 
-// allocated returns about what the allocator takes for n bytes: it has steps
-// of up to an eighth, and from 32 KiB on pages of 8 KiB.
+// allocated returns about how much memory the allocator takes for n bytes. It
+// rounds up, by up to an eighth. From 32 KiB on it takes whole pages of 8 KiB.
 func allocated(n int64) int64 {
 	if n <= 32<<10 {
 		return n + n/8
@@ -130,21 +137,23 @@ func allocated(n int64) int64 {
 	return (n + 8191) &^ 8191
 }
 
-// roundUp is n in whole words, the least step of the allocator.
+// roundUp returns n rounded up to words of 8 bytes, the smallest step of the
+// allocator.
 func roundUp(n int) int64 { return (int64(n) + 7) &^ 7 }
 
-// What decoded values share. A small part of a message that is kept keeps at
-// most that much of its neighbours, and what those refer to.
+// Small decoded values share memory. A caller that keeps one of them keeps the
+// values that share its memory, and what those refer to. These constants bound
+// how much that is.
 const (
-	sharedList = 32      // elements: lists of up to so many share memory
-	slabSize   = 255     // elements: the memory that lists share; with a word of the allocator 4 KiB
-	sharedText = 128     // bytes: strings of up to so many share memory
-	arenaSize  = 4 << 10 // bytes: the memory that strings share
+	sharedList = 32      // the most elements of a list that shares memory
+	slabSize   = 255     // how many elements share memory; with a word of the allocator 4 KiB
+	sharedText = 128     // the most bytes of a string that shares memory
+	arenaSize  = 4 << 10 // how many bytes of strings share memory
+)
 
-	// aliasedSize is from how many bytes on a bytes value may refer to the
-	// payload instead of being copied, see DecodeOptions.AliasBytes. It must
-	// also be at least an aliasedPart-th of the payload, because it keeps all
-	// of it.
-	aliasedSize = 64 << 10
-	aliasedPart = 8
+// A large bytes value may refer to the payload instead of being copied, see
+// DecodeOptions.AliasBytes. It then keeps the memory of the whole payload.
+const (
+	aliasedSize = 64 << 10 // the fewest bytes of such a value
+	aliasedPart = 8        // it must be at least this part (an eighth) of the payload
 )

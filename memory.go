@@ -2,33 +2,32 @@ package dirty
 
 import "sync"
 
-// The memory of payloads has one rule, and this file is its home. A payload is
-// read into memory that is used again. What is decoded from it owns its memory.
-// Only large bytes are not copied: they take the memory of the payload with
-// them, and then it is not used again. From which size on is said in limits.go.
+// The rule for the memory of payloads is in this file and nowhere else. Payloads
+// are read into memory that is used again. What is decoded from a payload owns its
+// memory, so it is copied. Large bytes are not copied: they refer to the payload,
+// and then its memory is never used again. How large they must be is in limits.go.
 
 const (
-	// keptPayload is the largest memory, in bytes, that a FrameBuffer keeps
-	// from one frame to the next. Larger memory is shared by all, so that
-	// idle connections hold none of it.
+	// keptPayload is the most memory, in bytes, that a FrameBuffer keeps from
+	// one frame to the next. Larger memory goes back to a pool, so that idle
+	// connections hold none of it.
 	keptPayload = 4 << 10
 
-	// sharedMemory is the largest memory, in bytes, that is shared.
+	// sharedMemory is the most memory, in bytes, that goes back to a pool.
 	sharedMemory = 1 << 20
 )
 
-// FrameBuffer is memory for frames that are read one after the other and
-// decoded: [Reader.ReadFrameTo] fills it. The zero value is ready to use. It
-// keeps at most 4 KiB between frames, and must not be used concurrently nor be
-// copied.
+// FrameBuffer is memory for frames that are read one after the other and decoded.
+// [Reader.ReadFrameTo] fills it. The zero value is ready to use. Between frames it
+// keeps at most 4 KiB. It must not be used concurrently, nor be copied.
 type FrameBuffer struct {
 	frame   Frame
-	small   []byte  // of up to keptPayload; kept
-	large   *[]byte // of more; shared, while a frame lies in it
+	small   []byte  // memory of up to keptPayload bytes, which stays
+	large   *[]byte // more memory, from a pool; set while the frame is in it
 	aliased bool    // something that was decoded refers to the payload
 }
 
-// take returns memory for a payload of n bytes, or nil if there is none.
+// take returns memory for a payload of n bytes. It may be too small, or nil.
 func (b *FrameBuffer) take(n int) []byte {
 	switch {
 	case n <= keptPayload:
@@ -40,7 +39,7 @@ func (b *FrameBuffer) take(n int) []byte {
 	return nil
 }
 
-// hold notes the frame, and where its payload lies.
+// hold notes the frame and the memory in which its payload is.
 func (b *FrameBuffer) hold(f Frame) {
 	b.frame = f
 	switch {
@@ -54,9 +53,9 @@ func (b *FrameBuffer) hold(f Frame) {
 	}
 }
 
-// Release drops the frame and lets others use the memory of a large payload.
-// Do it as soon as the frame was decoded, or before a wait. b can be filled
-// again.
+// Release drops the frame, so that others can use the memory of a large payload.
+// Call it as soon as the frame is decoded, or at least before a wait. b can be
+// filled again. ReadFrameTo releases the last frame by itself.
 func (b *FrameBuffer) Release() {
 	if b.aliased {
 		b.small, b.large, b.aliased = nil, nil, false
@@ -68,8 +67,8 @@ func (b *FrameBuffer) Release() {
 	b.frame = Frame{}
 }
 
-// DecodeFrame decodes the frame as [DecodeOptions.DecodeFrame] does. The
-// message owns its memory; o.AliasBytes has no effect.
+// DecodeFrame decodes the frame as [DecodeOptions.DecodeFrame] does. The message
+// owns its memory. o.AliasBytes has no effect.
 func (b *FrameBuffer) DecodeFrame(o DecodeOptions) (m Message, err error) {
 	err = b.decode(&o, func() (aliased bool, err error) {
 		m, aliased, err = o.decodeFrame(b.frame)
@@ -79,15 +78,16 @@ func (b *FrameBuffer) DecodeFrame(o DecodeOptions) (m Message, err error) {
 }
 
 // UnmarshalPayload decodes the payload of the frame as
-// [DecodeOptions.UnmarshalPayload] does. What it stores in v owns its memory;
+// [DecodeOptions.UnmarshalPayload] does. What it stores in v owns its memory.
 // o.AliasBytes has no effect.
 func (b *FrameBuffer) UnmarshalPayload(o DecodeOptions, v any) error {
 	return b.decode(&o, func() (aliased bool, err error) { return o.unmarshalPayload(b.frame, v) })
 }
 
-// decode lets bytes refer to the payload, unless they would keep much more
-// memory than themselves, and notes whether some do. If user code panics while
-// it decodes, some may.
+// decode calls a function that decodes the frame with the options o. It lets large
+// bytes refer to the payload, unless the memory of the payload is much larger than
+// the payload. It notes whether some do. If the function panics in a method of the
+// destination, some may.
 func (b *FrameBuffer) decode(o *DecodeOptions, decode func() (aliased bool, err error)) error {
 	n := len(b.frame.Payload)
 	o.AliasBytes = cap(b.frame.Payload) <= n+n/aliasedPart
@@ -98,14 +98,15 @@ func (b *FrameBuffer) decode(o *DecodeOptions, decode func() (aliased bool, err 
 	return err
 }
 
-// scratch is memory for frames or payloads that Readers and Writers share.
+// scratch is a pool of memory that Readers and Writers share.
 type scratch struct{ pool sync.Pool }
 
 var (
-	payloads scratch // taken on the word of a header
-	frames   scratch // a small frame may wait in it for its reader
+	payloads scratch // for payloads that are read; one is held until the whole payload has come
+	frames   scratch // for frames that are written; one is held until the peer has taken the frame
 )
 
+// get takes memory from the pool. It may be empty.
 func (s *scratch) get() *[]byte {
 	if b, ok := s.pool.Get().(*[]byte); ok {
 		return b
@@ -113,7 +114,7 @@ func (s *scratch) get() *[]byte {
 	return new([]byte)
 }
 
-// put takes memory back, to which nothing refers any more.
+// put gives memory back to the pool. Nothing may refer to it any more.
 func (s *scratch) put(b *[]byte) {
 	if cap(*b) > sharedMemory {
 		*b = nil

@@ -9,24 +9,24 @@ import (
 // [*Chunk], [*End], [*StashRequest], [*StatusRequest] and [*ManageRequest], and
 // nothing else.
 //
-// Messages are plain structs; decoded ones own their memory. They may be
-// read concurrently.
+// Messages are plain structs. Those that were decoded own their memory. They may
+// be used concurrently as long as nobody changes them.
 type Message interface {
 	Type() MessageType
 	RequestID() uint64
 
-	// appendPayload appends what follows the header: a dict with gunicorn's
-	// keys in gunicorn's order, without the keys that gunicorn leaves out. For
-	// equal input the bytes are gunicorn's.
+	// appendPayload appends the payload: a dict of gunicorn's keys in
+	// gunicorn's order, without those that gunicorn leaves out. Equal messages
+	// get the same bytes as in gunicorn.
 	appendPayload(e *encoder, b []byte) ([]byte, *MarshalError)
 
-	// decodePayload sets the message, which newMessage has made, from a
+	// decodePayload sets the message, which comes from newMessage, from a
 	// payload that was checked.
 	decodePayload(d *builder) error
 }
 
-// newMessage returns an empty message with what gunicorn takes for keys that
-// are left out, or nil if there is no message of the type.
+// newMessage returns a message of the header's type, or nil if there is no such
+// type. The fields are as gunicorn takes them if the payload leaves them out.
 func newMessage(h Header) Message {
 	switch h.Type {
 	case TypeRequest:
@@ -49,24 +49,22 @@ func newMessage(h Header) Message {
 	return nil
 }
 
-// Request asks for the result of an action of an app. It is answered by a
-// [*Response], by [*Chunk] messages and an [*End] if the action streams, or by an
-// [*ErrorReply].
+// Request asks an app for the result of an action. The answer is a [*Response], or
+// [*Chunk] messages and an [*End] if the action streams, or an [*ErrorReply].
 type Request struct {
 	ID      uint64
 	AppPath string // "module:Class", as in gunicorn's dirty_apps
 	Action  string
-	Args    []any
-	Kwargs  map[string]any // sent with sorted keys
+	Args    []any          // nil is sent as an empty list
+	Kwargs  map[string]any // sent with sorted keys; nil is sent as an empty dict
 
-	// OrderedKwargs, if it is not nil, is sent in place of Kwargs: Python
-	// functions that take **kwargs see their order. Decoding fills it in place
-	// of Kwargs if DecodeOptions.UseDict is set.
+	// OrderedKwargs, unless it is nil, is sent in place of Kwargs. Python
+	// functions that take **kwargs see its order. With DecodeOptions.UseDict
+	// decoding fills it in place of Kwargs.
 	OrderedKwargs Dict
 }
 
-// NewRequest returns a request (encode_request). Nil args and kwargs are
-// sent as an empty list and an empty dict.
+// NewRequest returns a request (encode_request).
 func NewRequest(id uint64, appPath, action string, args []any, kwargs map[string]any) *Request {
 	return &Request{ID: id, AppPath: appPath, Action: action, Args: args, Kwargs: kwargs}
 }
@@ -124,6 +122,7 @@ func (m *Request) decodePayload(d *builder) error {
 	})
 }
 
+// args reads the positional arguments. None is nil.
 func (d *builder) args(m *Request) error {
 	switch d.kind() {
 	case KindNone:
@@ -141,6 +140,7 @@ func (d *builder) args(m *Request) error {
 	return nil
 }
 
+// kwargs reads the keyword arguments. None is nil.
 func (d *builder) kwargs(m *Request) error {
 	m.Kwargs, m.OrderedKwargs = nil, nil
 	switch {
@@ -158,7 +158,7 @@ func (d *builder) kwargs(m *Request) error {
 	return nil
 }
 
-// rawArgs reads a list whose elements are not decoded.
+// rawArgs reads a list and leaves its elements encoded.
 func (d *builder) rawArgs() []any {
 	args := make([]any, d.count())
 	for i := range args {
@@ -167,7 +167,7 @@ func (d *builder) rawArgs() []any {
 	return args
 }
 
-// rawKwargs reads a dict whose values are not decoded.
+// rawKwargs reads a dict and leaves its values encoded.
 func (d *builder) rawKwargs(m *Request) {
 	n := d.count()
 	if d.opts.UseDict {
@@ -186,9 +186,9 @@ func (d *builder) rawKwargs(m *Request) {
 	}
 }
 
-// rawArg reads an argument that is not decoded. As bytes do, it may refer to
-// the payload; but only if it is almost all of it, because bytes inside it may
-// refer to it in turn.
+// rawArg reads an argument and leaves it encoded. It may refer to the payload, as
+// bytes may, but only if it is almost all of the payload. For bytes that are
+// decoded from it later may refer to it in turn, and then keep all of that.
 func (d *builder) rawArg() RawValue {
 	raw := d.value()
 	if d.opts.AliasBytes && len(raw) >= aliasedSize && len(raw) >= len(d.data)-len(d.data)/aliasedPart {
@@ -198,8 +198,8 @@ func (d *builder) rawArg() RawValue {
 	return append(RawValue(nil), raw...)
 }
 
-// Response is the result of a request, a stash operation, a status query or
-// a manage operation.
+// Response is the answer to a [*Request], a [*StashRequest], a [*StatusRequest] or
+// a [*ManageRequest].
 type Response struct {
 	ID     uint64
 	Result any
@@ -220,22 +220,21 @@ func (m *Response) appendPayload(e *encoder, b []byte) ([]byte, *MarshalError) {
 
 func (m *Response) decodePayload(d *builder) error { return d.anyField("result", &m.Result) }
 
-// ErrorReply says that a call failed. It also ends a stream.
+// ErrorReply says that a request failed. It also ends a stream.
 type ErrorReply struct {
 	ID  uint64
-	Err *RemoteError // never nil after decoding
+	Err *RemoteError // nil is sent as an "Unknown error"; decoding never leaves it nil
 }
 
-// NewErrorReply returns an error reply that says err in gunicorn's terms
-// (encode_error):
-//   - a [*RemoteError] in err's chain is sent as it is;
-//   - a kind such as [ErrNoWorkers] in err's chain becomes gunicorn's type of
-//     that kind;
+// NewErrorReply returns an error reply with err in gunicorn's terms (encode_error):
+//   - If err is or wraps a [*RemoteError], that is sent as it is.
+//   - If it is or wraps a kind such as [ErrNoWorkers], it becomes gunicorn's
+//     class of that kind.
 //   - [context.DeadlineExceeded] and [os.ErrDeadlineExceeded] become a
-//     DirtyTimeoutError, a [*ProtocolError] a DirtyProtocolError;
-//   - any other error becomes a DirtyAppError, nil a DirtyError.
+//     DirtyTimeoutError, a [*ProtocolError] becomes a DirtyProtocolError.
+//   - Any other error becomes a DirtyAppError, and nil a DirtyError.
 //
-// The message is err's text, with U+FFFD in place of what is no UTF-8.
+// The message is the text of err. U+FFFD replaces bytes that are not UTF-8.
 func NewErrorReply(id uint64, err error) *ErrorReply {
 	return &ErrorReply{ID: id, Err: asRemoteError(err)}
 }
@@ -269,6 +268,7 @@ func (m *ErrorReply) decodePayload(d *builder) error {
 	})
 }
 
+// remoteError appends the dict of an ERROR frame.
 func (e *encoder) remoteError(b []byte, r *RemoteError) ([]byte, *MarshalError) {
 	typ := r.Type
 	if typ == "" {
@@ -288,12 +288,13 @@ func (e *encoder) remoteError(b []byte, r *RemoteError) ([]byte, *MarshalError) 
 	return b, nil
 }
 
-// detailOrder is the order in which gunicorn's error classes fill in their
-// details. Other details follow, sorted.
+// detailOrder is the order of the details in gunicorn's error classes. Other details
+// come after them, sorted by key.
 var detailOrder = [...]string{
 	"timeout", "socket_path", "worker_id", "app_path", "action", "traceback",
 }
 
+// details appends the details of an error.
 func (e *encoder) details(b []byte, details map[string]any) ([]byte, *MarshalError) {
 	if err := e.enter(b, KindDict, len(details), 2); err != nil {
 		return b, err
@@ -326,8 +327,8 @@ func (e *encoder) details(b []byte, details map[string]any) ([]byte, *MarshalErr
 	return b, nil
 }
 
-// remoteError reads the dict of an ERROR frame as gunicorn's from_dict does:
-// an unknown type name is kept, one that is no string is a DirtyError.
+// remoteError reads the dict of an ERROR frame, as gunicorn's from_dict does. Any
+// name is kept as the type. If the type is no string, the error is a DirtyError.
 func (d *builder) remoteError(r *RemoteError) error {
 	*r = RemoteError{Type: ClassError, Message: unknownError}
 	return d.entries(func(key string) error {
@@ -398,19 +399,18 @@ func (*End) appendPayload(_ *encoder, b []byte) ([]byte, *MarshalError) { return
 
 func (*End) decodePayload(d *builder) error { return d.noFields() }
 
-// StashRequest is an operation on a table of the arbiter; [StashOp] says which
-// fields each one reads. The arbiter takes None for fields that are left out.
+// StashRequest is an operation on a table of the arbiter. Not every operation uses
+// every field, see [StashOp]. The arbiter takes None for a field that is left out.
 type StashRequest struct {
 	ID      uint64
 	Op      StashOp
 	Table   string
-	Key     any    // left out if it is nil; a scalar
+	Key     any    // a scalar; left out if it is nil
 	Value   any    // left out if it is nil
-	Pattern string // of keys, as Python's fnmatch; left out if it is empty
+	Pattern string // matches keys as Python's fnmatch does; left out if it is empty
 }
 
-// NewStashRequest returns a stash operation (encode_stash). A nil key, a nil value
-// and an empty pattern are left out.
+// NewStashRequest returns a stash operation (encode_stash).
 func NewStashRequest(id uint64, op StashOp, table string, key, value any, pattern string) *StashRequest {
 	return &StashRequest{ID: id, Op: op, Table: table, Key: key, Value: value, Pattern: pattern}
 }
@@ -462,7 +462,8 @@ func (m *StashRequest) decodePayload(d *builder) error {
 	})
 }
 
-// StatusRequest asks for the state of the arbiter and its workers.
+// StatusRequest asks for the state of the arbiter and its workers. The answer is a
+// [*Response] with a [StatusResult].
 type StatusRequest struct{ ID uint64 }
 
 // NewStatusRequest returns a status query (encode_status).
@@ -478,32 +479,34 @@ func (*StatusRequest) appendPayload(_ *encoder, b []byte) ([]byte, *MarshalError
 
 func (*StatusRequest) decodePayload(d *builder) error { return d.noFields() }
 
-// StatusResult is the Result of the [Response] to a [StatusRequest], in
-// gunicorn's form.
+// StatusResult is what the Result of the [Response] to a [StatusRequest] holds. It
+// has gunicorn's keys: encode it, or decode a result into it.
 type StatusResult struct {
 	ArbiterPID  int            `dirty:"arbiter_pid"`
-	Workers     []WorkerStatus `dirty:"workers"` // by age
+	Workers     []WorkerStatus `dirty:"workers"` // sorted by Age
 	WorkerCount int            `dirty:"worker_count"`
-	Apps        []string       `dirty:"apps"` // all that are configured
+	Apps        []string       `dirty:"apps"` // those that are configured
 }
 
 // WorkerStatus is a worker in a [StatusResult].
 type WorkerStatus struct {
 	PID    int      `dirty:"pid"`
-	Age    int      `dirty:"age"` // a number that grows with each worker that is made
-	Apps   []string `dirty:"apps"`
-	Booted bool     `dirty:"booted"` // always false in gunicorn
+	Age    int      `dirty:"age"`    // the arbiter numbers its workers in the order in which it starts them
+	Apps   []string `dirty:"apps"`   // those that the worker runs
+	Booted bool     `dirty:"booted"` // gunicorn always sends false
 
-	// LastHeartbeat is the time since the last sign of life in seconds. It is
-	// negative, by decades, if there was none yet.
+	// LastHeartbeat is how many seconds ago the worker has given a sign of
+	// life. If it has given none yet, gunicorn sends a negative number of
+	// decades.
 	LastHeartbeat *float64 `dirty:"last_heartbeat"`
 }
 
-// ManageRequest adds or removes workers.
+// ManageRequest adds or removes workers. The answer is a [*Response] with a
+// [ManageResult].
 type ManageRequest struct {
 	ID    uint64
 	Op    ManageOp
-	Count int // the arbiter takes less than 1 as 1
+	Count int // how many workers; the arbiter takes less than 1 as 1
 }
 
 // NewManageRequest returns a manage operation (encode_manage).
@@ -540,23 +543,24 @@ func (m *ManageRequest) decodePayload(d *builder) error {
 	})
 }
 
-// ManageResult is the Result of the [Response] to a [ManageRequest], in
-// gunicorn's form. Of Spawned and Removed the one of the operation is set.
+// ManageResult is what the Result of the [Response] to a [ManageRequest] holds. It
+// has gunicorn's keys: encode it, or decode a result into it.
 type ManageResult struct {
 	Success       bool   `dirty:"success"`
 	Operation     string `dirty:"operation"` // "add" or "remove"
 	Requested     int    `dirty:"requested"`
-	Spawned       *int   `dirty:"spawned,omitempty"`
-	Removed       *int   `dirty:"removed,omitempty"`
-	Reason        string `dirty:"reason,omitempty"` // why nothing was spawned
+	Spawned       *int   `dirty:"spawned,omitempty"` // set if workers were to be added
+	Removed       *int   `dirty:"removed,omitempty"` // set if workers were to be removed
+	Reason        string `dirty:"reason,omitempty"`  // why none was added
 	TotalWorkers  int    `dirty:"total_workers"`
 	TargetWorkers int    `dirty:"target_workers"`
 }
 
-// HashRequestID returns a request id for a textual one, such as a UUID: the
-// 64-bit FNV-1a hash of s. It is the same in every process and release.
-// (gunicorn hashes textual ids with Python's hash, which differs from process
-// to process; ids only need to come back, so this makes no difference to it.)
+// HashRequestID returns a request id for a text such as a UUID: the 64-bit FNV-1a
+// hash of s. It is the same in every process and release.
+//
+// gunicorn uses Python's hash for this, which differs from process to process.
+// That does not matter, because an answer only repeats the id of its request.
 func HashRequestID(s string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s)) // cannot fail

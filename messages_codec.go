@@ -5,11 +5,12 @@ import (
 	"reflect"
 )
 
-// AppendMessage appends a whole frame, header and payload, to b and returns
-// the extended slice. Every limit of the peer is checked; on an error b is
-// returned as it was. A payload over [MaxPayloadSize] is an [ErrTooLarge], a
-// value that has no encoding a [*MarshalError] with a path such as
-// "kwargs.image[3]". As [Append] it may overwrite what b has behind the result.
+// AppendMessage appends the frame of a message, header and payload, to b and
+// returns the extended slice. It checks the default limits, which are those of
+// the peer. The error is a [*MarshalError] with a path such as
+// "kwargs.image[3]", and then b is returned as it was. Like [Append] it may
+// overwrite the bytes between the length and the capacity of b. It may be used
+// concurrently.
 func AppendMessage(b []byte, m Message) ([]byte, error) { return EncodeOptions{}.AppendMessage(b, m) }
 
 // AppendMessage is [AppendMessage] with options.
@@ -26,8 +27,9 @@ func (o EncodeOptions) AppendMessage(b []byte, m Message) ([]byte, error) {
 	return out, nil
 }
 
-// message appends a frame. It is the one place where frames of messages are
-// made: it reserves the header, and fills it in when all is known and checked.
+// message appends the frame of a message. All frames of messages are made here. It
+// appends the header first, and fills in the length when the payload is complete
+// and checked.
 func (e *encoder) message(b []byte, m Message) ([]byte, error) {
 	if m == nil || reflect.ValueOf(m).IsNil() {
 		return b, &MarshalError{Err: ErrUnsupportedType, Type: reflect.TypeOf(m), Reason: "the message is nil"}
@@ -46,7 +48,7 @@ func (e *encoder) message(b []byte, m Message) ([]byte, error) {
 	return b, nil
 }
 
-// field appends a key and a value of a payload.
+// field appends a key of a payload and its value.
 func (e *encoder) field(b []byte, key string, v any) ([]byte, *MarshalError) {
 	b, err := e.any(AppendString(b, key), v, 1)
 	if err != nil {
@@ -55,7 +57,7 @@ func (e *encoder) field(b []byte, key string, v any) ([]byte, *MarshalError) {
 	return b, nil
 }
 
-// textField is field for strings, which spares boxing them.
+// textField is like field, for a string. It needs no box.
 func (e *encoder) textField(b []byte, key, text string) ([]byte, *MarshalError) {
 	b, err := e.string(AppendString(b, key), text)
 	if err != nil {
@@ -64,19 +66,21 @@ func (e *encoder) textField(b []byte, key, text string) ([]byte, *MarshalError) 
 	return b, nil
 }
 
-// DecodeMessage decodes the frame at the start of data and returns the
-// message and the number of bytes it took; what follows is the caller's. The
-// message owns its memory.
+// DecodeMessage decodes the frame at the start of data. It returns the message and
+// the size n of the frame in bytes. The message owns its memory. DecodeMessage may
+// be used concurrently.
 //
-// A fault of the frame itself is a Fatal [*ProtocolError] and n is 0: around
-// [io.ErrUnexpectedEOF] if there is less than a frame, in which case more
-// data may help, or what [ParseHeader] returns. A fault of the payload is one
-// that is not Fatal; its Header tells the request, and n is the size of the
-// frame, so that the caller can go on behind it.
+// A fault of the frame itself is a Fatal [*ProtocolError], and n is 0. If it is an
+// [io.ErrUnexpectedEOF], the frame is incomplete and more data may help. Other
+// faults are those of [ParseHeader].
 //
-// What a payload leaves out has gunicorn's default, unknown keys are
-// skipped, and keys that are named like header fields are data: the header
-// decides.
+// A fault of the payload is a [*ProtocolError] that is not Fatal. Its Header tells
+// the request, and n is the size of the frame, so that the caller can go on with
+// the data after it.
+//
+// A key that the payload leaves out has gunicorn's default. Unknown keys are
+// skipped. The type and the id come from the header only, whatever the payload
+// says.
 func DecodeMessage(data []byte) (m Message, n int, err error) {
 	return DecodeOptions{}.DecodeMessage(data)
 }
@@ -102,25 +106,25 @@ func (o DecodeOptions) DecodeMessage(data []byte) (m Message, n int, err error) 
 // does.
 func (f Frame) Message() (Message, error) { return DecodeOptions{}.DecodeFrame(f) }
 
-// DecodeFrame decodes a frame. The payload counts, not the header's length. With
-// AliasBytes the message may refer to the payload.
+// DecodeFrame decodes a frame, as [DecodeMessage] does. The length in the header
+// does not matter. With AliasBytes the message may refer to the payload.
 func (o DecodeOptions) DecodeFrame(f Frame) (Message, error) {
 	m, _, err := o.decodeFrame(f)
 	return m, err
 }
 
-// decodeFrame is DecodeFrame; aliased reports whether m refers to the payload.
+// decodeFrame is DecodeFrame. aliased reports whether m refers to the payload.
 func (o DecodeOptions) decodeFrame(f Frame) (m Message, aliased bool, err error) {
 	if m = newMessage(f.Header); m == nil {
 		return nil, false, f.unknownType()
 	}
-	var s checker
+	var c checker
 	if len(f.Payload) > 0 {
-		if err = o.check(&s, f.Payload, true); err != nil {
+		if err = o.check(&c, f.Payload, true); err != nil {
 			return nil, false, inFrame(err, f.Header)
 		}
 	}
-	d := newBuilder(f.Payload, &s, o)
+	d := newBuilder(f.Payload, &c, o)
 	defer d.release()
 	if err = m.decodePayload(d); err != nil {
 		return nil, false, inFrame(d.locate(err), f.Header)
@@ -133,20 +137,20 @@ func (o DecodeOptions) decodeFrame(f Frame) (m Message, aliased bool, err error)
 func (f Frame) UnmarshalPayload(v any) error { return DecodeOptions{}.UnmarshalPayload(f, v) }
 
 // UnmarshalPayload decodes the payload of a frame into what v points to, as
-// [Unmarshal] does: for who wants the result of a [Response] or the data of a
-// [Chunk] in a Go type at once, with a struct such as
+// [Unmarshal] does. So the result of a [Response] or the data of a [Chunk] can go
+// into a Go type at once, with a struct such as
 //
 //	struct { Result Prediction `dirty:"result"` }
 //
-// An empty payload leaves v as it is; one that is no dict is a fault of the
+// An empty payload leaves v as it is. A payload that is no dict is a fault of the
 // payload, as for [DecodeMessage]. Offsets in errors count from the start of the
-// frame.
+// frame. With AliasBytes v may refer to the payload.
 func (o DecodeOptions) UnmarshalPayload(f Frame, v any) error {
 	_, err := o.unmarshalPayload(f, v)
 	return err
 }
 
-// unmarshalPayload is UnmarshalPayload; aliased reports whether something in v
+// unmarshalPayload is UnmarshalPayload. aliased reports whether something in v
 // refers to the payload.
 func (o DecodeOptions) unmarshalPayload(f Frame, v any) (aliased bool, err error) {
 	if len(f.Payload) == 0 {
@@ -167,8 +171,10 @@ func (o DecodeOptions) unmarshalPayload(f Frame, v any) (aliased bool, err error
 	return aliased, inFrame(err, f.Header)
 }
 
-// fields calls read for each key of the payload, before its value. An empty
-// payload has none.
+// The following methods read payloads. In a decodePayload method they call back with
+// each key, and the callback reads or skips its value.
+
+// fields calls read for each key of the payload. An empty payload has none.
 func (d *builder) fields(read func(key string) error) error {
 	if len(d.data) == 0 {
 		return nil
@@ -176,7 +182,7 @@ func (d *builder) fields(read func(key string) error) error {
 	return d.entries(read)
 }
 
-// entries is fields for the next value, which must be a dict.
+// entries is like fields, for the next value, which must be a dict.
 func (d *builder) entries(read func(key string) error) error {
 	if d.kind() != KindDict {
 		return d.wantKind("dict")
@@ -189,7 +195,7 @@ func (d *builder) entries(read func(key string) error) error {
 	return nil
 }
 
-// noFields skips a payload of which no field counts.
+// noFields reads a payload all of whose keys are skipped.
 func (d *builder) noFields() error {
 	return d.fields(func(string) error {
 		d.skip()
@@ -197,7 +203,7 @@ func (d *builder) noFields() error {
 	})
 }
 
-// anyField reads the one field of a payload that counts.
+// anyField reads a payload of which only one key counts.
 func (d *builder) anyField(name string, v *any) error {
 	return d.fields(func(key string) error {
 		if key == name {
@@ -209,10 +215,10 @@ func (d *builder) anyField(name string, v *any) error {
 	})
 }
 
-// wantKind is the error for the next value, which has the wrong kind.
+// wantKind returns the error for the next value, which is not what was wanted.
 func (d *builder) wantKind(what string) error { return d.errorAt(d.off, ErrMalformed, nil, what) }
 
-// field reads a field of a payload into what v points to. None is zero.
+// field reads the value of a key into what v points to. None sets it to zero.
 func (d *builder) field(v any) error {
 	rv := reflect.ValueOf(v).Elem()
 	rv.SetZero() // the last of equal keys wins

@@ -1,35 +1,33 @@
 package dirty
 
-// EncodeOptions are the options of encoding; the zero value is what the
-// functions [Marshal], [Append] and [AppendMessage] use. It may be used
-// concurrently.
+// EncodeOptions are the options of encoding. The functions [Marshal], [Append] and
+// [AppendMessage] use the zero value. EncodeOptions may be used concurrently.
 type EncodeOptions struct {
-	Limits Limits // MaxDepth is DefaultMaxEncodeDepth by default
+	Limits Limits // the default of MaxDepth is DefaultMaxEncodeDepth
 }
 
-// DecodeOptions are the options of decoding; the zero value is what the
-// functions [Unmarshal], [UnmarshalFirst], [Validate] and [DecodeMessage] use.
-// It may be used concurrently.
+// DecodeOptions are the options of decoding. The functions [Unmarshal],
+// [UnmarshalFirst], [Validate] and [DecodeMessage] use the zero value.
+// DecodeOptions may be used concurrently.
 type DecodeOptions struct {
 	Limits Limits
 
 	// UseDict makes every dict that goes into an any a Dict instead of a
-	// map[string]any. It is faster, and keeps the order.
+	// map[string]any. A Dict keeps the order and is faster to decode.
 	UseDict bool
 
-	// AliasBytes lets byte slices refer to the data instead of copying it, if
-	// they have 64 KiB or more and are at least an eighth of the data. The
-	// data must not be changed or used for anything else afterwards.
+	// AliasBytes lets large byte slices refer to the data instead of copying
+	// it: those of 64 KiB or more that are at least an eighth of the data.
+	// Afterwards the data must not be changed, for as long as they are used.
 	AliasBytes bool
 
-	// RawArgs keeps the arguments and keyword arguments of a Request as they
-	// are: each is a RawValue that nothing was decoded of. It is for code that
-	// decodes them into Go types of its own. It has no effect on other
-	// messages and values.
+	// RawArgs leaves the arguments and keyword arguments of a Request encoded:
+	// each of them is a RawValue. It is for code that decodes them into Go
+	// types of its own. It has no effect on other messages and values.
 	RawArgs bool
 
-	// DisallowUnknownFields makes a key that has no struct field an
-	// ErrUnknownField; by default it is skipped.
+	// DisallowUnknownFields makes a key without a struct field an
+	// ErrUnknownField. By default such a key is skipped.
 	DisallowUnknownFields bool
 }
 
@@ -42,17 +40,17 @@ type streamOptions struct {
 	bufferSize int
 }
 
-// WithLimits sets the limits of what is read and written. Limits out of
-// range are reported by every call that would need them.
+// WithLimits sets the limits of what is read and written. If they are out of
+// range, every call that reads or writes returns that error.
 func WithLimits(l Limits) Option { return func(o *streamOptions) { o.limits = l } }
 
-// WithDict makes ReadMessage decode dicts to [Dict], as
-// DecodeOptions.UseDict does.
+// WithDict makes ReadMessage decode dicts to [Dict], as DecodeOptions.UseDict
+// says.
 func WithDict() Option { return func(o *streamOptions) { o.useDict = true } }
 
-// WithBufferSize sets the size of the read buffer in bytes; by default it
-// grows from 4 KiB to 64 KiB as frames demand. Frames that fit are read with
-// as few calls as possible. Less than [HeaderSize] means HeaderSize.
+// WithBufferSize fixes the size of the read buffer, in bytes. By default it grows
+// from 4 KiB to 64 KiB as frames demand. Frames that fit into it are read with
+// few calls. A size below [HeaderSize] means HeaderSize.
 func WithBufferSize(n int) Option {
 	return func(o *streamOptions) { o.bufferSize = max(n, HeaderSize) }
 }

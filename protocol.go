@@ -12,7 +12,7 @@ const (
 	// Version is the only protocol version there is (VERSION).
 	Version = 1
 
-	// HeaderSize is the length of a frame header in bytes (HEADER_SIZE).
+	// HeaderSize is the size of a frame header in bytes (HEADER_SIZE).
 	HeaderSize = 16
 
 	// MaxPayloadSize is the largest payload of a frame in bytes, header
@@ -28,8 +28,8 @@ const (
 // magic opens every header: "GD", for gunicorn dirty (MAGIC).
 const magic = "GD"
 
-// MessageType is the type byte of a header (MSG_TYPE_*). The values have
-// holes: 0x06 to 0x0f are not in use.
+// MessageType is the type byte of a header (MSG_TYPE_*). Not every value below
+// the largest one is in use: 0x06 to 0x0f are not.
 type MessageType uint8
 
 // The message types. A client sends requests, stash, status and manage
@@ -37,7 +37,7 @@ type MessageType uint8
 const (
 	TypeRequest  MessageType = 0x01 // execute an action of an app
 	TypeResponse MessageType = 0x02 // the result, once
-	TypeError    MessageType = 0x03 // the call failed; ends a stream as well
+	TypeError    MessageType = 0x03 // the call failed; it also ends a stream
 	TypeChunk    MessageType = 0x04 // one value of a stream
 	TypeEnd      MessageType = 0x05 // a stream is complete; no payload
 	TypeStash    MessageType = 0x10 // an operation on the shared tables
@@ -45,8 +45,8 @@ const (
 	TypeManage   MessageType = 0x12 // adds or removes workers
 )
 
-// messageTypes has gunicorn's name of each type (MSG_TYPE_TO_STR). A type that
-// is not in this table does not exist.
+// messageTypes has gunicorn's name of each type (MSG_TYPE_TO_STR). A type without
+// a name here does not exist.
 var messageTypes = [256]string{
 	TypeRequest:  "request",
 	TypeResponse: "response",
@@ -58,7 +58,7 @@ var messageTypes = [256]string{
 	TypeManage:   "manage",
 }
 
-// valid reports whether gunicorn knows the type.
+// valid reports whether there is such a type.
 func (t MessageType) valid() bool { return messageTypes[t] != "" }
 
 // String returns gunicorn's name of the type, such as "request", or
@@ -81,8 +81,8 @@ func ParseMessageType(s string) (MessageType, error) {
 	return 0, fmt.Errorf("%w: %q is not the name of a message type", ErrUnknownType, s)
 }
 
-// knownTypes lists the types as ranges, for errors: "0x01 to 0x05 or 0x10 to
-// 0x12".
+// knownTypes returns the types as ranges, for error texts: "0x01 to 0x05 or
+// 0x10 to 0x12".
 func knownTypes() string {
 	var ranges []string
 	for t := 0; t < len(messageTypes); t++ {
@@ -103,21 +103,30 @@ type StashOp uint8
 // The stash operations.
 const (
 	StashPut         StashOp = 1  // store a value under a key
-	StashGet         StashOp = 2  // the value of a key
+	StashGet         StashOp = 2  // return the value of a key
 	StashDelete      StashOp = 3  // delete a key
-	StashKeys        StashOp = 4  // the keys that match a pattern
+	StashKeys        StashOp = 4  // return the keys that match a pattern
 	StashClear       StashOp = 5  // delete all keys of a table
-	StashInfo        StashOp = 6  // the size of a table
+	StashInfo        StashOp = 6  // return the size of a table
 	StashEnsure      StashOp = 7  // make a table if there is none
 	StashDeleteTable StashOp = 8  // delete a table with its keys
-	StashTables      StashOp = 9  // the names of the tables
-	StashExists      StashOp = 10 // whether a key, or without a key the table, exists
+	StashTables      StashOp = 9  // return the names of the tables
+	StashExists      StashOp = 10 // tell whether a key exists or, without a key, the table
 )
 
+// stashOpNames has the name of each operation. TestEveryStashOp checks that
+// none is missing.
 var stashOpNames = [...]string{
-	StashPut: "put", StashGet: "get", StashDelete: "delete", StashKeys: "keys", StashClear: "clear",
-	StashInfo: "info", StashEnsure: "ensure", StashDeleteTable: "delete_table", StashTables: "tables",
-	StashExists: "exists",
+	StashPut:         "put",
+	StashGet:         "get",
+	StashDelete:      "delete",
+	StashKeys:        "keys",
+	StashClear:       "clear",
+	StashInfo:        "info",
+	StashEnsure:      "ensure",
+	StashDeleteTable: "delete_table",
+	StashTables:      "tables",
+	StashExists:      "exists",
 }
 
 // String returns the operation's name in lower case, such as
@@ -133,12 +142,15 @@ const (
 	ManageRemove ManageOp = 2 // stop workers
 )
 
+// manageOpNames has the name of each operation. TestEveryManageOp checks that
+// none is missing.
 var manageOpNames = [...]string{ManageAdd: "add", ManageRemove: "remove"}
 
 // String returns "add" or "remove", or "ManageOp(3)" if the operation is
 // unknown.
 func (op ManageOp) String() string { return opName("ManageOp", manageOpNames[:], uint8(op)) }
 
+// opName returns the name of an operation, or "typ(op)" if it has none.
 func opName(typ string, names []string, op uint8) string {
 	if int(op) < len(names) && names[op] != "" {
 		return names[op]

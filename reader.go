@@ -2,36 +2,56 @@ package dirty
 
 import "io"
 
-// Reader reads frames from a stream. It reads ahead: bytes of later frames
-// may be in its buffer.
+// Reader reads frames from a stream. It reads ahead, so its buffer may hold bytes of
+// later frames. [NewReader] makes one. A Reader must not be used concurrently.
 //
-// Errors: [io.EOF] only at the border of two frames; a stream that ends
-// inside a frame, and everything that [ParseHeader] refuses, is a Fatal
-// [*ProtocolError], which every later call returns again. A payload that cannot
-// be decoded is one that is not Fatal: the frame was consumed, and the next
-// call reads the next frame. Errors of the stream are returned as they are;
-// after one that is a timeout the next call goes on where this one stopped.
+// Its methods return these errors:
 //
-// A Reader must not be used concurrently.
+//   - [io.EOF], if the stream ends between two frames.
+//   - A Fatal [*ProtocolError], if the stream ends inside a frame or a header is
+//     one that [ParseHeader] refuses. Every later call returns it again.
+//   - A [*ProtocolError] that is not Fatal, if a payload cannot be decoded. The
+//     frame was consumed, and the next call reads the next frame.
+//   - Errors of the stream, as they are. After a timeout the next call goes on
+//     where this one stopped, even inside a frame.
 type Reader struct {
 	r     io.Reader
 	opts  DecodeOptions
-	exact bool  // read no byte more than the frame needs
-	fixed bool  // the window does not grow for the sake of fewer reads
-	err   error // sticky
+	exact bool  // read no more bytes than the frame has
+	fixed bool  // keep the size of the window
+	err   error // the first fatal fault, which every later call returns
 
-	// window[begin:end] are the bytes that were read and not consumed.
+	// window[begin:end] are the bytes that were read from the stream and that
+	// no frame has taken yet. Always 0 <= begin <= end <= len(window).
 	window     []byte
 	begin, end int
 
-	offset int64 // of the stream, of the next frame
+	offset int64 // where the frame that is next, or being read, begins in the stream
 
-	// The frame that is being read: its header, once inFrame is set, and of a
-	// payload that does not fit into the window what has arrived.
+	// The frame that is being read. inFrame is set from when its header was
+	// read until its payload was. A payload that does not fit the window is
+	// collected in payload. It is nil until then; after that it holds what has
+	// arrived, so 0 <= len(payload) <= header.Length. A timeout changes none of
+	// this.
 	header  Header
 	inFrame bool
 	payload []byte
 }
+
+const (
+	minWindow = 4 << 10  // how small the window is at first, in bytes
+	maxWindow = 64 << 10 // how large it may grow, in bytes
+
+	// firstStep is the most bytes that are allocated for a payload before any
+	// of it has arrived. After that the memory has at most growth times the
+	// size of what has arrived.
+	firstStep = 1 << 20
+	growth    = 8
+
+	// maxEmptyReads is how often in a row a stream may return no bytes and no
+	// error.
+	maxEmptyReads = 100
+)
 
 // NewReader returns a Reader that reads from r.
 func NewReader(r io.Reader, opts ...Option) *Reader {
@@ -52,24 +72,24 @@ func newReader(r io.Reader, o streamOptions) Reader {
 	return rd
 }
 
-// ReadMessage reads one message from r, and no byte more. For more than one
-// use a [Reader], which needs fewer calls. The errors are those of Reader.
+// ReadMessage reads one message from r with the default options. It reads no byte
+// that follows the message. To read several messages use a [Reader], which calls
+// r.Read less often. The errors are those of a Reader.
 func ReadMessage(r io.Reader) (Message, error) {
 	rd := newReader(r, streamOptions{bufferSize: HeaderSize})
 	rd.exact = true
 	return rd.ReadMessage()
 }
 
-// Limits returns the limits that are in force.
+// Limits returns the limits that are in force, with every default filled in.
 func (r *Reader) Limits() Limits { return r.opts.Limits }
 
-// Offset returns the number of bytes of the stream that were consumed: the
-// offset of the next frame, or of the one that could not be read.
+// Offset returns how many bytes of the stream were consumed. That is where the next
+// frame begins, or the one that could not be read.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// Buffered returns the number of bytes that were read from the stream and
-// not consumed. It is 0 if the peer has sent nothing after the last frame, as
-// far as the Reader knows.
+// Buffered returns how many bytes were read from the stream and not consumed. It is
+// 0 if the Reader has seen nothing after the last frame.
 func (r *Reader) Buffered() int {
 	n := r.end - r.begin + len(r.payload)
 	if r.inFrame {
@@ -78,9 +98,9 @@ func (r *Reader) Buffered() int {
 	return n
 }
 
-// NextHeader waits for the next frame and returns its header, for who must know
-// its size or what it is before it is read. The frame is read by one of the other
-// methods; until then NextHeader returns the same.
+// NextHeader waits for the next frame and returns its header. It is for callers that
+// need the type or the size of the frame before they read it. The frame is not
+// consumed: until another method reads it, NextHeader returns the same header.
 func (r *Reader) NextHeader() (Header, error) {
 	if err := r.readHeader(); err != nil {
 		return Header{}, err
@@ -88,14 +108,14 @@ func (r *Reader) NextHeader() (Header, error) {
 	return r.header, nil
 }
 
-// ReadFrame reads the next frame without decoding it. The payload is the
-// caller's.
+// ReadFrame reads the next frame and does not decode it. The payload belongs to the
+// caller.
 func (r *Reader) ReadFrame() (Frame, error) { return r.ReadFrameInto(nil) }
 
-// ReadFrameInto is [Reader.ReadFrame] with memory for the payload: the
-// payload uses buf from its start if its capacity suffices, otherwise new
-// memory. For the next frame pass f.Payload[:0], and no frame allocates. On
-// an error the contents of buf are undefined, and buf is the caller's again.
+// ReadFrameInto is [Reader.ReadFrame] with memory for the payload. The payload is put
+// at the start of buf if the capacity of buf suffices, otherwise into new memory.
+// If the next call gets f.Payload[:0], it mostly allocates nothing. On an error
+// buf belongs to the caller again, and may hold anything.
 func (r *Reader) ReadFrameInto(buf []byte) (Frame, error) {
 	if err := r.readHeader(); err != nil {
 		return Frame{}, err
@@ -105,7 +125,7 @@ func (r *Reader) ReadFrameInto(buf []byte) (Frame, error) {
 		r.payload = buf[:0]
 	}
 	if err := r.readLarge(); err != nil {
-		if foreign { // the caller's memory again; keep what has arrived
+		if foreign { // buf is the caller's again, so keep a copy of what has arrived
 			r.payload = append([]byte{}, r.payload...)
 		}
 		return Frame{}, err
@@ -116,8 +136,9 @@ func (r *Reader) ReadFrameInto(buf []byte) (Frame, error) {
 	return f, nil
 }
 
-// ReadFrameTo is [Reader.ReadFrame] into the memory of b. The payload is valid
-// until b is filled again or released.
+// ReadFrameTo is [Reader.ReadFrame] into the memory of b, which it releases first.
+// The payload is valid until b is filled again or released. On an error b is
+// empty.
 func (r *Reader) ReadFrameTo(b *FrameBuffer) (Frame, error) {
 	b.Release()
 	if err := r.readHeader(); err != nil {
@@ -132,8 +153,9 @@ func (r *Reader) ReadFrameTo(b *FrameBuffer) (Frame, error) {
 	return f, nil
 }
 
-// ReadMessage reads and decodes the next frame. The message owns its memory:
-// a large byte slice in it is the memory into which it was read.
+// ReadMessage reads and decodes the next frame. The message owns its memory. Large
+// byte slices in it are not copied but refer to the memory into which they were
+// read.
 func (r *Reader) ReadMessage() (Message, error) {
 	if err := r.readHeader(); err != nil {
 		return nil, err
@@ -157,7 +179,7 @@ func (r *Reader) ReadMessage() (Message, error) {
 	return b.DecodeFrame(r.opts)
 }
 
-// finishFrame notes that the frame was read whole.
+// finishFrame notes that the whole frame was read.
 func (r *Reader) finishFrame() {
 	r.offset += HeaderSize + int64(r.header.Length)
 	r.inFrame = false
@@ -187,14 +209,14 @@ func (r *Reader) readHeader() error {
 	return nil
 }
 
-// fail makes a fault of the frames sticky.
+// fail notes a fatal fault.
 func (r *Reader) fail(err error) error {
 	r.err = err
 	return err
 }
 
-// failInPayload is the error for a stream that stopped after some bytes of a
-// payload.
+// failInPayload returns the error for a stream that stopped with err after got bytes
+// of the payload.
 func (r *Reader) failInPayload(err error, got int) error {
 	if err == io.EOF {
 		return r.fail(shortFrame(r.header, got))
@@ -202,17 +224,7 @@ func (r *Reader) failInPayload(err error, got int) error {
 	return err
 }
 
-const (
-	minWindow = 4 << 10
-	maxWindow = 64 << 10
-
-	// firstStep is how much is allocated for a payload on the header's word
-	// alone; then at most growth times of what has arrived.
-	firstStep = 1 << 20
-	growth    = 8
-)
-
-// fill reads until n bytes are in the window, which grows if it must.
+// fill reads until the window has n bytes, and makes it larger if it must.
 func (r *Reader) fill(n int) error {
 	if r.end-r.begin >= n {
 		return nil
@@ -241,10 +253,7 @@ func (r *Reader) fill(n int) error {
 	return nil
 }
 
-// maxEmptyReads is how often in a row a stream may return nothing.
-const maxEmptyReads = 100
-
-// largestWindow returns how large a payload the window may hold.
+// largestWindow returns how many bytes the window may have.
 func (r *Reader) largestWindow() int {
 	if r.fixed {
 		return len(r.window)
@@ -252,9 +261,10 @@ func (r *Reader) largestWindow() int {
 	return maxWindow
 }
 
-// makeRoom moves what is buffered to the start of the window, and makes it
-// larger if n bytes do not fit, or if it was full: then the peer sends faster
-// than we read. A large frame fills it as well, and is read better past it.
+// makeRoom moves what is buffered to the start of the window. It makes the window
+// larger if n bytes do not fit. It also does if the window was full, because then
+// the peer sends faster than we read; but not if the window was full of a large
+// frame, which is better read past it.
 func (r *Reader) makeRoom(n int) {
 	size := len(r.window)
 	if !r.fixed {
@@ -271,10 +281,10 @@ func (r *Reader) makeRoom(n int) {
 	r.window, r.begin = window, 0
 }
 
-// readLarge reads the rest of the payload to r.payload, past the window. It
-// trusts the header no further than firstStep; beyond that the memory grows
-// by a factor as bytes arrive, in steps that end just at the length, so that
-// at most an eighth of the payload is copied again.
+// readLarge reads the rest of the payload into r.payload, past the window. It trusts
+// the length in the header up to firstStep. For more than that the memory grows
+// by a factor as bytes arrive. The last step ends just at the length, and at most
+// an eighth of the payload is copied once more.
 func (r *Reader) readLarge() error {
 	n := int(r.header.Length)
 	if r.payload == nil {
@@ -310,7 +320,8 @@ func (r *Reader) readLarge() error {
 	return nil
 }
 
-// firstSize returns what to allocate at first for n bytes.
+// firstSize returns how many bytes to allocate at first for a payload of n bytes,
+// so that steps of growth lead to n.
 func firstSize(n int) int {
 	for n > firstStep {
 		n = (n + growth - 1) / growth

@@ -1,44 +1,80 @@
 package dirty
 
-// checker checks encoded values: all rules and limits, in one pass that
-// builds nothing. Whatever reads values after it needs no checks, cannot be
-// made to allocate more than the scan has allowed, and knows how much of
-// what to allocate.
+// Every rule and limit of encoded values is here. What is decoded is checked whole
+// before anything is built. So the code that builds values has no checks, cannot
+// fail but by type, and allocates no more than the checker has allowed.
+
+// Validate is [Validate] with options.
+func (o DecodeOptions) Validate(data []byte) error {
+	var c checker
+	return o.check(&c, data, true)
+}
+
+// check uses c, which is empty, to check the first value of data. If whole is set,
+// it also checks that nothing follows the value.
+func (o *DecodeOptions) check(c *checker, data []byte, whole bool) error {
+	if err := o.Limits.Validate(); err != nil {
+		return err
+	}
+	c.data, c.claims, c.lim = data, len(data), o.Limits.forDecode()
+	err := c.value()
+	if err == nil && whole && c.left() > 0 {
+		err = c.fail(ErrTrailingData, ruleTrailing, 0, int64(c.left()))
+	} else if err != nil {
+		err.Path = pathAt(data, int(err.Offset))
+	}
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+// checker checks encoded values in one pass, which builds nothing. It also adds up
+// what they will need, for the builder.
+//
+// Always everything before off is well-formed and counted in slots, text and bytes.
 type checker struct {
 	cursor
-	lim Limits // filled in
+	lim Limits // with every default filled in
 
-	// claims is the number of bytes that no list or dict has laid claim to
-	// yet. Each element is at least a byte and in one container, so honest
-	// counts never exceed it; without it nested headers could each announce
-	// what is left.
+	// claims is how many bytes no list or dict has claimed for its elements
+	// yet. An element takes at least one byte and belongs to one list or dict,
+	// so honest counts never exceed it. Without it each of many nested lists
+	// could announce all bytes that are left.
 	claims int
 
-	slots int   // elements of lists
-	text  int   // bytes of strings that go into shared memory, see decoder.string
-	bytes int64 // estimated memory of the decoded value
+	slots int   // elements of all lists
+	text  int   // bytes of the strings that will share memory, see builder.string
+	bytes int64 // estimated memory of what is decoded, see Limits.MaxMemory
 }
 
 func newChecker(data []byte, lim Limits) checker {
 	return checker{cursor: cursor{data: data}, lim: lim, claims: len(data)}
 }
 
-// value checks the next value and moves behind it. On an error the cursor is
-// before the fault.
-func (s *checker) value() *ProtocolError {
+// value checks the next value and moves behind it. On an error it stays before the
+// fault.
+//
+// It does not recurse. cur is the list or dict that holds the next value, and outer
+// are those around it that still have values to come. The outermost of them is
+// none of the data: it has the one value that is asked for.
+//
+// The memory is compared with its limit once a round. Nothing is built meanwhile,
+// so it does no harm that a round may exceed the limit.
+func (c *checker) value() *ProtocolError {
 	type level struct {
-		left   int // elements to come; of a dict keys and values
-		depth  int // lists and dicts around them, and the one they are in
+		left   int // elements that are still to come; in a dict keys and values both count
+		depth  int // how many lists and dicts these elements are in
 		isDict bool
 	}
 	var (
 		few   [8]level
-		outer = few[:0] // the root and the containers around the current one, where something is to come
+		outer = few[:0]
 		cur   = level{left: 1}
 	)
 	for {
-		if s.bytes > int64(s.lim.MaxMemory) {
-			return s.fail(ErrTooLarge, ruleMemory, int64(s.lim.MaxMemory), s.bytes)
+		if c.bytes > int64(c.lim.MaxMemory) {
+			return c.fail(ErrTooLarge, ruleMemory, int64(c.lim.MaxMemory), c.bytes)
 		}
 		for cur.left == 0 {
 			if len(outer) == 0 {
@@ -47,62 +83,62 @@ func (s *checker) value() *ProtocolError {
 			cur, outer = outer[len(outer)-1], outer[:len(outer)-1]
 		}
 		if cur.isDict {
-			if cur.left = s.entries(cur.left); cur.left == 0 {
+			if cur.left = c.entries(cur.left); cur.left == 0 {
 				continue
 			}
 		}
 		cur.left--
-		if s.left() == 0 {
-			return s.fail(ErrMalformed, ruleValue, 1, 0)
+		if c.left() == 0 {
+			return c.fail(ErrMalformed, ruleValue, 1, 0)
 		}
-		k := s.kind()
-		if cur.isDict && cur.left%2 == 1 {
+		k := c.kind()
+		if cur.isDict && cur.left%2 == 1 { // it is a key, because its value is to come
 			if k != KindString {
-				return s.fail(ErrMalformed, ruleKeyKind, int64(KindString), int64(k))
+				return c.fail(ErrMalformed, ruleKeyKind, int64(KindString), int64(k))
 			}
-			n, err := s.length(k)
+			n, err := c.length(k)
 			if err != nil {
 				return err
 			}
-			s.bytes += roundUp(n)
-			s.off += prefixSize + n
+			c.bytes += roundUp(n)
+			c.off += prefixSize + n
 			continue
 		}
 		switch k {
 		case KindNone:
-			s.off++
+			c.off++
 		case KindBool:
-			if s.left() < 2 {
-				return s.fail(ErrMalformed, ruleBool, 2, int64(s.left()))
+			if c.left() < 2 {
+				return c.fail(ErrMalformed, ruleBool, 2, int64(c.left()))
 			}
-			s.off += 2
+			c.off += 2
 		case KindInt64, KindFloat64:
-			if s.left() < numberSize {
-				return s.fail(ErrMalformed, ruleNumber, numberSize, int64(s.left()))
+			if c.left() < numberSize {
+				return c.fail(ErrMalformed, ruleNumber, numberSize, int64(c.left()))
 			}
-			s.off += numberSize
-			s.bytes += numberBox
+			c.off += numberSize
+			c.bytes += numberBox
 			if !cur.isDict {
-				n := s.numbers(k, cur.left)
+				n := c.numbers(k, cur.left)
 				cur.left -= n
-				s.bytes += numberBox * int64(n)
+				c.bytes += numberBox * int64(n)
 			}
 		case KindBytes:
-			n, err := s.length(k)
+			n, err := c.length(k)
 			if err != nil {
 				return err
 			}
-			s.bytes += sliceBox + roundUp(n)
-			s.off += prefixSize + n
+			c.bytes += sliceBox + roundUp(n)
+			c.off += prefixSize + n
 		case KindString:
-			n, err := s.length(k)
+			n, err := c.length(k)
 			if err != nil {
 				return err
 			}
-			s.string(n)
-			s.off += prefixSize + n
+			c.string(n)
+			c.off += prefixSize + n
 			if !cur.isDict && cur.left > 0 {
-				n, err := s.strings(cur.left)
+				n, err := c.strings(cur.left)
 				if err != nil {
 					return err
 				}
@@ -110,49 +146,50 @@ func (s *checker) value() *ProtocolError {
 			}
 		case KindList, KindDict:
 			depth := cur.depth + 1
-			if depth > s.lim.MaxDepth {
-				return s.fail(ErrTooDeep, ruleDepth, int64(s.lim.MaxDepth), int64(depth))
+			if depth > c.lim.MaxDepth {
+				return c.fail(ErrTooDeep, ruleDepth, int64(c.lim.MaxDepth), int64(depth))
 			}
-			n, err := s.count(k)
+			n, err := c.count(k)
 			if err != nil {
 				return err
 			}
-			s.off += prefixSize
+			c.off += prefixSize
 			if cur.left > 0 {
 				outer = append(outer, cur)
 			}
 			cur = level{left: n, depth: depth, isDict: k == KindDict}
 			switch {
 			case !cur.isDict:
-				s.slots += n
-				s.bytes += sliceBox + allocated(slotSize*int64(n))
+				c.slots += n
+				c.bytes += sliceBox + allocated(slotSize*int64(n))
 			case n == 0:
-				s.bytes += mapBox
+				c.bytes += mapBox
 			case n <= mapGroup:
 				cur.left *= 2
-				s.bytes += mapBox + smallMap
+				c.bytes += mapBox + smallMap
 			default:
 				cur.left *= 2
-				s.bytes += mapBox + allocated(mapEntry*int64(n))
+				c.bytes += mapBox + allocated(mapEntry*int64(n))
 			}
 		default:
-			return s.fail(ErrMalformed, ruleKind, 0, int64(k))
+			return c.fail(ErrMalformed, ruleKind, 0, int64(k))
 		}
 	}
 }
 
-// entries moves over keys and values of a dict, left of which are to come, as
-// long as these are scalars without a fault, and returns how many are left.
-// Most dicts are nothing else, and this loop has no errors to make.
-func (s *checker) entries(left int) int {
-	rest := s.data[s.off:]
+// entries is for speed: it checks keys and values of a dict in a short loop, as long
+// as they are scalars other than bytes, ASCII and without a fault. That is all that
+// most dicts hold. left keys and values are still to come; it returns how many are
+// left after it. value goes on from there, and makes the errors.
+func (c *checker) entries(left int) int {
+	rest := c.data[c.off:]
 	for left > 0 {
 		if left%2 == 0 {
-			n, ok := asciiString(rest, s.lim.MaxPayload)
+			n, ok := asciiString(rest, c.lim.MaxPayload)
 			if !ok {
 				break
 			}
-			s.bytes += roundUp(n)
+			c.bytes += roundUp(n)
 			rest = rest[prefixSize+n:]
 			left--
 		}
@@ -165,11 +202,11 @@ func (s *checker) entries(left int) int {
 				size = 2
 			case KindInt64, KindFloat64:
 				size = numberSize
-				s.bytes += numberBox
+				c.bytes += numberBox
 			case KindString:
-				if n, ok := asciiString(rest, s.lim.MaxPayload); ok {
+				if n, ok := asciiString(rest, c.lim.MaxPayload); ok {
 					size = prefixSize + n
-					s.string(n)
+					c.string(n)
 				}
 			}
 		}
@@ -179,60 +216,62 @@ func (s *checker) entries(left int) int {
 		rest = rest[size:]
 		left--
 	}
-	s.off = len(s.data) - len(rest)
+	c.off = len(c.data) - len(rest)
 	return left
 }
 
-// strings checks at most n more strings and moves over them, as cursor.numbers does.
-// It stops before one that has another fault than its text.
-func (s *checker) strings(n int) (int, *ProtocolError) {
-	c := s.cursor
+// strings is for speed: it checks the strings that are next, at most n, moves over
+// them and returns how many there were. It looks at their text all at once. It stops
+// before a string with any other fault, for which value makes the error.
+func (c *checker) strings(n int) (int, *ProtocolError) {
+	ahead := c.cursor
 	i := 0
-	for i < n && c.left() >= prefixSize && c.kind() == KindString {
-		size := int64(c.prefix())
-		if size > int64(min(c.left()-prefixSize, s.lim.MaxPayload)) {
+	for i < n && ahead.left() >= prefixSize && ahead.kind() == KindString {
+		size := int64(ahead.prefix())
+		if size > int64(min(ahead.left()-prefixSize, c.lim.MaxPayload)) {
 			break
 		}
-		s.string(int(size))
-		c.off += prefixSize + int(size)
+		c.string(int(size))
+		ahead.off += prefixSize + int(size)
 		i++
 	}
-	if at := badText(s.data[s.off:c.off]); at >= 0 {
-		s.off += at
-		_, err := s.length(KindString)
+	if at := badText(c.data[c.off:ahead.off]); at >= 0 {
+		c.off += at
+		_, err := c.length(KindString)
 		return 0, err
 	}
-	s.cursor = c
+	c.cursor = ahead
 	return i, nil
 }
 
-// string counts what a string of n bytes that is a value takes.
-func (s *checker) string(n int) {
+// string counts what a value that is a string of n bytes needs.
+func (c *checker) string(n int) {
 	if n > 0 {
-		s.bytes += stringBox + roundUp(n)
+		c.bytes += stringBox + roundUp(n)
 		if n <= sharedText {
-			s.text += n
+			c.text += n
 		}
 	}
 }
 
-// length checks the next value, bytes or a string, and returns its length.
-// gunicorn checks in this order: limit, truncation, UTF-8.
-func (s *checker) length(k Kind) (int, *ProtocolError) {
-	if s.left() < prefixSize {
-		return 0, s.fail(ErrMalformed, rulePrefix, prefixSize, int64(s.left()))
+// length checks the next value, which is bytes or a string, and returns its length.
+// It checks in gunicorn's order: the limit, then whether there are enough bytes,
+// then UTF-8.
+func (c *checker) length(k Kind) (int, *ProtocolError) {
+	if c.left() < prefixSize {
+		return 0, c.fail(ErrMalformed, rulePrefix, prefixSize, int64(c.left()))
 	}
-	n := s.prefix()
-	if int64(n) > int64(s.lim.MaxPayload) {
-		return 0, s.fail(ErrTooLarge, ruleLength(k), int64(s.lim.MaxPayload), int64(n))
+	n := c.prefix()
+	if int64(n) > int64(c.lim.MaxPayload) {
+		return 0, c.fail(ErrTooLarge, ruleLength(k), int64(c.lim.MaxPayload), int64(n))
 	}
-	if left := s.left() - prefixSize; int(n) > left {
-		return 0, s.fail(ErrMalformed, ruleLengthLeft(k), int64(n), int64(left))
+	if left := c.left() - prefixSize; int(n) > left {
+		return 0, c.fail(ErrMalformed, ruleLengthLeft(k), int64(n), int64(left))
 	}
 	if k == KindString {
-		text := cursor{s.data, s.off}
+		text := cursor{c.data, c.off}
 		if b := text.body(); !isText(b) {
-			err := s.fail(ErrInvalidUTF8, ruleUTF8, 0, 0)
+			err := c.fail(ErrInvalidUTF8, ruleUTF8, 0, 0)
 			err.Offset += prefixSize + int64(validPrefix(b))
 			return 0, err
 		}
@@ -240,54 +279,29 @@ func (s *checker) length(k Kind) (int, *ProtocolError) {
 	return int(n), nil
 }
 
-// count checks the header of the next value, a list or a dict, and returns
-// the number of elements or entries.
-func (s *checker) count(k Kind) (int, *ProtocolError) {
-	if s.left() < prefixSize {
-		return 0, s.fail(ErrMalformed, rulePrefix, prefixSize, int64(s.left()))
+// count checks the header of the next value, which is a list or a dict, and returns
+// the number of its elements or entries.
+func (c *checker) count(k Kind) (int, *ProtocolError) {
+	if c.left() < prefixSize {
+		return 0, c.fail(ErrMalformed, rulePrefix, prefixSize, int64(c.left()))
 	}
-	n := s.prefix()
-	if int64(n) > int64(s.lim.MaxElements) {
-		return 0, s.fail(ErrTooLarge, ruleCount(k), int64(s.lim.MaxElements), int64(n))
+	n := c.prefix()
+	if int64(n) > int64(c.lim.MaxElements) {
+		return 0, c.fail(ErrTooLarge, ruleCount(k), int64(c.lim.MaxElements), int64(n))
 	}
 	size := 1
 	if k == KindDict {
 		size = minEntrySize
 	}
-	claim := int(n) * size // cannot overflow, n is at most MaxElements
-	if left := min(s.claims, s.left()-prefixSize); claim > left {
-		return 0, s.fail(ErrMalformed, ruleCountLeft(k), int64(claim), int64(left))
+	claim := int(n) * size // cannot overflow, because n is at most MaxElements
+	if left := min(c.claims, c.left()-prefixSize); claim > left {
+		return 0, c.fail(ErrMalformed, ruleCountLeft(k), int64(claim), int64(left))
 	}
-	s.claims -= claim
+	c.claims -= claim
 	return int(n), nil
 }
 
-// fail makes the error for the next value. limit is what the rule wants.
-func (s *checker) fail(err error, rule string, limit, found int64) *ProtocolError {
-	return &ProtocolError{Err: err, Rule: rule, Offset: int64(s.off), Limit: limit, Found: found}
-}
-
-// Validate is [Validate] with options.
-func (o DecodeOptions) Validate(data []byte) error {
-	var s checker
-	return o.check(&s, data, true)
-}
-
-// check checks the first value of data, and if whole is set that nothing
-// follows.
-func (o *DecodeOptions) check(s *checker, data []byte, whole bool) error {
-	if err := o.Limits.Validate(); err != nil {
-		return err
-	}
-	s.data, s.claims, s.lim = data, len(data), o.Limits.forDecode()
-	err := s.value()
-	if err == nil && whole && s.left() > 0 {
-		err = s.fail(ErrTrailingData, ruleTrailing, 0, int64(s.left()))
-	} else if err != nil {
-		err.Path = pathAt(data, int(err.Offset))
-	}
-	if err != nil {
-		return err
-	}
-	return nil
+// fail returns the error for the next value. limit is what the rule wants.
+func (c *checker) fail(err error, rule string, limit, found int64) *ProtocolError {
+	return &ProtocolError{Err: err, Rule: rule, Offset: int64(c.off), Limit: limit, Found: found}
 }

@@ -6,48 +6,6 @@ import (
 	"sync"
 )
 
-// builder builds Go values from bytes that the checker has found well-formed.
-// The checker's counts tell it how much to allocate at once.
-type builder struct {
-	cursor
-	opts DecodeOptions
-
-	// aliased is set once a value refers to the data (DecodeOptions.AliasBytes).
-	aliased bool
-
-	slots int             // elements of lists that are still to come
-	slab  []any           // memory for small lists
-	text  int             // bytes of short strings that are still to come
-	arena strings.Builder // memory for short strings
-
-	run boxRun
-
-	// These outlive the message, because the next one is often like it.
-	names    nameCache
-	texts    textCache
-	lastType reflect.Type // of a destination, a pointer
-	lastPlan *plan        // of what it points to
-}
-
-var builders = sync.Pool{New: func() any { return new(builder) }}
-
-// newBuilder takes a decoder for scanned data from the pool.
-func newBuilder(data []byte, s *checker, opts DecodeOptions) *builder {
-	d := builders.Get().(*builder)
-	d.cursor = cursor{data: data}
-	d.opts = opts
-	d.slots, d.text = s.slots, s.text
-	return d
-}
-
-// release gives the decoder back to the pool, without what it refers to but
-// for the names and short texts.
-func (d *builder) release() {
-	d.cursor, d.aliased, d.slab = cursor{}, false, nil
-	d.arena.Reset()
-	builders.Put(d)
-}
-
 // Unmarshal is [Unmarshal] with options.
 func (o DecodeOptions) Unmarshal(data []byte, v any) error {
 	_, _, err := o.unmarshal(data, v, true)
@@ -60,18 +18,19 @@ func (o DecodeOptions) UnmarshalFirst(data []byte, v any) (rest []byte, err erro
 	return data[n:], err
 }
 
-// unmarshal decodes the first value of data into v and returns its size.
-// aliased reports whether something in v refers to the data.
+// unmarshal decodes the first value of data into v and returns its encoded size. If
+// whole is set, nothing may follow the value. aliased reports whether something in
+// v refers to the data.
 func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, aliased bool, err error) {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
 		return 0, false, &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer that is not nil"}
 	}
-	var s checker
-	if err := o.check(&s, data, whole); err != nil {
+	var c checker
+	if err := o.check(&c, data, whole); err != nil {
 		return 0, false, err
 	}
-	d := newBuilder(data, &s, o)
+	d := newBuilder(data, &c, o)
 	defer d.release()
 	if p, ok := v.(*any); ok && *p == nil {
 		*p = d.any()
@@ -86,7 +45,52 @@ func (o DecodeOptions) unmarshal(data []byte, v any, whole bool) (n int, aliased
 	return d.off, d.aliased, nil
 }
 
-// any builds the next value.
+// builder builds Go values from bytes that the checker has found well-formed. The
+// checker has counted what they need, so it knows how much to allocate at once.
+//
+// In code that has a builder its name is d, for decoding: b is the output of an
+// encoder or other bytes.
+type builder struct {
+	cursor
+	opts DecodeOptions
+
+	// aliased is set once a value refers to the data, see
+	// DecodeOptions.AliasBytes.
+	aliased bool
+
+	slots int             // how many elements of lists are still to come
+	slab  []any           // memory for small lists
+	text  int             // how many bytes of short strings are still to come
+	arena strings.Builder // memory for short strings
+	run   boxRun          // working memory for runs of numbers and strings
+
+	// These stay for the next message, because it is often like this one.
+	names    nameCache
+	texts    textCache
+	lastType reflect.Type // of the last destination, a pointer
+	lastPlan *plan        // of what it points to
+}
+
+var builders = sync.Pool{New: func() any { return new(builder) }}
+
+// newBuilder takes a builder from the pool, for data that c has checked.
+func newBuilder(data []byte, c *checker, opts DecodeOptions) *builder {
+	d := builders.Get().(*builder)
+	d.cursor = cursor{data: data}
+	d.opts = opts
+	d.slots, d.text = c.slots, c.text
+	return d
+}
+
+// release gives the builder back to the pool. It keeps names and short texts, and
+// refers to no other part of the message.
+func (d *builder) release() {
+	d.cursor, d.aliased, d.slab = cursor{}, false, nil
+	d.arena.Reset()
+	builders.Put(d)
+}
+
+// any reads the next value.
 func (d *builder) any() any {
 	switch d.kind() {
 	case KindNone:
@@ -110,12 +114,12 @@ func (d *builder) any() any {
 		}
 		return d.mapAny()
 	}
-	neverChecked(d.kind())
+	panicUnreadable(d.kind())
 	return nil
 }
 
-// bytes copies bytes to dst, or to new memory where it does not fit; unless
-// they may alias the data.
+// bytes reads bytes. It copies them to the memory of dst, or to new memory if they
+// do not fit. If they may refer to the data, it does not copy them.
 func (d *builder) bytes(dst []byte) []byte {
 	b := d.body()
 	if d.opts.AliasBytes && len(b) >= aliasedSize && len(b) >= len(d.data)/aliasedPart {
@@ -123,15 +127,15 @@ func (d *builder) bytes(dst []byte) []byte {
 		return b
 	}
 	if dst == nil || cap(dst) < len(b) {
-		dst = make([]byte, len(b)) // with copy behind it, it is not cleared
+		dst = make([]byte, len(b)) // the compiler does not clear it, because copy comes next
 		copy(dst, b)
 		return dst
 	}
 	return append(dst[:0], b...)
 }
 
-// string copies a string. Short ones share memory, of just the size that is
-// needed or arenaSize.
+// string reads a string. Short ones share memory: of the size that is still needed,
+// but at most arenaSize.
 func (d *builder) string() string {
 	b := d.body()
 	if len(b) <= 1 || len(b) > sharedText {
@@ -151,16 +155,17 @@ func (d *builder) string() string {
 // name reads a dict key.
 func (d *builder) name() string { return d.names.get(d.body()) }
 
-// entry builds the value of a dict entry.
+// entry reads the value of a dict entry.
 func (d *builder) entry() any {
 	if d.kind() == KindString && d.texts.shouldLook() {
-		if n := d.prefix(); 0 < n && n <= longestText {
+		if n := d.prefix(); 0 < n && n <= maxCachedText {
 			return d.texts.get(d.body())
 		}
 	}
 	return d.any()
 }
 
+// list reads a list.
 func (d *builder) list() []any {
 	n := d.count()
 	list := d.elements(n)
@@ -181,8 +186,8 @@ func (d *builder) list() []any {
 	return list
 }
 
-// elements allocates a list. Small ones share memory, of just the size that
-// is needed or slabSize.
+// elements returns a list of n elements. Small ones share memory: of the size that is
+// still needed, but at most slabSize.
 func (d *builder) elements(n int) []any {
 	d.slots -= n
 	if n == 0 || n > sharedList {
@@ -196,6 +201,7 @@ func (d *builder) elements(n int) []any {
 	return list
 }
 
+// mapAny reads a dict into a map.
 func (d *builder) mapAny() map[string]any {
 	n := d.count()
 	m := make(map[string]any, n)
@@ -205,6 +211,7 @@ func (d *builder) mapAny() map[string]any {
 	return m
 }
 
+// dict reads a dict into a Dict.
 func (d *builder) dict() Dict {
 	n := d.count()
 	b := newDictBuilder(n)
@@ -215,12 +222,13 @@ func (d *builder) dict() Dict {
 	return b.dict
 }
 
-// dictBuilder builds a Dict. A key that comes again replaces the value.
+// dictBuilder builds a Dict. If a key comes again, its value is replaced.
 type dictBuilder struct {
 	dict Dict
-	seen map[string]int // the positions of the keys, if there may be many
+	seen map[string]int // the positions of the keys; nil if there are few
 }
 
+// newDictBuilder returns a dictBuilder for at most n entries.
 func newDictBuilder(n int) dictBuilder {
 	b := dictBuilder{dict: make(Dict, 0, n)}
 	if n > 2*mapGroup {
@@ -229,7 +237,7 @@ func newDictBuilder(n int) dictBuilder {
 	return b
 }
 
-// value returns where the value of the key belongs.
+// value returns the place for the value of a key.
 func (b *dictBuilder) value(key string) *any {
 	at := len(b.dict)
 	if b.seen == nil {
@@ -250,7 +258,7 @@ func (b *dictBuilder) value(key string) *any {
 	return &b.dict[at].Value
 }
 
-// locate adds the path to an error of the destination.
+// locate fills in the path of an error that has come all the way up.
 func (d *builder) locate(err error) error {
 	if e, ok := err.(*UnmarshalTypeError); ok && e.Path == "" {
 		e.Path = pathAt(d.data, int(e.Offset))
@@ -258,13 +266,13 @@ func (d *builder) locate(err error) error {
 	return err
 }
 
-// errorAt makes an error for the value at an offset, or for a key there.
+// errorAt returns the error for the value or the key at an offset of the data.
 func (d *builder) errorAt(offset int, err error, typ reflect.Type, reason string) error {
 	c := cursor{d.data, offset}
 	return &UnmarshalTypeError{Offset: int64(offset), Kind: c.kind(), Type: typ, Reason: reason, Err: err}
 }
 
-// mismatch is the error for the next value, which is of the wrong kind.
+// mismatch returns the error for the next value, whose kind does not fit v.
 func (d *builder) mismatch(v reflect.Value) error {
 	return d.errorAt(d.off, ErrTypeMismatch, v.Type(), "")
 }

@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// Diagnose returns the first value of data in a notation for people, in the
-// manner of CBOR's: {"a": 1, "b": h'00ff', "c": 1.0, "d": null}. An integer
-// has no point, a float always has a point or an exponent, or is NaN,
-// Infinity or -Infinity; a NaN with other than the usual bits shows them:
-// NaN(7ff0000000000001). Strings are quoted as in Go.
+// Diagnose returns the value that data is in a notation for people, like that of
+// CBOR: {"a": 1, "b": h'00ff', "c": 1.0, "d": null}. Strings are quoted as in
+// Go. A float always has a point or an exponent, which an integer never has, or
+// is NaN, Infinity or -Infinity. A NaN with unusual bits shows them:
+// NaN(7ff0000000000001).
 //
-// Of broken data it shows what it could read, then the error with its
-// offset in angle brackets; so it does with what follows the value.
+// If data is broken, or goes on after the value, Diagnose shows what it could
+// read and then the error in angle brackets. It shows all of the data, secrets
+// included.
 func Diagnose(data []byte) string {
 	d := diagnosis{dec: NewDecoder(data)}
 	err := d.value(0)
@@ -27,11 +28,13 @@ func Diagnose(data []byte) string {
 	return d.out.String()
 }
 
+// diagnosis is the state of Diagnose.
 type diagnosis struct {
 	dec *Decoder
 	out strings.Builder
 }
 
+// value writes the next value. depth is the number of lists and dicts around it.
 func (d *diagnosis) value(depth int) error {
 	k, err := d.dec.Kind()
 	if err != nil {
@@ -39,8 +42,8 @@ func (d *diagnosis) value(depth int) error {
 	}
 	switch k {
 	case KindList, KindDict:
-		if depth == d.dec.s.lim.MaxDepth {
-			return d.dec.s.fail(ErrTooDeep, ruleDepth, int64(depth), int64(depth)+1)
+		if depth == d.dec.check.lim.MaxDepth {
+			return d.dec.check.fail(ErrTooDeep, ruleDepth, int64(depth), int64(depth)+1)
 		}
 		if k == KindDict {
 			return d.dict(depth)
@@ -109,7 +112,8 @@ func (d *diagnosis) dict(depth int) error {
 	return nil
 }
 
-// floatText writes a float so that it is no integer and every bit is kept.
+// floatText returns a float in a form that no integer has and that keeps every
+// bit.
 func floatText(f float64) string {
 	switch {
 	case math.IsInf(f, 1):

@@ -9,82 +9,6 @@ import (
 	"unicode/utf8"
 )
 
-// encoder holds what the encoding of one value needs besides the output.
-// The output is handed from function to function, which keeps it in
-// registers.
-type encoder struct {
-	lim   Limits // filled in
-	start int    // where the payload begins in the output
-	end   int    // the length that the output may reach
-
-	// keys is a stack of the keys of the maps that are being encoded.
-	keys []string
-
-	// These outlive the value, because the next one is often like it.
-	shapes   shapes
-	lastType reflect.Type // met in an interface
-	lastPlan *plan        // of lastType
-
-	// pointers counts the pointers on the way to the current value: the depth
-	// limit does not see a pointer that points to itself.
-	pointers int
-
-	// vectored makes large byte slices stay where they are: the output has
-	// a gap there, noted in parts.
-	vectored bool
-	parts    []part
-	apart    int // bytes in parts
-
-	// scratch is memory for a Marshaler.
-	scratch []byte
-}
-
-// part is a byte slice that belongs into the output at an offset.
-type part struct {
-	at   int
-	data []byte
-}
-
-const (
-	// vectorSize is from where on writing a byte slice apart is quicker than
-	// copying it.
-	vectorSize = 32 << 10
-
-	// keptKeys is how many keys an idle encoder keeps memory for.
-	keptKeys = 1024
-
-	// keptScratch is the largest memory for Marshalers, in bytes, that an idle
-	// encoder keeps.
-	keptScratch = 4 << 10
-)
-
-var encoders = sync.Pool{New: func() any { return new(encoder) }}
-
-// newEncoder takes an encoder from the pool. lim must be valid.
-func newEncoder(lim Limits, start int) *encoder {
-	e := encoders.Get().(*encoder)
-	e.lim = lim.forEncode()
-	e.begin(start)
-	return e
-}
-
-// begin notes where the payload begins in the output.
-func (e *encoder) begin(start int) {
-	e.start, e.end = start, start+e.lim.MaxPayload
-}
-
-// release gives the encoder back to the pool.
-func (e *encoder) release() {
-	clear(e.keys) // left behind by an error
-	clear(e.parts)
-	if cap(e.keys) > keptKeys {
-		e.keys = nil
-	}
-	e.keys, e.parts = e.keys[:0], e.parts[:0]
-	e.pointers, e.apart, e.vectored = 0, 0, false
-	encoders.Put(e)
-}
-
 // Marshal is [Marshal] with options.
 func (o EncodeOptions) Marshal(v any) ([]byte, error) {
 	b, err := o.Append(nil, v)
@@ -111,7 +35,83 @@ func (o EncodeOptions) Append(b []byte, v any) ([]byte, error) {
 	return out, nil
 }
 
-// checkSize checks that what is encoded so far fits a frame.
+// encoder is what it takes to encode a value besides the output. The output b is
+// handed from method to method, so that it stays in registers. On an error the
+// methods return it with part of the value; Append and Writer drop that.
+type encoder struct {
+	lim   Limits // with every default filled in
+	start int    // where the payload begins in the output
+	end   int    // the length that the output may have
+
+	// keys is a stack of the keys of the maps that are being encoded.
+	keys []string
+
+	// These stay for the next value, because it is often like this one.
+	shapes   shapes
+	lastType reflect.Type // the last type in an interface
+	lastPlan *plan        // of lastType
+
+	// pointers is how many pointers lead to the current value. MaxDepth does
+	// not bound pointers that lead in a circle.
+	pointers int
+
+	// If vectored is set, large byte slices are not copied to the output but
+	// noted in parts.
+	vectored bool
+	parts    []part
+	apart    int // how many bytes parts have
+
+	// scratch is memory for a Marshaler.
+	scratch []byte
+}
+
+// part is a byte slice that belongs into the output at an offset.
+type part struct {
+	at   int
+	data []byte
+}
+
+const (
+	// vectorSize is the least size, in bytes, from which on a vectored write
+	// is quicker than copying a byte slice.
+	vectorSize = 32 << 10
+
+	// keptKeys is for how many keys an idle encoder keeps memory.
+	keptKeys = 1024
+
+	// keptScratch is the most memory for Marshalers, in bytes, that an idle
+	// encoder keeps.
+	keptScratch = 4 << 10
+)
+
+var encoders = sync.Pool{New: func() any { return new(encoder) }}
+
+// newEncoder takes an encoder from the pool. lim must be valid.
+func newEncoder(lim Limits, start int) *encoder {
+	e := encoders.Get().(*encoder)
+	e.lim = lim.forEncode()
+	e.begin(start)
+	return e
+}
+
+// begin notes where the payload begins in the output.
+func (e *encoder) begin(start int) {
+	e.start, e.end = start, start+e.lim.MaxPayload
+}
+
+// release gives the encoder back to the pool.
+func (e *encoder) release() {
+	clear(e.keys) // there are some after an error
+	clear(e.parts)
+	if cap(e.keys) > keptKeys {
+		e.keys = nil
+	}
+	e.keys, e.parts = e.keys[:0], e.parts[:0]
+	e.pointers, e.apart, e.vectored = 0, 0, false
+	encoders.Put(e)
+}
+
+// checkSize checks that what is encoded so far is not too large.
 func (e *encoder) checkSize(b []byte) *MarshalError {
 	if len(b) > e.end {
 		return tooLarge(nil, "payload", "bytes", e.size(b), e.lim.MaxPayload)
@@ -119,11 +119,12 @@ func (e *encoder) checkSize(b []byte) *MarshalError {
 	return nil
 }
 
-// size returns the size of the payload so far.
+// size returns how many bytes the payload has so far.
 func (e *encoder) size(b []byte) int { return len(b) - e.start + e.apart }
 
-// fits checks that n bytes more fit, before memory is taken for them: a
-// small value can hold the same large text many times.
+// fits checks that there is room for n more bytes, before memory is allocated for
+// them: a small value can hold the same large text many times. what names them in
+// the error.
 func (e *encoder) fits(b []byte, what string, n int) *MarshalError {
 	if n <= e.end-len(b) {
 		return nil
@@ -131,7 +132,7 @@ func (e *encoder) fits(b []byte, what string, n int) *MarshalError {
 	return e.overflow(b, what, n)
 }
 
-// overflow makes the error of fits, which is inlined without it.
+// overflow returns the error of fits. It is apart so that fits is inlined.
 func (e *encoder) overflow(b []byte, what string, n int) *MarshalError {
 	if n > e.lim.MaxPayload {
 		return tooLarge(nil, what, "bytes", n, e.lim.MaxPayload)
@@ -169,7 +170,7 @@ func (e *encoder) any(b []byte, v any, depth int) ([]byte, *MarshalError) {
 	return e.planOf(rv.Type()).encode(e, b, rv, depth)
 }
 
-// planOf is the function of that name; it remembers the last type.
+// planOf returns the plan of a type. It remembers the last one.
 func (e *encoder) planOf(t reflect.Type) *plan {
 	if e.lastType != t {
 		e.lastType, e.lastPlan = t, planOf(t)
@@ -177,6 +178,7 @@ func (e *encoder) planOf(t reflect.Type) *plan {
 	return e.lastPlan
 }
 
+// string appends a string.
 func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
 	if err := e.fits(b, "string", len(s)); err != nil {
 		return b, err
@@ -189,6 +191,7 @@ func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
 	return b, nil
 }
 
+// bytes appends bytes, or notes them in parts.
 func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
 	if v == nil {
 		return AppendNone(b), nil
@@ -206,6 +209,7 @@ func (e *encoder) bytes(b, v []byte) ([]byte, *MarshalError) {
 	return append(appendChecked(b, KindBytes, len(v)), v...), nil
 }
 
+// list appends a list.
 func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
 	if v == nil {
 		return AppendNone(b), nil
@@ -239,6 +243,7 @@ func (e *encoder) list(b []byte, v []any, depth int) ([]byte, *MarshalError) {
 	return b, nil
 }
 
+// mapAny appends a map as a dict, sorted by key.
 func (e *encoder) mapAny(b []byte, m map[string]any, depth int) ([]byte, *MarshalError) {
 	if m == nil {
 		return AppendNone(b), nil
@@ -271,11 +276,12 @@ func (e *encoder) mapAny(b []byte, m map[string]any, depth int) ([]byte, *Marsha
 			return b, err.inDict(k).visit(reflect.ValueOf(m))
 		}
 	}
-	clear(e.keys[base:]) // not keys: what is inside may have moved them
+	clear(e.keys[base:]) // not keys: maps inside this one may have moved the stack
 	e.keys = e.keys[:base]
 	return b, nil
 }
 
+// dict appends a Dict.
 func (e *encoder) dict(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
 	if d == nil {
 		return AppendNone(b), nil
@@ -296,7 +302,7 @@ func (e *encoder) dict(b []byte, d Dict, depth int) ([]byte, *MarshalError) {
 	return b, nil
 }
 
-// raw appends an encoded value.
+// raw appends a value that is encoded already.
 func (e *encoder) raw(b []byte, v RawValue, depth int) ([]byte, *MarshalError) {
 	if v == nil {
 		return AppendNone(b), nil
@@ -311,16 +317,16 @@ func (e *encoder) raw(b []byte, v RawValue, depth int) ([]byte, *MarshalError) {
 	return append(b, v...), nil
 }
 
-// checkValue checks that v is one encoded value, and not too deep for its
-// place. typ is of what made it.
+// checkValue checks that v is one encoded value and that it may be depth lists and
+// dicts deep. typ is the Go type that it comes from.
 func (e *encoder) checkValue(v RawValue, depth int, typ reflect.Type) *MarshalError {
 	lim := e.lim
 	lim.MaxDepth -= depth
-	lim.MaxMemory = maxMemory // is no limit of encoding
-	s := newChecker(v, lim)
-	err := s.value()
-	if err == nil && s.left() > 0 {
-		err = s.fail(ErrTrailingData, ruleTrailing, 0, int64(s.left()))
+	lim.MaxMemory = maxMemory // has no effect on encoding
+	c := newChecker(v, lim)
+	err := c.value()
+	if err == nil && c.left() > 0 {
+		err = c.fail(ErrTrailingData, ruleTrailing, 0, int64(c.left()))
 	}
 	if err != nil {
 		return &MarshalError{Err: err, Type: typ, Reason: "it is not one encoded value"}
@@ -328,7 +334,7 @@ func (e *encoder) checkValue(v RawValue, depth int, typ reflect.Type) *MarshalEr
 	return nil
 }
 
-// enter checks a list or a dict before its header is written.
+// enter checks a list or a dict of n elements before its header is appended.
 func (e *encoder) enter(b []byte, k Kind, n, depth int) *MarshalError {
 	if depth < e.lim.MaxDepth && n <= e.lim.MaxElements && len(b) <= e.end {
 		return nil
@@ -336,7 +342,7 @@ func (e *encoder) enter(b []byte, k Kind, n, depth int) *MarshalError {
 	return e.refuse(b, k, n, depth)
 }
 
-// refuse makes the error of enter, which is inlined without it.
+// refuse returns the error of enter. It is apart so that enter is inlined.
 func (e *encoder) refuse(b []byte, k Kind, n, depth int) *MarshalError {
 	if depth >= e.lim.MaxDepth {
 		return &MarshalError{Err: ErrTooDeep, Reason: "more than " + strconv.Itoa(e.lim.MaxDepth) +
@@ -348,7 +354,7 @@ func (e *encoder) refuse(b []byte, k Kind, n, depth int) *MarshalError {
 	return e.checkSize(b)
 }
 
-// uint64 appends an unsigned integer, if the protocol has it.
+// uint64 appends an unsigned integer, unless it is above the largest int64.
 func (e *encoder) uint64(b []byte, u uint64, typ reflect.Type) ([]byte, *MarshalError) {
 	if u > math.MaxInt64 {
 		return b, &MarshalError{Err: ErrOverflow, Type: typ, Reason: "it is above the largest int64, " +

@@ -7,31 +7,45 @@ import (
 	"unicode/utf8"
 )
 
-// The sizes of the arrays: an element that is kept keeps so many alive.
+// Everything in this file is there for speed alone. Without it the same values
+// are encoded and decoded, by simpler code in tlv_encode.go, tlv_decode.go and
+// tlv_typed.go. It has these parts:
+//
+//   - boxes of numbers and strings, when a list is decoded into an any;
+//   - caches of dict keys and short strings, when a dict is decoded;
+//   - shapes, which spare sorting the keys of each map that is encoded;
+//   - the names of struct fields, ready to be appended;
+//   - loops over runs of numbers and strings, in both directions.
+
+// A number or a string in an any needs a box, which is memory of its own. To
+// allocate the boxes is most of the work of decoding a list of them. So a run of
+// them is boxed as one array: reflect turns an element of an array into an any
+// without a copy if the array itself is in an any, because neither can change any
+// more. A caller that keeps one element keeps the whole array, so arrays are small.
 const (
-	boxMost = 256
-	boxMany = 64
-	boxFew  = 8
+	largeArray  = 256 // elements
+	mediumArray = 64  // elements; also the most strings in an array
+	smallArray  = 8   // elements; fewer are boxed one by one
 )
 
 // boxRun is working memory for the values of a run.
 type boxRun struct {
-	ints   [boxMost]int64
-	floats [boxMost]float64
-	texts  [boxMany]string
+	ints   [largeArray]int64
+	floats [largeArray]float64
+	texts  [mediumArray]string
 }
 
-// box stores the values in the list, which is as long.
+// box stores the values in the list, which has the same length.
 func box[T any](list []any, values []T) {
 	for len(values) > 0 {
 		var array reflect.Value
 		switch n := len(values); {
-		case n >= boxMost:
-			array = reflect.ValueOf(*(*[boxMost]T)(values))
-		case n >= boxMany:
-			array = reflect.ValueOf(*(*[boxMany]T)(values))
-		case n >= boxFew:
-			array = reflect.ValueOf(*(*[boxFew]T)(values))
+		case n >= largeArray:
+			array = reflect.ValueOf(*(*[largeArray]T)(values))
+		case n >= mediumArray:
+			array = reflect.ValueOf(*(*[mediumArray]T)(values))
+		case n >= smallArray:
+			array = reflect.ValueOf(*(*[smallArray]T)(values))
 		default:
 			for i, v := range values {
 				list[i] = v
@@ -46,26 +60,27 @@ func box[T any](list []any, values []T) {
 	}
 }
 
-// ints decodes the integers that are next, as many as the list and the
-// working memory have room for, and returns their number.
+// ints decodes the integers that are next into the list and returns how many there
+// were. It stops when the list or the working memory is full.
 func (d *builder) ints(list []any) int {
-	n := integers(&d.cursor, d.run.ints[:min(len(list), boxMost)])
+	n := integers(&d.cursor, d.run.ints[:min(len(list), largeArray)])
 	box(list[:n], d.run.ints[:n])
 	return n
 }
 
-// floats is ints for floats.
+// floats is like ints, for floats.
 func (d *builder) floats(list []any) int {
-	n := d.float64s(d.run.floats[:min(len(list), boxMost)])
+	n := d.float64s(d.run.floats[:min(len(list), largeArray)])
 	box(list[:n], d.run.floats[:n])
 	return n
 }
 
-// strings is ints for short strings. Others are boxed alone: an array of long
-// ones would keep them all, and an empty one needs no memory.
+// strings is like ints, for short strings. Long ones are boxed one by one, because
+// a caller that keeps one of an array keeps them all. So are empty ones, which
+// need no memory.
 func (d *builder) strings(list []any) int {
 	n := 0
-	for n < min(len(list), boxMany) && d.kind() == KindString && d.prefix()-1 < sharedText {
+	for n < min(len(list), mediumArray) && d.kind() == KindString && d.prefix()-1 < sharedText {
 		d.run.texts[n] = d.string()
 		n++
 	}
@@ -78,21 +93,24 @@ func (d *builder) strings(list []any) int {
 	return n
 }
 
-// nameCache remembers dict keys, which repeat from row to row and from
-// message to message.
+// nameCache remembers dict keys, which repeat from row to row and from message to
+// message. The zero value is empty. A key that belongs in the place of another
+// replaces it.
 type nameCache [256]string
 
-// longestName is the longest key that is remembered.
-const longestName = 64
+// maxCachedName is the most bytes of a key that is remembered.
+const maxCachedName = 64
 
-// slot returns where text that is not empty belongs. Texts that differ in
-// length, or at the ends or in the middle, mostly differ in it.
+// slot returns the place of a text in a cache. The text must not be empty. Texts
+// that differ in their length, at their ends or in the middle mostly have different
+// places.
 func slot(b []byte) byte {
 	return byte(len(b)*7) ^ b[0] ^ b[len(b)-1]<<3 ^ b[len(b)/2]<<1
 }
 
+// get returns b as a string.
 func (c *nameCache) get(b []byte) string {
-	if len(b) == 0 || len(b) > longestName {
+	if len(b) == 0 || len(b) > maxCachedName {
 		return string(b)
 	}
 	s := &c[slot(b)]
@@ -102,85 +120,90 @@ func (c *nameCache) get(b []byte) string {
 	return *s
 }
 
-// textCache remembers short strings that are values of dicts: names of
-// applications, actions and models, states, roles. They come out in an any
-// that exists already.
+// textCache remembers short strings that are values of dicts, such as the names of
+// applications and actions, states and roles. It returns them in an any that
+// exists already. The zero value is empty.
+//
+// Where all texts differ, looking them up costs more than it gains. So a text that
+// is found gives credit for looking up more of them, and without credit most are
+// passed over.
 type textCache struct {
-	texts [256]any
-	hits  int // rises with a text that is there, falls with each other
+	texts  [256]any
+	credit int // rises with a text that is there, falls with each other
 }
 
 const (
-	longestText = 32
-	maxHits     = 64
-	lookEvery   = 64 // without luck, one of so many texts is looked up
+	maxCachedText = 32 // the most bytes of a text that is remembered
+	creditOfHit   = 5  // for how many more texts a text that is found gives credit
+	maxCredit     = 64 // how many texts are looked up at most after the last one that is found
+	maxPassedOver = 64 // how many texts in a row are passed over at most
 )
 
-// shouldLook reports whether to look up the next text: where all texts differ
-// there is nothing to win.
+// shouldLook reports whether to look up the next text.
 func (c *textCache) shouldLook() bool {
-	if c.hits--; c.hits < -lookEvery {
-		c.hits = 0
+	if c.credit--; c.credit < -maxPassedOver {
+		c.credit = 0
 	}
-	return c.hits >= 0
+	return c.credit >= 0
 }
 
-// get returns a text that is not empty nor longer than longestText.
+// get returns b as a string in an any. b has 1 to maxCachedText bytes.
 func (c *textCache) get(b []byte) any {
 	t := &c.texts[slot(b)]
 	if s, ok := (*t).(string); ok && s == string(b) {
-		c.hits = min(c.hits+5, maxHits)
+		c.credit = min(c.credit+creditOfHit, maxCredit)
 		return *t
 	}
 	*t = string(b)
 	return *t
 }
 
-// Rows have the same keys one after the other, and so do messages. To look up
-// known keys takes less than half of the time of ranging over a map and sorting
-// what is found. So the encoder remembers the shapes of the last small maps.
+// The next row or message mostly has the same keys as one before. To look up known
+// keys takes less than half the time of ranging over a map and sorting its keys. So
+// an encoder remembers the shapes of the last small maps.
 
 const (
-	shapeDepth   = 8  // maps that lie deeper are not remembered
-	shapeKeys    = 8  // nor maps with more keys
-	shapeKeySize = 64 // nor maps with a longer key, in bytes
-	shapeWays    = 4  // shapes of one depth and size that are remembered
+	maxShapeDepth   = 8  // how deep in lists and dicts maps have shapes
+	maxShapeKeys    = 8  // the most entries of a map that has a shape
+	maxShapeKeySize = 64 // the most bytes of a key in a shape
+	maxShapeWays    = 4  // how many shapes of one depth and size are remembered
 
-	// After maxShapeMisses maps in a row that have none of the shapes, shapeRest
-	// maps are not looked at: where all maps differ there is nothing to win.
+	// Where all maps differ, looking for shapes costs more than it gains. So
+	// after maxShapeMisses maps in a row without a known shape, shapeRest maps
+	// are passed over.
 	maxShapeMisses = 16
 	shapeRest      = 240
 )
 
-// shapes are the shapes of the last maps, by their depth and number of keys. A
-// map and what is inside it have different depths, so that they share none.
-type shapes [shapeDepth][shapeKeys]shapeSet
+// shapes are the shapes of the last maps, by their depth and size. Because of the
+// depth a map and a map inside it never use the same ones. The zero value is empty.
+type shapes [maxShapeDepth][maxShapeKeys]shapeSet
 
-// of returns the shapes of maps with n entries, or nil.
+// of returns the shapes of maps with n entries, or nil if they have none.
 func (s *shapes) of(depth, n int) *shapeSet {
-	if depth < shapeDepth && 0 < n && n <= shapeKeys {
+	if depth < maxShapeDepth && 0 < n && n <= maxShapeKeys {
 		return &s[depth][n-1]
 	}
 	return nil
 }
 
-// shapeSet is the shapes of one depth and number of keys.
+// shapeSet is the shapes of one depth and size.
 type shapeSet struct {
-	ways   [shapeWays]shape
-	last   int // the one that was found or learned last
-	misses int // in a row
-	rest   int // maps that are not looked at
+	ways   [maxShapeWays]shape
+	last   int // the shape that was found or learned last
+	misses int // how many maps in a row had none of the shapes
+	rest   int // how many maps are still to be passed over
 }
 
-// find looks for the shape of the map, and stores the values in the order of the
-// shape's keys. It is called where the last shape was tried already.
+// find looks for the shape of a map, and stores the values in the order of its keys.
+// It returns nil if it finds none. The caller has tried the last shape already.
 func (s *shapeSet) find(m map[string]any, values []any) *shape {
 	if s.rest > 0 {
 		s.rest--
 		return nil
 	}
-	for i := 1; i < shapeWays; i++ {
-		at := (s.last + shapeWays - i) % shapeWays // shapes that take turns were learned in this order
+	for i := 1; i < maxShapeWays; i++ {
+		at := (s.last + maxShapeWays - i) % maxShapeWays // in the order in which they were learned
 		if s.ways[at].values(m, values) {
 			s.last, s.misses = at, 0
 			return &s.ways[at]
@@ -192,22 +215,24 @@ func (s *shapeSet) find(m map[string]any, values []any) *shape {
 	return nil
 }
 
-// learn remembers a shape in place of the one that was not met for longest.
+// learn remembers the shape with these keys, which are sorted, in place of an older
+// one.
 func (s *shapeSet) learn(keys []string) {
 	if s.rest > 0 {
 		return
 	}
-	s.last = (s.last + shapeWays - 1) % shapeWays
+	s.last = (s.last + maxShapeWays - 1) % maxShapeWays
 	s.ways[s.last].learn(keys)
 }
 
-// shape is the sorted keys of a map.
+// shape has the sorted keys of a map. It is empty if there is none.
 type shape struct {
-	keys []byte            // encoded, one behind the other
-	ends [shapeKeys]uint16 // of the keys
+	keys []byte               // encoded, one after the other
+	ends [maxShapeKeys]uint16 // where each key ends
 }
 
-// values looks the keys up. It reports whether they are those of the map.
+// values looks up the values of the keys. It reports whether the map has these
+// keys. The caller has made sure that it has as many.
 func (s *shape) values(m map[string]any, values []any) bool {
 	if len(s.keys) == 0 {
 		return false
@@ -224,11 +249,11 @@ func (s *shape) values(m map[string]any, values []any) bool {
 	return true
 }
 
-// learn remembers keys, which are sorted, unless one is long or no text.
+// learn remembers sorted keys, unless one of them is long or is not UTF-8.
 func (s *shape) learn(keys []string) {
 	s.keys = s.keys[:0]
 	for i, k := range keys {
-		if len(k) > shapeKeySize || !utf8.ValidString(k) {
+		if len(k) > maxShapeKeySize || !utf8.ValidString(k) {
 			s.keys = s.keys[:0]
 			return
 		}
@@ -237,10 +262,10 @@ func (s *shape) learn(keys []string) {
 	}
 }
 
-// appendShaped appends the entries of a map whose shape is known. If it is not,
-// ok is false.
+// appendShaped appends the entries of a map if its shape is known. Otherwise ok is
+// false and nothing was appended.
 func (e *encoder) appendShaped(b []byte, m map[string]any, set *shapeSet, depth int) (_ []byte, ok bool, err *MarshalError) {
-	var few [shapeKeys]any
+	var few [maxShapeKeys]any
 	values := few[:len(m)]
 	s := &set.ways[set.last]
 	if s.values(m, values) {
@@ -262,15 +287,16 @@ func (e *encoder) appendShaped(b []byte, m map[string]any, set *shapeSet, depth 
 	return b, true, nil
 }
 
-// fieldKey is the encoded name of a field. Where it is short and there is
-// room, a block of fixed size is written, which takes a move or two instead
-// of a call.
+// fieldKey is the encoded name of a struct field. If it is short and there is room
+// for it, append copies a block of fixed size, which takes a move or two instead
+// of a call. The bytes after the name are overwritten by what follows.
 type fieldKey struct {
 	encoded []byte
-	block   [fieldBlock]byte // begins with it, if it is short
+	block   [fieldBlockSize]byte // the start of encoded
 }
 
-const fieldBlock = 24
+// fieldBlockSize is the most bytes of an encoded name that is copied as a block.
+const fieldBlockSize = 24
 
 func newFieldKey(name string) fieldKey {
 	k := fieldKey{encoded: AppendString(nil, name)}
@@ -278,18 +304,19 @@ func newFieldKey(name string) fieldKey {
 	return k
 }
 
+// append appends the encoded name.
 func (k *fieldKey) append(b []byte) []byte {
 	n := len(b)
-	if len(k.encoded) <= fieldBlock && cap(b)-n >= fieldBlock {
-		*(*[fieldBlock]byte)(b[n : n+fieldBlock]) = k.block
+	if len(k.encoded) <= fieldBlockSize && cap(b)-n >= fieldBlockSize {
+		*(*[fieldBlockSize]byte)(b[n : n+fieldBlockSize]) = k.block
 		return b[:n+len(k.encoded)]
 	}
 	return append(b, k.encoded...)
 }
 
-// float64s reads the floats that are next, at most as many as the list is
-// long, and returns their number. Long lists of numbers are common: a loop
-// that moves nothing but the data, four at a time, takes half of the time.
+// float64s reads the floats that are next into the list and returns how many there
+// were. It stops when the list is full. Long lists of numbers are common, and a
+// loop over four of them at a time takes half the time.
 func (c *cursor) float64s(list []float64) int {
 	data, n := c.data[c.off:], 0
 	for n+4 <= len(list) && fourOf(KindFloat64, data) {
@@ -308,8 +335,8 @@ func (c *cursor) float64s(list []float64) int {
 	return n
 }
 
-// numbers moves over the numbers of a kind that are next, at most n of them,
-// and returns how many there were.
+// numbers moves over the numbers of kind k that are next, at most most of them, and
+// returns how many there were.
 func (c *cursor) numbers(k Kind, most int) int {
 	data, n := c.data[c.off:], 0
 	for n+4 <= most && fourOf(k, data) {
@@ -324,8 +351,7 @@ func (c *cursor) numbers(k Kind, most int) int {
 	return n
 }
 
-// integers is float64s for integers. It stops before one that T has no room
-// for.
+// integers is like float64s, for integers. It stops before one that T cannot hold.
 func integers[T int | int64](c *cursor, list []T) int {
 	data, n := c.data[c.off:], 0
 	for n < len(list) && oneOf(KindInt64, data) {
@@ -341,19 +367,21 @@ func integers[T int | int64](c *cursor, list []T) int {
 	return n
 }
 
-// fourOf reports whether the data begins with four numbers of the kind.
+// fourOf reports whether the data begins with four numbers of kind k.
 func fourOf(k Kind, data []byte) bool {
 	return len(data) >= 4*numberSize &&
 		(data[0]^byte(k))|(data[numberSize]^byte(k))|(data[2*numberSize]^byte(k))|(data[3*numberSize]^byte(k)) == 0
 }
 
+// oneOf reports whether the data begins with a number of kind k.
 func oneOf(k Kind, data []byte) bool { return len(data) >= numberSize && Kind(data[0]) == k }
 
+// float64At returns the float whose 8 bytes the data begins with.
 func float64At(data []byte) float64 { return math.Float64frombits(binary.BigEndian.Uint64(data)) }
 
-// appendFloats appends the floats that the list begins with and returns their
-// number. A loop of its own keeps everything in registers: long lists of
-// floats take a third of the time.
+// appendFloats appends the floats that the list begins with and returns how many
+// there were. A loop for nothing else keeps everything in registers, so that long
+// lists of floats take a third of the time.
 func appendFloats(b []byte, v []any) ([]byte, int) {
 	for i, x := range v {
 		f, ok := x.(float64)
@@ -365,8 +393,7 @@ func appendFloats(b []byte, v []any) ([]byte, int) {
 	return b, len(v)
 }
 
-// strings is appendFloats for strings. An error is about the one behind those
-// that it counts.
+// strings is like appendFloats, for strings. An error is about the string v[n].
 func (e *encoder) strings(b []byte, v []any) (_ []byte, n int, err *MarshalError) {
 	for i, x := range v {
 		s, ok := x.(string)
@@ -374,7 +401,7 @@ func (e *encoder) strings(b []byte, v []any) (_ []byte, n int, err *MarshalError
 			return b, i, nil
 		}
 		if len(s) > e.end-len(b) {
-			b, err = e.string(b, s) // makes the error
+			b, err = e.string(b, s) // which makes the error
 			return b, i, err
 		}
 		out, ascii := appendText(b, s)

@@ -32,7 +32,7 @@ func TestTextCacheGivesUp(t *testing.T) {
 			require.Equal(t, "same", c.get([]byte("same")))
 		}
 	}
-	assert.Greater(t, looked, 1000-2*lookEvery-2)
+	assert.Greater(t, looked, 1000-2*maxPassedOver-2)
 }
 
 // TestEncodersKeepNoKeys: the keys of maps inside each other move while they

@@ -5,9 +5,12 @@ import (
 	"unicode/utf8"
 )
 
-// appendText appends an encoded string, and tells whether it is ASCII. Short
-// strings are moved by words that are looked at on the way; a call to move
-// them and a second look take half as long again.
+// The functions of this file look at text, or move it, in words of 8 or 4 bytes.
+// That is for speed alone: utf8.Valid and append give the same results.
+
+// appendText appends an encoded string, and tells whether it is ASCII. It copies
+// a short string in two words that may overlap, and looks at these words on the
+// way. To call append and then look at the string takes half as long again.
 func appendText(b []byte, s string) (_ []byte, ascii bool) {
 	n, at := len(s), len(b)
 	if n < 4 || n > 16 || cap(b)-at < prefixSize+16 {
@@ -32,8 +35,8 @@ func appendText(b []byte, s string) (_ []byte, ascii bool) {
 	return b[:at+prefixSize+n], bits&notASCII == 0
 }
 
-// asciiString returns the length of the string that data begins with, if it is
-// complete, not longer than most, and ASCII.
+// asciiString returns the length of the string that data begins with. ok is false
+// if there is none, or if it is incomplete, longer than most or not ASCII.
 func asciiString(data []byte, most int) (n int, ok bool) {
 	if len(data) < prefixSize || Kind(data[0]) != KindString {
 		return 0, false
@@ -45,11 +48,11 @@ func asciiString(data []byte, most int) (n int, ok bool) {
 	return int(size), true
 }
 
-// notASCII has the bits that are set in bytes that are not ASCII.
+// notASCII has the bits that are set only in bytes that are not ASCII.
 const notASCII = 0x8080808080808080
 
-// isASCII looks at whole words, of which two may overlap. Most text is too
-// short for utf8.Valid to do so.
+// isASCII reports whether all of s is ASCII. It looks at words, of which the last
+// two may overlap. utf8.Valid looks at short text byte by byte.
 func isASCII[T string | []byte](s T) bool {
 	var bits uint64
 	switch n := len(s); {
@@ -66,12 +69,13 @@ func isASCII[T string | []byte](s T) bool {
 	return bits&notASCII == 0
 }
 
-// word returns the first 8 bytes; the compiler makes it one load.
+// word returns the first 8 bytes. The compiler turns it into a single load.
 func word[T string | []byte](s T) uint64 {
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
+// halfWord returns the first 4 bytes, likewise.
 func halfWord[T string | []byte](s T) uint32 {
 	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
@@ -79,9 +83,9 @@ func halfWord[T string | []byte](s T) uint32 {
 // isText reports whether b is UTF-8.
 func isText(b []byte) bool { return isASCII(b) || utf8.Valid(b) }
 
-// badText returns the offset of the first of the encoded strings b whose text
-// is not UTF-8, or -1. It looks at all of b at once, prefixes included, and at
-// each string only if not all is ASCII.
+// badText returns the offset of the first string in b that is not UTF-8, or -1. b
+// is a series of encoded strings. If all of b is ASCII, prefixes included, so is
+// each string; otherwise it looks at one string after the other.
 func badText(b []byte) int {
 	if isASCII(b) {
 		return -1
@@ -95,7 +99,7 @@ func badText(b []byte) int {
 	return -1
 }
 
-// validPrefix returns how many bytes of b are valid UTF-8.
+// validPrefix returns how many bytes at the start of b are valid UTF-8.
 func validPrefix[T string | []byte](b T) int {
 	n := 0
 	for n < len(b) {

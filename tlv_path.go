@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	maxPathSteps = 16 // shown; of more, the first and the last ones
-	maxPathKey   = 32 // bytes of a key that are shown
+	maxPathSteps = 16 // how many steps are shown: half of them from each end
+	maxPathKey   = 32 // how many bytes of a key are shown
 )
 
-// pathString writes steps as people read them: kwargs.image[3]. Keys that
-// are no plain names are quoted, and cut if they are long.
+// pathString returns the steps in the form kwargs.image[3]. Keys that are no plain
+// names are quoted. Long keys and long paths are shortened.
 func pathString(steps []step) string {
 	var b strings.Builder
 	for i, s := range steps {
@@ -43,6 +43,7 @@ func pathString(steps []step) string {
 	return b.String()
 }
 
+// isName reports whether a key is short and looks like a name in a program.
 func isName(s string) bool {
 	if s == "" || len(s) > maxPathKey {
 		return false
@@ -57,13 +58,15 @@ func isName(s string) bool {
 	return true
 }
 
-// pathAt returns the path to the value of data that begins at the offset or
-// contains it. Everything before the offset must be well-formed. Errors are
-// rare, so the way is walked again instead of being kept track of.
+// pathAt returns the path to the value that begins at an offset of data or
+// contains it. Everything before the offset must be well-formed.
+//
+// Nothing keeps track of the path while values are read, because errors are rare.
+// So pathAt goes from the start of data to the offset once more.
 func pathAt(data []byte, offset int) string {
-	type level struct {
-		left int
-		step step
+	type level struct { // a list or a dict around the current value
+		left int  // elements that are still to come
+		step step // to the current value
 	}
 	var levels []level
 	c := cursor{data: data}
@@ -101,8 +104,9 @@ func pathAt(data []byte, offset int) string {
 	return pathString(steps)
 }
 
-// locate finishes an error that has come all the way up. Too deep a value
-// that has passed the same container twice is a cycle.
+// locate fills in the path of an error that has come all the way up. If a value
+// is too deep and the error has passed a container twice, the value contains
+// itself.
 func (e *MarshalError) locate() *MarshalError {
 	slices.Reverse(e.steps)
 	e.Path = pathString(e.steps)

@@ -12,20 +12,31 @@ import (
 	"time"
 )
 
-type encodeFunc = func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError)
-
-type decodeFunc = func(d *builder, v reflect.Value) error
-
-// plan is how values of one Go type are encoded and decoded. It is made once
-// for each type, by looking at it with reflection, and kept for ever.
+// plan is how values of one Go type are encoded and decoded. It is made once for
+// each type, with reflection, and kept as long as the process lives.
+//
+// In this file and those of lists, maps and structs each kind of Go type has a
+// function that encodes and one that decodes, next to each other. These are the
+// halves of plans. Functions such as encodeMap return them, because they depend on
+// the plan of an element.
 type plan struct {
-	encode func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError)
-	decode func(d *builder, v reflect.Value) error
+	encode encodeFunc
+	decode decodeFunc
 }
 
+type (
+	// encodeFunc appends v to b. depth is the number of lists and dicts
+	// around it.
+	encodeFunc = func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError)
+
+	// decodeFunc reads the next value into v, which can be set and may hold
+	// something already. On an error it may have moved d anywhere.
+	decodeFunc = func(d *builder, v reflect.Value) error
+)
+
 var (
-	plans    sync.Map   // of reflect.Type to *plan, complete ones
-	planLock sync.Mutex // of those who make plans
+	plans    sync.Map   // of reflect.Type to *plan; all plans in it are complete
+	planLock sync.Mutex // held while plans are made
 )
 
 // planOf returns the plan of a type.
@@ -43,9 +54,8 @@ func planOf(t reflect.Type) *plan {
 	return p
 }
 
-// planMaker holds the plans that are being made. A type may contain itself,
-// so plans refer to each other by pointers, and nobody else sees them before
-// all are complete.
+// planMaker holds the plans that are being made. A type may contain itself, so plans
+// refer to each other by pointers. Nothing else sees them before all are complete.
 type planMaker map[reflect.Type]*plan
 
 var (
@@ -60,10 +70,11 @@ var (
 	jsonNumberType      = reflect.TypeFor[json.Number]()
 )
 
-// zeroer is a type that says itself whether the tag option omitzero leaves a
-// value out.
+// zeroer is a type that decides itself whether the tag option omitzero leaves out a
+// value.
 type zeroer interface{ IsZero() bool }
 
+// plan returns the plan of a type, which may not be complete yet.
 func (m planMaker) plan(t reflect.Type) *plan {
 	if p, ok := plans.Load(t); ok {
 		return p.(*plan)
@@ -78,7 +89,7 @@ func (m planMaker) plan(t reflect.Type) *plan {
 	return p
 }
 
-// fill sets the functions for the kind of the type.
+// fill sets the functions that the kind of the type needs.
 func (m planMaker) fill(p *plan, t reflect.Type) {
 	switch {
 	case t == rawValueType:
@@ -139,11 +150,11 @@ func (m planMaker) fill(p *plan, t reflect.Type) {
 	}
 }
 
-// useMethods lets the methods of a type, or of a pointer to it, come before
-// its kind.
+// useMethods replaces the functions by the methods of the type, or of a pointer to
+// it, if there are some.
 func (m planMaker) useMethods(p *plan, t reflect.Type) {
 	if t.Kind() == reflect.Interface {
-		return // the value in it has the methods
+		return // the methods of the value in it count
 	}
 	switch {
 	case t.Implements(textMarshalerType):
@@ -158,7 +169,7 @@ func (m planMaker) useMethods(p *plan, t reflect.Type) {
 		p.encode = ifAddressable(encodeMarshaler, p.encode)
 	}
 	switch {
-	case t.Kind() == reflect.Pointer: // decodes what it points to
+	case t.Kind() == reflect.Pointer: // what it points to is decoded
 	case reflect.PointerTo(t).Implements(unmarshalerType):
 		p.decode = decodeUnmarshaler
 	case reflect.PointerTo(t).Implements(textUnmarshalerType):
@@ -166,8 +177,7 @@ func (m planMaker) useMethods(p *plan, t reflect.Type) {
 	}
 }
 
-// pointsToItself reports whether the type is nothing but pointers, as
-// type P *P is.
+// pointsToItself reports whether the type is only pointers, such as type P *P.
 func pointsToItself(t reflect.Type) bool {
 	seen := map[reflect.Type]bool{}
 	for ; t.Kind() == reflect.Pointer; t = t.Elem() {
@@ -179,7 +189,8 @@ func pointsToItself(t reflect.Type) bool {
 	return false
 }
 
-// acceptNone handles None for destinations that it leaves as they are.
+// acceptNone moves behind None if it is next, and reports whether it was. It is for
+// destinations that None leaves as they are.
 func (d *builder) acceptNone() bool {
 	if d.kind() != KindNone {
 		return false
@@ -204,6 +215,7 @@ func decodeBool(d *builder, v reflect.Value) error {
 	return nil
 }
 
+// boolName returns the name of a bool in Python.
 func boolName(v bool) string {
 	if v {
 		return "True"
@@ -231,7 +243,7 @@ func decodeInt(d *builder, v reflect.Value) error {
 	return nil
 }
 
-// integer reads an int64, or a float64 that is whole.
+// integer reads an int64, or a float64 that is whole. v is only for the error.
 func (d *builder) integer(v reflect.Value) (int64, error) {
 	switch at := d.off; d.kind() {
 	case KindInt64:
@@ -310,7 +322,8 @@ func decodeFloat(d *builder, v reflect.Value) error {
 	return nil
 }
 
-// isExact reports whether f is n; 1<<63 must not be converted back.
+// isExact reports whether f is exactly n. A float of 1<<63 or more cannot be
+// converted to an int64.
 func isExact(f float64, n int64) bool { return f < 1<<63 && int64(f) == n }
 
 func encodeString(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
@@ -339,7 +352,7 @@ func decodeRaw(d *builder, v reflect.Value) error {
 }
 
 func encodeDict(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
-	if v.CanAddr() { // spares an allocation
+	if v.CanAddr() { // saves an allocation
 		return e.dict(b, *v.Addr().Interface().(*Dict), depth)
 	}
 	return e.dict(b, v.Interface().(Dict), depth)
@@ -366,8 +379,8 @@ func encodePointer(elem *plan) encodeFunc {
 		if v.IsNil() {
 			return AppendNone(b), nil
 		}
-		// Pointers that lead in a circle without a list or dict between them
-		// never reach the depth limit.
+		// MaxDepth does not bound pointers that lead in a circle without a list
+		// or a dict between them.
 		if e.pointers++; e.pointers > 2*e.lim.MaxDepth+100 {
 			return b, &MarshalError{Err: ErrUnsupportedType, Type: v.Type(), Reason: "it contains itself"}
 		}
@@ -411,8 +424,8 @@ func decodeInterface(d *builder, v reflect.Value) error {
 		v.SetZero()
 		return nil
 	}
-	// As in encoding/json, a pointer that is there already is the destination;
-	// but not one that leads to an interface, which may lead back here.
+	// As in encoding/json, a pointer in the interface is the destination. But
+	// not a pointer to an interface, which may lead back to this one.
 	if p := v.Elem(); p.Kind() == reflect.Pointer && !p.IsNil() && pointee(p.Type()).Kind() != reflect.Interface {
 		return planOf(p.Type()).decode(d, p)
 	}
@@ -423,7 +436,7 @@ func decodeInterface(d *builder, v reflect.Value) error {
 	return nil
 }
 
-// pointee returns what a pointer, or a pointer to a pointer, points to.
+// pointee returns the type at the end of a chain of pointers.
 func pointee(t reflect.Type) reflect.Type {
 	if pointsToItself(t) {
 		return t
@@ -446,8 +459,8 @@ func encodeMarshaler(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, 
 	if isNilPointer(v) {
 		return AppendNone(b), nil
 	}
-	// It gets memory of its own, so that it cannot change what is already
-	// encoded. The guard tells whether it has appended to that memory.
+	// The method gets memory of its own, so that it cannot change what is
+	// encoded already. The guard shows whether it has appended to that memory.
 	out, err := v.Interface().(Marshaler).AppendTLV(append(e.scratch[:0], marshalerGuard...))
 	if err != nil {
 		return b, &MarshalError{Err: err, Type: v.Type(), Reason: "AppendTLV failed"}
@@ -471,15 +484,15 @@ func encodeMarshaler(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, 
 	return append(b, value...), nil
 }
 
-// marshalerGuard is what a Marshaler is given to append to: bytes that it does
-// not return by chance.
+// marshalerGuard is what a Marshaler gets to append to. It does not return these
+// bytes by chance.
 const marshalerGuard = "\xfe\x00guard\xff"
 
-// errDurationText is the advice for durations.
-const errDurationText = "Python would take its nanoseconds for seconds: use Seconds(), a float64"
+// durationAdvice is the reason why a time.Duration is refused.
+const durationAdvice = "Python would take its nanoseconds for seconds: use Seconds(), a float64"
 
 func encodeDuration(_ *encoder, b []byte, v reflect.Value, _ int) ([]byte, *MarshalError) {
-	return b, &MarshalError{Err: ErrUnsupportedType, Type: v.Type(), Reason: errDurationText}
+	return b, &MarshalError{Err: ErrUnsupportedType, Type: v.Type(), Reason: durationAdvice}
 }
 
 func decodeDuration(d *builder, v reflect.Value) error {
@@ -567,8 +580,9 @@ func decodeText(d *builder, v reflect.Value) error {
 	return nil
 }
 
-// ifAddressable calls methods that only a pointer to the value has, where
-// there can be one; encoding/json does so.
+// ifAddressable returns a function that calls method with a pointer to the value if
+// there can be one, and else otherwise with the value. encoding/json does the same
+// for methods that only a pointer has.
 func ifAddressable(method, otherwise encodeFunc) encodeFunc {
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.CanAddr() {
@@ -578,13 +592,14 @@ func ifAddressable(method, otherwise encodeFunc) encodeFunc {
 	}
 }
 
-// isNilPointer reports whether calling methods of v would be a mistake.
+// isNilPointer reports whether v is a nil pointer or a nil interface, whose methods
+// must not be called.
 func isNilPointer(v reflect.Value) bool {
 	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && v.IsNil()
 }
 
-// pointerTo returns a pointer to what v holds, whose type is T or one with a
-// name and T underneath.
+// pointerTo returns a pointer to what v holds. The type of v is T, or a named type
+// with T underneath.
 func pointerTo[T any](v reflect.Value) *T {
 	if p, ok := v.Addr().Interface().(*T); ok {
 		return p

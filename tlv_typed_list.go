@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// encodeSlice has a loop without reflection for the commonest elements.
+// encodeSlice encodes the most common element types in loops without reflection.
 func encodeSlice(t reflect.Type, elem *plan) encodeFunc {
 	switch t.Elem() {
 	case reflect.TypeFor[float64]():
@@ -36,7 +36,7 @@ func encodeSlice(t reflect.Type, elem *plan) encodeFunc {
 	}
 }
 
-// decodeSlice has a loop without reflection for the commonest elements.
+// decodeSlice decodes the most common element types in loops without reflection.
 func decodeSlice(t reflect.Type, elem *plan) decodeFunc {
 	switch {
 	case t.Elem() == reflect.TypeFor[float64]():
@@ -58,10 +58,10 @@ func decodeSlice(t reflect.Type, elem *plan) decodeFunc {
 		for i := range n {
 			x := v.Index(i)
 			if !fresh && (!plain || d.kind() == KindNone) {
-				x.SetZero() // of an element that was there before
+				x.SetZero() // it may hold an earlier element
 			}
 			if err := elem.decode(d, x); err != nil {
-				v.SetLen(i) // what is behind was there before
+				v.SetLen(i) // the rest are earlier elements
 				return err
 			}
 		}
@@ -69,8 +69,9 @@ func decodeSlice(t reflect.Type, elem *plan) decodeFunc {
 	}
 }
 
-// isScalar reports whether decoding anything but None replaces the whole of a
-// value of the type; methods of its own may look at what was there.
+// isScalar reports whether everything but None replaces the whole of a value of the
+// type. That is not so if the type has methods of its own that decode it, because
+// they may use what the value was.
 func isScalar(t reflect.Type) bool {
 	if p := reflect.PointerTo(t); p.Implements(unmarshalerType) || p.Implements(textUnmarshalerType) {
 		return false
@@ -78,8 +79,9 @@ func isScalar(t reflect.Type) bool {
 	return t.Kind() <= reflect.Float64 || t.Kind() == reflect.String
 }
 
-// sliceOf reads the header of a list and gives v its length, in memory that
-// v has if it suffices. done is set if there are no elements to decode.
+// sliceOf reads the header of a list and gives v as many elements, in the memory of v
+// if it suffices. If there is no list, done is set: the next value was None, or it
+// is an error.
 func (d *builder) sliceOf(v reflect.Value) (done bool, n int, err error) {
 	switch d.kind() {
 	case KindNone:
@@ -98,6 +100,7 @@ func (d *builder) sliceOf(v reflect.Value) (done bool, n int, err error) {
 	return false, n, nil
 }
 
+// encodeArray also encodes slices.
 func encodeArray(elem *plan) encodeFunc {
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		n := v.Len()
@@ -139,7 +142,8 @@ func decodeArray(elem *plan) decodeFunc {
 	}
 }
 
-// isByte reports whether a slice or array of t is bytes.
+// isByte reports whether slices and arrays of t become bytes. They do not if t has
+// methods that encode it.
 func isByte(t reflect.Type) bool {
 	return t.Kind() == reflect.Uint8 && !t.Implements(marshalerType) && !reflect.PointerTo(t).Implements(marshalerType) &&
 		!t.Implements(textMarshalerType) && !reflect.PointerTo(t).Implements(textMarshalerType)
@@ -167,7 +171,7 @@ func encodeByteArray(e *encoder, b []byte, v reflect.Value, _ int) ([]byte, *Mar
 	if err := e.fits(b, "bytes", n); err != nil {
 		return b, err
 	}
-	if v.CanAddr() { // never left apart: the array may be in a map's working memory
+	if v.CanAddr() { // it is always copied, because it may be in the working memory of a map
 		return AppendBytes(b, v.Bytes()), nil
 	}
 	b = appendPrefix(b, KindBytes, n)
@@ -194,7 +198,7 @@ func decodeByteArray(d *builder, v reflect.Value) error {
 	return nil
 }
 
-// encodeNumbers is encodeSlice for numbers; add appends the elements.
+// encodeNumbers is encodeSlice for numbers. add appends the elements.
 func encodeNumbers[T any](t reflect.Type, add func([]byte, []T) []byte) encodeFunc {
 	return func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 		if v.IsNil() {
@@ -209,6 +213,7 @@ func encodeNumbers[T any](t reflect.Type, add func([]byte, []T) []byte) encodeFu
 	}
 }
 
+// appendInts appends integers.
 func appendInts[T int | int64](b []byte, list []T) []byte {
 	for _, n := range list {
 		b = AppendInt64(b, int64(n))
@@ -238,7 +243,8 @@ func encodeStrings(t reflect.Type) encodeFunc {
 	}
 }
 
-// sliceIn returns the slice that v holds, whose type may be one with a name.
+// sliceIn returns the slice that v holds. Its type is []T, or a named type with that
+// underneath.
 func sliceIn[T any](v reflect.Value) []T {
 	if !v.CanAddr() {
 		if list, ok := v.Interface().([]T); ok {
@@ -249,8 +255,9 @@ func sliceIn[T any](v reflect.Value) []T {
 	return *pointerTo[[]T](v)
 }
 
-// decodeRuns is decodeSlice for elements of which run decodes as many as are
-// next and of the usual kind.
+// decodeRuns is decodeSlice for elements that run can decode. run reads the elements
+// that are next and of the usual kind, and returns how many there were. Other
+// elements are left to elem.
 func decodeRuns[T any](elem *plan, run func(*builder, []T) int) decodeFunc {
 	return func(d *builder, v reflect.Value) error {
 		if k := d.kind(); k == KindNone {
@@ -280,8 +287,8 @@ func decodeRuns[T any](elem *plan, run func(*builder, []T) int) decodeFunc {
 	}
 }
 
-// stringsInto decodes the strings that are next, at most as many as the list
-// is long, and returns their number.
+// stringsInto reads the strings that are next into the list and returns how many
+// there were. It stops when the list is full.
 func (d *builder) stringsInto(list []string) int {
 	n := 0
 	for n < len(list) && d.kind() == KindString {

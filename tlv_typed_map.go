@@ -9,6 +9,7 @@ import (
 	"sync"
 )
 
+// encodeMap collects the entries of a map in working memory, and sorts them by key.
 func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 	valuesType := reflect.SliceOf(t.Elem())
 	exposed := hasPointerMethods(t.Elem())
@@ -39,7 +40,7 @@ func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 		for _, k := range m.keys {
 			value := m.values.Index(k.index)
 			if exposed {
-				value = reflect.ValueOf(value.Interface()) // cannot be pointed to
+				value = reflect.ValueOf(value.Interface()) // a copy that has no address
 			}
 			if b, err = e.string(b, k.name); err == nil {
 				b, err = elem.encode(e, b, value, depth+1)
@@ -52,20 +53,21 @@ func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 	}
 }
 
-// mapEntries is the working memory for a map: its entries, to be sorted.
+// mapEntries is working memory for the entries of a map.
 type mapEntries struct {
 	iter   reflect.MapIter
 	keys   []mapKey
 	key    reflect.Value // the current key
-	values reflect.Value // a slice
+	values reflect.Value // a slice of all values
 }
 
+// mapKey is the text of a key, and the index of its value in mapEntries.values.
 type mapKey struct {
 	name  string
-	index int // of the value
+	index int
 }
 
-// collect takes the n entries of a map and sorts them.
+// collect takes the n entries of a map and sorts them by key.
 func (m *mapEntries) collect(v reflect.Value, n int, valuesType reflect.Type) *MarshalError {
 	if m.values.Len() < n {
 		m.values = reflect.MakeSlice(valuesType, n, n)
@@ -89,7 +91,7 @@ func (m *mapEntries) collect(v reflect.Value, n int, valuesType reflect.Type) *M
 	return nil
 }
 
-// reset drops what the n entries refer to.
+// reset drops the n entries, so that the working memory refers to nothing.
 func (m *mapEntries) reset(n int) {
 	m.iter.Reset(reflect.Value{})
 	m.key.SetZero()
@@ -100,7 +102,7 @@ func (m *mapEntries) reset(n int) {
 	}
 }
 
-// keyName returns the key of a map as Python's str spells it.
+// keyName returns the text of a map's key, spelled as by Python's str.
 func keyName(k reflect.Value) (string, *MarshalError) {
 	if k.Kind() == reflect.String {
 		return k.String(), nil
@@ -113,7 +115,7 @@ func keyName(k reflect.Value) (string, *MarshalError) {
 	}
 	if m, ok := k.Interface().(encoding.TextMarshaler); ok {
 		if isNilPointer(k) {
-			return "", nil // as encoding/json
+			return "", nil // as in encoding/json
 		}
 		text, err := m.MarshalText()
 		if err != nil {
@@ -122,7 +124,7 @@ func keyName(k reflect.Value) (string, *MarshalError) {
 		return string(text), nil
 	}
 	if k.Type() == durationType {
-		return "", &MarshalError{Err: ErrUnsupportedType, Type: k.Type(), Reason: "it is the key of a map: " + errDurationText}
+		return "", &MarshalError{Err: ErrUnsupportedType, Type: k.Type(), Reason: "it is the key of a map: " + durationAdvice}
 	}
 	switch k.Kind() {
 	case reflect.Bool:
@@ -135,9 +137,9 @@ func keyName(k reflect.Value) (string, *MarshalError) {
 	return "", &MarshalError{Err: ErrUnsupportedType, Type: k.Type(), Reason: "it is the key of a map"}
 }
 
-// hasPointerMethods reports whether a value of the type, or one that lies
-// inside it, has methods that only a pointer to it has. In a map they are not
-// called, as in encoding/json: nobody must get a pointer to working memory.
+// hasPointerMethods reports whether a type, or one inside it, has methods that only a
+// pointer to it has. For the values of a map they are not called, as in
+// encoding/json: their address is in working memory, which no method may keep.
 func hasPointerMethods(t reflect.Type) bool {
 	for _, methods := range [...]reflect.Type{marshalerType, textMarshalerType, zeroerType} {
 		if !t.Implements(methods) && reflect.PointerTo(t).Implements(methods) {
@@ -157,6 +159,7 @@ func hasPointerMethods(t reflect.Type) bool {
 	return false
 }
 
+// decodeMap adds the entries of a dict to a map.
 func decodeMap(t reflect.Type, elem *plan) decodeFunc {
 	readKey := keyReader(t.Key())
 	return func(d *builder, v reflect.Value) error {
@@ -193,8 +196,8 @@ func decodeMap(t reflect.Type, elem *plan) decodeFunc {
 	}
 }
 
-// keyReader returns how the keys of a map are read from strings, or nil if
-// the type can be no key.
+// keyReader returns the function that reads the keys of a map from strings, or nil if
+// the type cannot be a key.
 func keyReader(t reflect.Type) decodeFunc {
 	if t == durationType {
 		return nil

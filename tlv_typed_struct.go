@@ -11,37 +11,119 @@ import (
 	"unicode/utf8"
 )
 
-// structPlan is how structs of one type are encoded and decoded.
+// Fields are the fields of a struct type as [Marshal] and [Unmarshal] see them: with
+// the names of their tags, and with those of embedded structs. They are for code
+// that decodes field by field, such as that which turns the arguments of a call
+// into fields. [FieldsOf] returns them. They may be used concurrently.
+type Fields struct {
+	plan *structPlan
+	all  []Field
+}
+
+// Field is one of the [Fields] of a struct type.
+type Field struct {
+	Name     string // the key in a dict
+	Required bool   // whether the tag has the option "required"; Unmarshal ignores it
+	of       reflect.Type
+	field    *structField
+}
+
+var fieldsByType sync.Map // of reflect.Type to *Fields
+
+// FieldsOf returns the fields of a struct type, in order of declaration. A type that
+// is no struct has none. The result is kept as long as the process lives.
+func FieldsOf(t reflect.Type) *Fields {
+	if f, ok := fieldsByType.Load(t); ok {
+		return f.(*Fields)
+	}
+	f := new(Fields)
+	if t.Kind() == reflect.Struct {
+		f.plan = planMaker{}.structPlan(t)
+		for i := range f.plan.fields {
+			field := &f.plan.fields[i]
+			f.all = append(f.all, Field{Name: field.name, Required: field.required, of: t, field: field})
+		}
+	}
+	kept, _ := fieldsByType.LoadOrStore(t, f)
+	return kept.(*Fields)
+}
+
+// All returns the fields. The slice must not be changed.
+func (f *Fields) All() []Field { return f.all }
+
+// Find returns the index in All of the field with this name. If there is none, it
+// returns that of a field whose name differs only in case.
+func (f *Fields) Find(name string) (i int, ok bool) {
+	if f.plan == nil {
+		return 0, false
+	}
+	return f.plan.find([]byte(name))
+}
+
+// UnmarshalField decodes data, which must be one value, into field f of the struct that
+// v points to, as [Unmarshal] does. A nil pointer to an embedded struct that has the
+// field is set. The result owns its memory unless AliasBytes is set.
+func (o DecodeOptions) UnmarshalField(data []byte, v any, f Field) error {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() || rv.Elem().Type() != f.of {
+		return &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer to the struct of the field"}
+	}
+	var c checker
+	if err := o.check(&c, data, true); err != nil {
+		return err
+	}
+	d := newBuilder(data, &c, o)
+	defer d.release()
+	field := f.field.reach(rv.Elem(), true)
+	if !field.IsValid() {
+		return d.errorAt(0, ErrTypeMismatch, rv.Type(), "an embedded pointer to an unexported struct is nil")
+	}
+	if err := f.field.plan.decode(d, field); err != nil {
+		return d.locate(err)
+	}
+	return nil
+}
+
+// structPlan is how structs of one type are encoded and decoded. It never changes,
+// but for follows. Indexes are those of fields.
+//
+// The rules for tags, embedded structs and conflicts of names are those of
+// encoding/json. They are in visibleFields, dominant and parseTag, which are the
+// only reader of struct tags: FieldsOf uses them too.
 type structPlan struct {
 	fields  []structField  // in order of declaration
-	byName  map[string]int // exact names
-	byFold  map[string]int // names without regard to case
-	longest int            // bytes of a key that may be one of the names, in any case
+	byName  map[string]int // by exact name
+	byFold  map[string]int // by the result of fold; the first field with it
+	longest int            // the most bytes that a key which is one of the names in any case may have
 
-	// follows has for the start and for each field the one whose key came next
-	// the last time: senders keep their order, which need not be ours.
+	// follows is for speed. follows[0] is the field whose key came first the
+	// last time, and follows[i+1] the one whose key came after that of field i.
+	// Most senders keep their order of keys. A wrong guess only costs time.
 	follows []atomic.Int32
 }
 
-// structField is an exported field, maybe of an embedded struct.
+// structField is a field that is encoded and decoded. It may be that of an embedded
+// struct.
 type structField struct {
 	name      string
 	key       fieldKey
-	index     []int // path through embedded structs
+	index     []int // leads to the field through embedded structs; never empty
 	tagged    bool  // the name comes from a tag
 	omitEmpty bool
 	omitZero  bool
 	required  bool
-	isZero    func(reflect.Value) bool // the type's IsZero method, or nil
+	isZero    func(reflect.Value) bool // calls the IsZero method of the type; nil if it has none
 	typ       reflect.Type
 	*plan
 
-	// unexported marks an embedded struct whose type is not exported and that
-	// a tag makes a field. Reflection gives no access to its methods, nor to
-	// a pointer's target.
+	// unexported is set for an embedded struct whose type is not exported, if
+	// a tag makes it a field. Reflection cannot call its methods, nor set it if
+	// it is a pointer.
 	unexported bool
 }
 
+// structPlan returns the plan of a struct type. The plans of its fields may not be
+// complete yet.
 func (m planMaker) structPlan(t reflect.Type) *structPlan {
 	s := &structPlan{fields: visibleFields(t), byName: map[string]int{}, byFold: map[string]int{}}
 	for i := range s.fields {
@@ -66,6 +148,8 @@ func (m planMaker) structPlan(t reflect.Type) *structPlan {
 	return s
 }
 
+// encode appends a struct as a dict. It fills in the count at the end, when it is
+// known how many fields were left out.
 func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError) {
 	if err := e.enter(b, KindDict, 0, depth); err != nil {
 		err.Type = v.Type()
@@ -98,6 +182,7 @@ func (s *structPlan) encode(e *encoder, b []byte, v reflect.Value, depth int) ([
 	return b, nil
 }
 
+// decode reads a dict into a struct.
 func (s *structPlan) decode(d *builder, v reflect.Value) error {
 	if d.acceptNone() {
 		return nil
@@ -106,7 +191,7 @@ func (s *structPlan) decode(d *builder, v reflect.Value) error {
 		return d.mismatch(v)
 	}
 	var few [4]uint64
-	seen := few[:] // a bit for each field
+	seen := few[:] // a bit for each field whose key has come
 	if n := len(s.fields)/64 + 1; n > len(few) {
 		seen = make([]uint64, n)
 	}
@@ -136,7 +221,7 @@ func (s *structPlan) decode(d *builder, v reflect.Value) error {
 		if bit := uint64(1) << (i % 64); seen[i/64]&bit == 0 {
 			seen[i/64] |= bit
 		} else if field.CanSet() {
-			field.SetZero() // the last of equal keys wins, nothing is merged
+			field.SetZero() // only the last of equal keys counts; nothing is merged
 		}
 		if err := f.plan.decode(d, field); err != nil {
 			return err
@@ -145,7 +230,7 @@ func (s *structPlan) decode(d *builder, v reflect.Value) error {
 	return nil
 }
 
-// find looks a field up by its name, or failing that by its name in any case.
+// find returns the field with a name, or else one whose name differs only in case.
 func (s *structPlan) find(key []byte) (int, bool) {
 	if i, ok := s.byName[string(key)]; ok {
 		return i, true
@@ -157,7 +242,7 @@ func (s *structPlan) find(key []byte) (int, bool) {
 	return i, ok
 }
 
-// fold maps names that differ only in case to the same text.
+// fold returns the same text for names that differ only in case.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		least := r
@@ -168,7 +253,7 @@ func fold(name string) string {
 	}, name)
 }
 
-// isOmitted reports whether the tag leaves this value out.
+// isOmitted reports whether the tag of the field leaves out this value.
 func (f *structField) isOmitted(v reflect.Value) bool {
 	if f.omitEmpty {
 		switch v.Kind() {
@@ -192,9 +277,9 @@ func (f *structField) isOmitted(v reflect.Value) bool {
 	return false
 }
 
-// reach returns the field of an embedded struct of v. With create, nil
-// pointers on the way are filled in; otherwise, or where that cannot be, the
-// result is not valid.
+// reach returns the field of the struct v, on a way that may lead through embedded
+// structs. If a pointer on the way is nil, create says whether to set it. If it is
+// not set, or cannot be, the result is not valid.
 func (f *structField) reach(v reflect.Value, create bool) reflect.Value {
 	for i, x := range f.index {
 		if i > 0 && v.Kind() == reflect.Pointer {
@@ -211,81 +296,9 @@ func (f *structField) reach(v reflect.Value, create bool) reflect.Value {
 	return v
 }
 
-// Fields are the fields of a struct type as [Marshal] and [Unmarshal] see them:
-// tags, embedded structs and conflicts of names are settled. They are for code
-// that decodes field by field, such as a server's that gives the arguments of a
-// call to them. They may be used concurrently.
-type Fields struct {
-	plan *structPlan
-	all  []Field
-}
-
-// Field is one of [Fields].
-type Field struct {
-	Name     string // of the key in a dict
-	Required bool   // the tag has the option "required", which Unmarshal ignores
-	of       reflect.Type
-	field    *structField
-}
-
-var fieldsByType sync.Map // of reflect.Type to *Fields
-
-// FieldsOf returns the fields of a struct type, in order of declaration. Other
-// types have none.
-func FieldsOf(t reflect.Type) *Fields {
-	if f, ok := fieldsByType.Load(t); ok {
-		return f.(*Fields)
-	}
-	f := new(Fields)
-	if t.Kind() == reflect.Struct {
-		f.plan = planMaker{}.structPlan(t)
-		for i := range f.plan.fields {
-			field := &f.plan.fields[i]
-			f.all = append(f.all, Field{Name: field.name, Required: field.required, of: t, field: field})
-		}
-	}
-	kept, _ := fieldsByType.LoadOrStore(t, f)
-	return kept.(*Fields)
-}
-
-// All returns the fields. The slice must not be changed.
-func (f *Fields) All() []Field { return f.all }
-
-// Find returns the position in All of the field with a name or, if there is
-// none, with a name that differs in case.
-func (f *Fields) Find(name string) (i int, ok bool) {
-	if f.plan == nil {
-		return 0, false
-	}
-	return f.plan.find([]byte(name))
-}
-
-// UnmarshalField decodes data into a field of the struct that v points to, as
-// [Unmarshal] decodes into a field. Pointers to embedded structs are filled in.
-func (o DecodeOptions) UnmarshalField(data []byte, v any, f Field) error {
-	rv := reflect.ValueOf(v)
-	if rv.Kind() != reflect.Pointer || rv.IsNil() || rv.Elem().Type() != f.of {
-		return &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer to the struct of the field"}
-	}
-	var s checker
-	if err := o.check(&s, data, true); err != nil {
-		return err
-	}
-	d := newBuilder(data, &s, o)
-	defer d.release()
-	field := f.field.reach(rv.Elem(), true)
-	if !field.IsValid() {
-		return d.errorAt(0, ErrTypeMismatch, rv.Type(), "an embedded pointer to an unexported struct is nil")
-	}
-	if err := f.field.plan.decode(d, field); err != nil {
-		return d.locate(err)
-	}
-	return nil
-}
-
-// visibleFields lists the fields of a struct type and its embedded structs
-// as encoding/json sees them: of fields with one name the least deep one
-// counts, then the one with a tag; if that leaves several, none.
+// visibleFields returns the fields of a struct type and of its embedded structs. It
+// goes through the embedded structs level by level. See dominant for fields that
+// have the same name.
 func visibleFields(t reflect.Type) []structField {
 	type embedded struct {
 		typ   reflect.Type
@@ -328,7 +341,7 @@ func visibleFields(t reflect.Type) []structField {
 				}
 				all = append(all, f)
 				if seen[e.typ] > 1 {
-					all = append(all, f) // twice on one level: it hides itself
+					all = append(all, f) // its struct is there twice, so it hides itself
 				}
 			}
 		}
@@ -336,7 +349,9 @@ func visibleFields(t reflect.Type) []structField {
 	return dominant(all)
 }
 
-// dominant leaves one field of each name, in order of declaration.
+// dominant returns at most one field of each name, in order of declaration. Of fields
+// with one name the one that is the least deep counts, and of those the one whose
+// name comes from a tag. If that leaves several, none of them counts.
 func dominant(all []structField) []structField {
 	byName := map[string][]structField{}
 	for _, f := range all {
@@ -359,6 +374,7 @@ func dominant(all []structField) []structField {
 	return fields
 }
 
+// btoi returns 1 for true.
 func btoi(b bool) int {
 	if b {
 		return 1
@@ -366,7 +382,8 @@ func btoi(b bool) int {
 	return 0
 }
 
-// parseTag reads the dirty tag of a field, or without one the json tag.
+// parseTag reads the dirty tag of a field, or its json tag if it has no dirty tag. skip
+// is set if the tag is "-".
 func parseTag(sf reflect.StructField) (f structField, skip bool) {
 	tag, ok := sf.Tag.Lookup("dirty")
 	if !ok {
@@ -389,7 +406,7 @@ func parseTag(sf reflect.StructField) (f structField, skip bool) {
 	return f, false
 }
 
-// isTagName reports whether encoding/json takes a name from a tag, too.
+// isTagName reports whether encoding/json would accept the name in a tag.
 func isTagName(s string) bool {
 	for _, r := range s {
 		if r == utf8.RuneError || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r) {
@@ -399,8 +416,8 @@ func isTagName(s string) bool {
 	return s != ""
 }
 
-// isPlainStruct reports whether neither the type nor a pointer to it has
-// methods that encode or decode it.
+// isPlainStruct reports whether the type is a struct without methods that encode or
+// decode it. A pointer to it has none either.
 func isPlainStruct(t reflect.Type) bool {
 	for _, methods := range [...]reflect.Type{marshalerType, unmarshalerType, textMarshalerType, textUnmarshalerType, zeroerType} {
 		if reflect.PointerTo(t).Implements(methods) { // or t does
@@ -410,7 +427,8 @@ func isPlainStruct(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct
 }
 
-// zeroMethod returns the IsZero method of a type for omitzero, or nil.
+// zeroMethod returns a function that calls the IsZero method of a type, or nil if
+// there is no such method.
 func zeroMethod(t reflect.Type) func(reflect.Value) bool {
 	switch {
 	case t.Implements(zeroerType):

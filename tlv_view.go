@@ -6,29 +6,30 @@ import (
 	"math"
 )
 
-// View reads an encoded value where it lies: single fields of a payload for
-// routers, proxies and sniffers that do not want the rest. A View is the bytes
-// of a value, such as the payload of a [Frame], and what it returns aliases
-// them. Nothing is allocated.
+// View is the bytes of an encoded value, such as the payload of a [Frame]. Its
+// methods read single fields of the value. It is for routers, proxies and sniffers
+// that do not need the rest. What it returns is a part of its bytes, not a copy.
+// Nothing is allocated, but by [View.Unmarshal].
 //
 //	app, ok := dirty.View(f.Payload).Get("app_path").Text()
 //	model, ok := dirty.View(f.Payload).Get("kwargs").Get("model").Text()
 //
-// The nil View stands for a value that is not there. All its methods say so, so
-// that calls can be chained and the result checked once.
+// The nil View, which is also the zero value, stands for a value that is not
+// there. Its methods return nil or false. So calls can be chained, and only the
+// result needs to be checked.
 //
-// The bytes need not have been checked. A method checks what it walks over, so
-// none of them panics or reads beyond the bytes, and what it cannot read is
-// not there. Of a value that [Validate] accepts a View returns what [Unmarshal]
-// would. Of another it may return what lies before the fault. Call Validate to
-// learn what is wrong, and where. Each call of Get, Index and Len walks over the
-// value anew.
+// The bytes need not have been checked before. A method checks what it reads, with
+// the default limits except MaxMemory, and never panics. What it cannot read it
+// treats as not there. If [Validate] accepts a value, a View returns what
+// [Unmarshal] would. Otherwise it may return values that are before the fault;
+// Validate tells what the fault is.
 //
-// A View may be used concurrently, as long as its bytes do not change.
+// Each call of Get, Index and Len goes through the value from its start. A View
+// may be used concurrently as long as its bytes do not change.
 type View []byte
 
-// Kind returns the kind of the value. ok is false if the View is empty or has no
-// such kind.
+// Kind returns the kind of the value. ok is false if the View is empty or if there
+// is no such kind.
 func (v View) Kind() (k Kind, ok bool) {
 	if len(v) == 0 {
 		return 0, false
@@ -78,7 +79,7 @@ func (v View) Text() (text []byte, ok bool) {
 	return text, true
 }
 
-// body returns what follows the length of bytes or a string.
+// body returns the bytes of a value of kind k, which is bytes or a string.
 func (v View) body(k Kind) (b []byte, ok bool) {
 	if len(v) < prefixSize || Kind(v[0]) != k {
 		return nil, false
@@ -91,9 +92,9 @@ func (v View) body(k Kind) (b []byte, ok bool) {
 	return v[prefixSize:end:end], true
 }
 
-// Len returns the number of elements of a list, or of entries of a dict; keys
-// that are repeated count each time. ok is false for other kinds, and if they are
-// not all there.
+// Len returns the number of elements of a list, or of entries of a dict. A key that
+// comes several times counts each time. ok is false for other kinds, and if not all
+// of the value can be read.
 func (v View) Len() (n int, ok bool) {
 	n, _, ok = v.container()
 	if !ok || v.Raw() == nil {
@@ -102,8 +103,8 @@ func (v View) Len() (n int, ok bool) {
 	return n, true
 }
 
-// container returns the number of elements of a list or of entries of a dict,
-// and how many values belong to each.
+// container returns the number of elements of a list, with values 1, or the number
+// of entries of a dict, with values 2.
 func (v View) container() (n, values int, ok bool) {
 	if len(v) < prefixSize {
 		return 0, 0, false
@@ -120,8 +121,8 @@ func (v View) container() (n, values int, ok bool) {
 	return int(min(count, math.MaxInt32)), values, count <= MaxElements
 }
 
-// Index returns an element of a list. It is nil if the value is no list, if it has
-// no element i, or if what lies before that cannot be read.
+// Index returns element i of a list. It returns nil if the value is no list or has no
+// such element, or if the element or one before it cannot be read.
 func (v View) Index(i int) View {
 	n, values, ok := v.container()
 	if !ok || values != 1 || i < 0 || i >= n {
@@ -134,9 +135,10 @@ func (v View) Index(i int) View {
 	return w.take(1)
 }
 
-// Get returns the value of a key of a dict, the last one if the key is repeated,
-// as [Unmarshal] does. To know that, it walks over the whole dict. It is nil if
-// the value is no dict or not all of it can be read, and if there is no such key.
+// Get returns the value of a key of a dict. If the key comes several times, the
+// last value counts, as for [Unmarshal]; so Get always reads the whole dict. It
+// returns nil if there is no such key, if the value is no dict, or if not all of the
+// dict can be read.
 func (v View) Get(key string) View {
 	n, values, ok := v.container()
 	if !ok || values != 2 {
@@ -160,8 +162,8 @@ func (v View) Get(key string) View {
 	return found
 }
 
-// Elements ranges over the elements of a list. It ends before one that cannot be
-// read; [View.Len] tells whether there is one.
+// Elements ranges over the elements of a list. It ends before an element that cannot
+// be read; [View.Len] tells whether there is one.
 func (v View) Elements() iter.Seq[View] {
 	return func(yield func(View) bool) {
 		n, values, ok := v.container()
@@ -178,9 +180,9 @@ func (v View) Elements() iter.Seq[View] {
 	}
 }
 
-// Entries ranges over the keys and values of a dict in their order, each as often
-// as it is there. It ends before an entry that cannot be read; [View.Len] tells
-// whether there is one.
+// Entries ranges over the keys and values of a dict in their order. A key that comes
+// several times is there each time. It ends before an entry that cannot be read;
+// [View.Len] tells whether there is one.
 func (v View) Entries() iter.Seq2[[]byte, View] {
 	return func(yield func([]byte, View) bool) {
 		n, values, ok := v.container()
@@ -201,25 +203,26 @@ func (v View) Entries() iter.Seq2[[]byte, View] {
 	}
 }
 
-// Raw returns the bytes of the value without what follows it, or nil if they are
-// not all there.
+// Raw returns the bytes of the value without what follows them in the View. It
+// returns nil if not all of the value can be read.
 func (v View) Raw() RawValue {
 	w := walker{cursor{data: v}}
 	return RawValue(w.take(0))
 }
 
-// Unmarshal decodes the value into what dst points to, as [UnmarshalFirst] does.
-// It checks the value first. A value that is not there is an [ErrMalformed].
+// Unmarshal decodes the value into what dst points to, as [UnmarshalFirst] does. A
+// value that is not there is an [ErrMalformed].
 func (v View) Unmarshal(dst any) error {
 	_, err := UnmarshalFirst(v, dst)
 	return err
 }
 
-// walker is a cursor over bytes that were not checked.
+// walker is a cursor over bytes that were not checked. After a method has failed it
+// must not be used any more.
 type walker struct{ cursor }
 
 // take returns the next value, which is inside depth lists and dicts, and moves
-// behind it; nil if it is not whole.
+// behind it. It returns nil if the value cannot be read.
 func (w *walker) take(depth int) View {
 	begin := w.off
 	if !w.skip(depth) {
@@ -236,7 +239,7 @@ func (w *walker) key() (key []byte, ok bool) {
 }
 
 // skip moves behind the next value, which is inside depth lists and dicts. It
-// reports whether the value is whole.
+// reports whether the value can be read.
 func (w *walker) skip(depth int) bool {
 	left := w.left()
 	if left == 0 {
@@ -275,7 +278,8 @@ func (w *walker) skip(depth int) bool {
 	return false
 }
 
-// skipList moves behind n values.
+// skipList moves behind n values, which are inside depth lists and dicts. It reports
+// whether they can be read.
 func (w *walker) skipList(n, depth int) bool {
 	for n > 0 {
 		if w.left() == 0 {

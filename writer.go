@@ -6,24 +6,25 @@ import (
 	"net"
 )
 
-// Writer writes frames to a stream. Each frame is one Write, or on Unix and
-// TCP connections one vectored write, in which large byte slices are not
-// copied.
+// Writer writes frames to a stream. [NewWriter] makes one. A Writer must not be used
+// concurrently.
 //
-// What cannot be encoded or is over a limit is an error before anything is
-// written, and the Writer can be used on. If a write fails after some bytes of
-// a frame, the border of the frames is lost, and every later call fails too.
-// A peer never acts on a frame that was written in part.
+// Each frame is one Write. On Unix and TCP connections it may be one vectored
+// write, in which large byte slices are not copied.
 //
-// A Writer must not be used concurrently.
+// If a message has no encoding or is over a limit, the error comes before any byte
+// is written, and the Writer can still be used; see [NothingWritten]. If a write
+// fails after some bytes of a frame, the peer can no longer tell where the next
+// frame begins, so every later call returns the same error. A peer never acts on
+// a frame that was written in part.
 type Writer struct {
 	w      io.Writer
-	limits Limits // as given; filled in by the encoder
+	limits Limits // as they were given; the encoder fills in the defaults
 	vector bool   // w takes net.Buffers in one call
-	err    error  // sticky
+	err    error  // the first error after which frames are lost
 
-	// Memory for the payload that is written beside a frame, and for the
-	// pieces of a vectored write, which net.Buffers uses up.
+	// Working memory: for the payload of WriteFrame, and for the pieces of a
+	// vectored write. net.Buffers consumes left, so pieces keeps the memory.
 	payload      [1]part
 	pieces, left net.Buffers
 }
@@ -43,15 +44,15 @@ func newWriter(w io.Writer, o streamOptions) Writer {
 	return wr
 }
 
-// WriteMessage writes one message to w, in one Write. For more than one use
-// a [Writer].
+// WriteMessage writes one message to w with the default options, in one Write. To
+// write several messages use a [Writer]. The errors are those of a Writer.
 func WriteMessage(w io.Writer, m Message) error { return NewWriter(w).WriteMessage(m) }
 
-// Limits returns the limits that are in force.
+// Limits returns the limits that are in force, with every default filled in.
 func (w *Writer) Limits() Limits { return w.limits.forEncode() }
 
-// WriteMessage encodes and writes a message. It does not keep m, nor change
-// what is in it.
+// WriteMessage encodes and writes a message. It does not keep m nor change what is
+// in it. m must not change meanwhile.
 func (w *Writer) WriteMessage(m Message) error {
 	if w.err != nil {
 		return w.err
@@ -69,9 +70,9 @@ func (w *Writer) WriteMessage(m Message) error {
 	return w.write(b, e.parts)
 }
 
-// WriteFrame writes a frame. The length in the header is that of the
-// payload, whatever f.Length says; the payload is not checked. It does not
-// keep the payload.
+// WriteFrame writes a frame. The header gets the length of the payload, whatever
+// f.Length says. The payload is not checked, but for its length. WriteFrame does
+// not keep the payload, which must not change meanwhile.
 func (w *Writer) WriteFrame(f Frame) error {
 	if w.err != nil {
 		return w.err
@@ -95,7 +96,7 @@ func (w *Writer) WriteFrame(f Frame) error {
 	return w.write(b, parts)
 }
 
-// write writes a frame: b, and the parts that belong into it.
+// write writes a frame: b, and the parts that belong into it at their offsets.
 func (w *Writer) write(b []byte, parts []part) error {
 	if len(parts) == 0 {
 		n, err := w.w.Write(b)
@@ -117,7 +118,8 @@ func (w *Writer) write(b []byte, parts []part) error {
 	return w.checkWritten(n, size, err)
 }
 
-// checkWritten checks how a write of a frame ended.
+// checkWritten returns the error of a write that has written n of the size bytes of
+// a frame. Unless n is 0, it is noted.
 func (w *Writer) checkWritten(n int64, size int, err error) error {
 	if err == nil && n < int64(size) {
 		err = io.ErrShortWrite
