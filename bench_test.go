@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// benchValue is a value in its two forms: a tree of any, and a Go type.
+// benchValue is a value in two forms: as an any and as a Go type.
 type benchValue struct {
 	name  string
 	any   any
@@ -50,7 +49,7 @@ type benchRow struct {
 	Score float64 `dirty:"score"`
 }
 
-// benchNode nests lists in a typed way.
+// benchNode is a Go type for lists inside lists.
 type benchNode []benchNode
 
 func benchValues() []benchValue {
@@ -92,8 +91,8 @@ func benchLevels(n int) benchNode {
 	return node
 }
 
-// randomBytes are not zero: memory that was never written to is one page that
-// stays in the cache.
+// randomBytes returns bytes that are not zero. Memory that was never written to is a
+// single page, which stays in the cache.
 func randomBytes(rng *rand.Rand, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -142,8 +141,8 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodeShapes encodes 1,000 maps with keys of one, two, four and
-// 1,000 different shapes, in turn.
+// BenchmarkEncodeShapes encodes 1,000 maps, which have n different sets of keys in
+// turn.
 func BenchmarkEncodeShapes(b *testing.B) {
 	for _, n := range []int{1, 2, 4, 6, 1000} {
 		rows := make([]any, 1000)
@@ -195,8 +194,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkConn is a round trip of frames over a Unix socket, of our Conn and
-// of a bare loop that writes and reads the same bytes.
+// BenchmarkConn measures a round trip of frames over a Unix socket, with a Conn and
+// with a bare loop that writes and reads the same bytes.
 func BenchmarkConn(b *testing.B) {
 	for _, size := range []int{100, 1600, 64 << 10, 1 << 20, 16 << 20} {
 		payload, err := dirty.Marshal(make([]byte, size-21))
@@ -206,7 +205,7 @@ func BenchmarkConn(b *testing.B) {
 		require.NoError(b, err)
 
 		b.Run(fmt.Sprintf("frame/%d", size), func(b *testing.B) {
-			near, far := socketPair(b)
+			near, far := unixPair(b)
 			go func() {
 				c, f := dirty.NewConn(far), dirty.Frame{}
 				for {
@@ -226,7 +225,7 @@ func BenchmarkConn(b *testing.B) {
 			}
 		})
 		b.Run(fmt.Sprintf("bare/%d", size), func(b *testing.B) {
-			near, far := socketPair(b)
+			near, far := unixPair(b)
 			go func() {
 				buf := make([]byte, len(raw))
 				for readFull(far, buf) == nil {
@@ -247,7 +246,7 @@ func BenchmarkConn(b *testing.B) {
 	}
 }
 
-// readFull is io.ReadFull without its interface calls.
+// readFull does what io.ReadFull does, without calls of interface methods.
 func readFull(c net.Conn, b []byte) error {
 	for n := 0; n < len(b); {
 		m, err := c.Read(b[n:])
@@ -259,26 +258,8 @@ func readFull(c net.Conn, b []byte) error {
 	return nil
 }
 
-// socketPair returns the two ends of a Unix socket connection.
-func socketPair(tb testing.TB) (near, far net.Conn) {
-	tb.Helper()
-	l, err := net.Listen("unix", filepath.Join(shortTempDir(tb), "s"))
-	require.NoError(tb, err)
-	defer l.Close()
-	near, err = net.Dial("unix", l.Addr().String())
-	require.NoError(tb, err)
-	far, err = l.Accept()
-	require.NoError(tb, err)
-	tb.Cleanup(func() {
-		near.Close()
-		far.Close()
-	})
-	return near, far
-}
-
-// BenchmarkView reads three fields of a model request, and beside it decodes the
-// request: with a View as it is, with a View of what was checked before, with a
-// struct of the three fields, and whole.
+// BenchmarkView reads three fields of a model request: with a View, with Validate and
+// then a View, with a struct of the three fields, and with the whole message.
 func BenchmarkView(b *testing.B) {
 	kwargs := benchValues()[1].any.(map[string]any)
 	frame, err := dirty.AppendMessage(nil, dirty.NewRequest(1, "app:Model", "predict", nil, kwargs))

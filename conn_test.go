@@ -18,14 +18,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// connPairs makes the kinds of connections that a Conn is used with.
+// connPairs return the two ends of a connection, of each kind that a Conn is used
+// with.
 var connPairs = map[string]func(t testing.TB) (a, b net.Conn){
 	"pipe": func(testing.TB) (a, b net.Conn) { return net.Pipe() },
 	"unix": func(t testing.TB) (net.Conn, net.Conn) { a, b := unixPair(t); return a, b },
 }
 
-// TestConnConcurrent: several writers keep their frames whole, several
-// readers each get whole frames, and both directions go on at once.
+// TestConnConcurrent reads and writes in both directions at once, from several
+// goroutines. All frames stay whole.
 func TestConnConcurrent(t *testing.T) {
 	const writers, each = 4, 50
 	for name, pair := range connPairs {
@@ -92,7 +93,8 @@ func TestConnConcurrent(t *testing.T) {
 	}
 }
 
-// TestConnClose: Close waits for nobody, and all that wait get net.ErrClosed.
+// TestConnClose checks that Close does not wait for calls that wait, and that these
+// return net.ErrClosed.
 func TestConnClose(t *testing.T) {
 	for name, pair := range connPairs {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +130,8 @@ func TestConnClose(t *testing.T) {
 	}
 }
 
-// TestConnPeerCloses: the end of the peer is io.EOF at a border of frames.
+// TestConnPeerCloses checks that the end of a stream is io.EOF only between two
+// frames.
 func TestConnPeerCloses(t *testing.T) {
 	for name, pair := range connPairs {
 		for _, cut := range []int{0, 5, 16, 20} {
@@ -158,14 +161,14 @@ func TestConnPeerCloses(t *testing.T) {
 	}
 }
 
-// isTimeout reports whether err is a timeout in every way that people ask.
+// isTimeout reports whether err is a timeout, by both ways to ask.
 func isTimeout(err error) bool {
 	var e net.Error
 	return errors.Is(err, os.ErrDeadlineExceeded) && errors.As(err, &e) && e.Timeout()
 }
 
-// TestConnReadDeadline: a frame of which a part has come by the deadline is
-// not lost, wherever it was cut.
+// TestConnReadDeadline checks that a frame of which a part has arrived by the deadline
+// is not lost, however large the part is.
 func TestConnReadDeadline(t *testing.T) {
 	for _, size := range []int{10, 100_000} {
 		data := streamOf(t, dirty.NewChunk(1, strings.Repeat("x", size)))
@@ -179,7 +182,7 @@ func TestConnReadDeadline(t *testing.T) {
 					go func() {
 						_, err := b.Write(data[:cut])
 						assert.NoError(t, err)
-						time.Sleep(time.Minute) // the bubble's time
+						time.Sleep(time.Minute) // takes no real time
 						_, err = b.Write(data[cut:])
 						assert.NoError(t, err)
 					}()
@@ -208,8 +211,8 @@ func TestConnReadDeadline(t *testing.T) {
 	}
 }
 
-// TestConnWriteDeadline: a frame of which no byte was taken leaves the
-// connection usable; otherwise it is of no more use.
+// TestConnWriteDeadline checks that the connection can be used after a timeout only if
+// no byte of the frame was written.
 func TestConnWriteDeadline(t *testing.T) {
 	for _, taken := range []int64{0, 1, 20} {
 		synctest.Test(t, func(t *testing.T) {
@@ -235,8 +238,8 @@ func TestConnWriteDeadline(t *testing.T) {
 	}
 }
 
-// TestConnDeadlineInTurn: reading and writing have deadlines of their own,
-// and setting one wakes who waits.
+// TestConnDeadlineInTurn checks that reads and writes have deadlines of their own, and
+// that setting a deadline ends calls that are waiting.
 func TestConnDeadlineInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -254,19 +257,4 @@ func TestConnDeadlineInTurn(t *testing.T) {
 		assert.True(t, isTimeout(<-done))
 		assert.True(t, isTimeout(c.WriteMessage(dirty.NewEnd(1))))
 	})
-}
-
-// TestConnOptions: they hold in both directions.
-func TestConnOptions(t *testing.T) {
-	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
-	c := dirty.NewConn(a, dirty.WithLimits(dirty.Limits{MaxPayload: 20}), dirty.WithDict(), dirty.WithBufferSize(16))
-	assert.ErrorIs(t, c.WriteMessage(dirty.NewChunk(1, strings.Repeat("x", 30))), dirty.ErrTooLarge)
-	go b.Write(join(frame(dirty.TypeChunk, 1, dict1, key("data"), dict0), frame(dirty.TypeChunk, 1, strings.Repeat("x", 21))))
-	m, err := c.ReadMessage()
-	require.NoError(t, err)
-	assert.Equal(t, dirty.NewChunk(1, dirty.Dict{}), m)
-	_, err = c.ReadMessage()
-	assert.ErrorIs(t, err, dirty.ErrTooLarge)
 }

@@ -19,8 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// needsLater are the exceptions of TestFileOrder: file and name. Types refer to
-// each other in circles where values do: a value may hold values of any type.
+// needsLater are the exceptions of TestFileOrder: for each file the names from later
+// files that it needs. Most of them are circles: a value may hold values of any
+// type.
 var needsLater = map[string]string{
 	"protocol.go":   "ErrUnknownType",
 	"errors.go":     "Header Kind", // fields of errors
@@ -32,7 +33,7 @@ var needsLater = map[string]string{
 	"tlv_fast.go": "encoder builder", // methods of theirs, for speed
 }
 
-// typeCheck returns the package as its sources are, without tests.
+// typeCheck parses and checks the sources of the package, without its tests.
 var typeCheck = sync.OnceValues(func() (*checked, error) {
 	c := &checked{info: &types.Info{Uses: map[*ast.Ident]types.Object{}}, fset: token.NewFileSet()}
 	names, err := filepath.Glob("*.go")
@@ -62,8 +63,8 @@ type checked struct {
 	files []*ast.File
 }
 
-// constantsOf returns the constants of a type of the package, by name, as the
-// sources have them: a new one is among them without anything being done.
+// constantsOf returns the constants of a type of the package, by name. It reads them
+// from the sources, so that a new one is always among them.
 func constantsOf(t *testing.T, typ string) map[string]uint8 {
 	t.Helper()
 	c, err := typeCheck()
@@ -84,8 +85,8 @@ func constantsOf(t *testing.T, typ string) map[string]uint8 {
 	return found
 }
 
-// TestFileOrder checks that the package can be read in the order that its doc
-// comment gives: a file needs no later one.
+// TestFileOrder checks that the package can be read in the order of the list in its
+// doc comment: no file needs a later one.
 func TestFileOrder(t *testing.T) {
 	c, err := typeCheck()
 	require.NoError(t, err)

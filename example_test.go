@@ -67,7 +67,7 @@ func ExampleDict() {
 	// a [{nested true}]
 }
 
-func ExampleValid() {
+func ExampleValidate() {
 	fmt.Println(dirty.Validate([]byte{0x20, 0xff, 0xff, 0xff, 0xff}))
 	// Output:
 	// dirty: too large: list count at offset 0: found 4294967295, want 1048576
@@ -96,8 +96,8 @@ func ExampleDecoder() {
 	// 23 string
 }
 
-// A request over a connection. Here a goroutine plays the arbiter; with a
-// real one, dial the Unix socket that GUNICORN_DIRTY_SOCKET names.
+// A request over a connection. Here a goroutine plays the arbiter. To reach a real
+// one, dial the Unix socket that GUNICORN_DIRTY_SOCKET names.
 func ExampleConn() {
 	near, far := net.Pipe()
 	go playArbiter(dirty.NewConn(far))
@@ -125,13 +125,13 @@ func ExampleConn() {
 	// result: 3
 }
 
-// A stream is a chunk after the other, then an end or an error.
+// A stream is chunks, followed by an end or an error.
 func ExampleConn_stream() {
 	near, far := net.Pipe()
 	go playArbiter(dirty.NewConn(far))
 
 	conn := dirty.NewConn(near)
-	defer conn.Close() // in the middle of a stream, closing is how to stop it
+	defer conn.Close() // closing the connection is also how to stop a stream early
 	if err := conn.WriteMessage(dirty.NewRequest(8, "app:Model", "tokens", nil, nil)); err != nil {
 		log.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func ExampleConn_stream() {
 	// end
 }
 
-// playArbiter answers two actions.
+// playArbiter answers requests for two actions.
 func playArbiter(conn *dirty.Conn) {
 	defer conn.Close()
 	for {

@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Interop has one more target, FuzzOracle, which compares with gunicorn.
+// The folder interop has one more target, FuzzOracle, which compares with gunicorn.
 
-// addVectors seeds a target with the bytes of vectors, as they are in the
-// files and well below the time that a target may take.
+// addVectors seeds a target with some of the vectors in the files, so that it still
+// runs fast.
 func addVectors(f *testing.F, files ...string) {
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join("testdata", "vectors", file))
@@ -37,8 +37,8 @@ func addVectors(f *testing.F, files ...string) {
 	}
 }
 
-// FuzzUnmarshal decodes anything: no panic, bounded memory, Valid and every
-// way of decoding agree, and what was decoded survives a round trip.
+// FuzzUnmarshal decodes any bytes. Nothing panics and the memory is bounded. Validate
+// and all ways to decode agree. What was decoded can be encoded and decoded again.
 func FuzzUnmarshal(f *testing.F) {
 	addVectors(f, "values.json", "decode_only.json", "bad_values.json")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -49,7 +49,7 @@ func FuzzUnmarshal(f *testing.F) {
 		runtime.ReadMemStats(&before)
 		err := dirty.Unmarshal(data, &plain)
 		runtime.ReadMemStats(&after)
-		// The worst shape, a one-entry dict in 11 bytes, takes 352.
+		// The worst shape is a dict of one entry, which turns 11 bytes into 352.
 		if used := after.TotalAlloc - before.TotalAlloc; used > 256<<10+64*uint64(len(data)) {
 			t.Fatalf("decoding %d bytes allocates %d", len(data), used)
 		}
@@ -88,8 +88,8 @@ func checkFault(t *testing.T, err error, data []byte) {
 	assert.False(t, !fault.Fatal && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)), "a malformed payload is no EOF")
 }
 
-// checkRoundTrip encodes what was decoded, which need not give the same
-// bytes, and from there on must get the same again.
+// checkRoundTrip encodes what was decoded. That need not give the bytes that were
+// decoded, but from then on the bytes must stay the same.
 func checkRoundTrip(t *testing.T, v any, opts dirty.DecodeOptions) {
 	t.Helper()
 	first, err := deep.Marshal(v)
@@ -124,8 +124,8 @@ type fuzzTarget struct {
 	Flags   map[bool]*string `dirty:"s"`
 }
 
-// FuzzTyped decodes into Go types: no panic, the error has its form, and
-// what was decoded can be encoded and comes back.
+// FuzzTyped decodes any bytes into Go types. Nothing panics, errors have the right
+// type, and what was decoded can be encoded and decoded again.
 func FuzzTyped(f *testing.F) {
 	addVectors(f, "values.json", "bad_values.json")
 	for _, key := range "abcdefghijklmnopqrs" {
@@ -164,8 +164,8 @@ func FuzzTyped(f *testing.F) {
 	})
 }
 
-// FuzzHeader parses anything as a header; what is accepted is the same when
-// it is written again.
+// FuzzHeader parses any bytes as a header. A header that is accepted is encoded to the
+// same bytes.
 func FuzzHeader(f *testing.F) {
 	addVectors(f, "headers.json", "bad_headers.json")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -180,8 +180,8 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzMessage decodes anything as a message; what is accepted survives a
-// round trip, and the raw frame agrees.
+// FuzzMessage decodes any bytes as a message. The message agrees with the frame, and it
+// can be encoded and decoded again.
 func FuzzMessage(f *testing.F) {
 	addVectors(f, "messages.json", "bad_messages.json")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -208,8 +208,8 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// FuzzReader reads a stream in pieces of any size: the result does not
-// depend on them.
+// FuzzReader reads any bytes as a stream, in pieces of any size. The result does not
+// depend on the sizes.
 func FuzzReader(f *testing.F) {
 	addVectors(f, "messages.json", "bad_messages.json")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -228,7 +228,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// readAll describes everything that a Reader gives until it fails for good.
+// readAll returns the messages and errors of a Reader up to the first fatal one.
 func readAll(r *dirty.Reader) (story []string) {
 	for {
 		m, err := r.ReadMessage()

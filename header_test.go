@@ -52,8 +52,8 @@ func TestHeaderGolden(t *testing.T) {
 	}
 }
 
-// TestHeaderFaults: each fault by itself, and together with all that are
-// checked after it, which proves the order.
+// TestHeaderFaults checks each fault by itself and together with all that are checked
+// after it, which proves the order of the checks.
 func TestHeaderFaults(t *testing.T) {
 	for _, tt := range []struct {
 		name, hex    string
@@ -101,7 +101,7 @@ func TestHeaderFaults(t *testing.T) {
 	}
 }
 
-// TestHeaderTypes: every type byte, both ways.
+// TestHeaderTypes checks every type byte, encoded and decoded.
 func TestHeaderTypes(t *testing.T) {
 	known := map[dirty.MessageType]bool{1: true, 2: true, 3: true, 4: true, 5: true, 0x10: true, 0x11: true, 0x12: true}
 	raw := unhex(t, "4744 01 00 00000000 0000000000000000")

@@ -1,14 +1,24 @@
 package dirty_test
 
 import (
+	"encoding/hex"
+	"math"
+	"net"
 	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/gunicorn-go/dirty"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// shortTempDir is t.TempDir with a path that leaves room for the name of a
-// socket, which may have about 100 bytes.
+// shortTempDir is like t.TempDir, with a short path: that of a socket may have only
+// about 100 bytes.
 func shortTempDir(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "d")
@@ -16,3 +26,143 @@ func shortTempDir(tb testing.TB) string {
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
+
+// unhex returns the bytes of hexadecimal digits, which may have spaces between them.
+func unhex(t testing.TB, digits string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.Join(strings.Fields(digits), ""))
+	require.NoError(t, err)
+	return b
+}
+
+// raceEnabled tells whether the race detector is on. Then sync.Pool drops things at
+// random, so that allocations cannot be counted.
+var raceEnabled = func() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}()
+
+// allocated returns how many bytes f allocates. It calls f a few times and returns
+// the smallest number, because the runtime allocates too.
+func allocated(f func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 4 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
+}
+
+// join returns encoded values one after the other.
+func join(parts ...any) []byte {
+	var b []byte
+	for _, p := range parts {
+		switch p := p.(type) {
+		case []byte:
+			b = append(b, p...)
+		case dirty.RawValue:
+			b = append(b, p...)
+		case string:
+			b = append(b, p...)
+		}
+	}
+	return b
+}
+
+// liveHeap returns how many bytes of memory are in use. It collects garbage often
+// enough to empty every sync.Pool.
+func liveHeap() uint64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// unixPair returns the two ends of a connection over a Unix socket.
+func unixPair(t testing.TB) (a, b *net.UnixConn) {
+	l, err := net.Listen("unix", filepath.Join(shortTempDir(t), "s"))
+	require.NoError(t, err)
+	defer l.Close()
+	dialled := make(chan net.Conn, 1)
+	go func() {
+		c, err := net.Dial("unix", l.Addr().String())
+		assert.NoError(t, err)
+		dialled <- c
+	}()
+	near, err := l.Accept()
+	require.NoError(t, err)
+	far := <-dialled
+	require.NotNil(t, far)
+	t.Cleanup(func() { near.Close(); far.Close() })
+	return near.(*net.UnixConn), far.(*net.UnixConn)
+}
+
+// streamMessages returns messages of all the sizes that a Reader treats differently.
+func streamMessages() []dirty.Message {
+	text := func(n int) string { return strings.Repeat("text", n/4) }
+	return []dirty.Message{
+		dirty.NewEnd(1),
+		dirty.NewRequest(2, "m:C", "act", []any{"x"}, map[string]any{"k": int64(1)}),
+		dirty.NewChunk(3, text(5_000)),
+		dirty.NewStatusRequest(4),
+		dirty.NewResponse(5, []byte(text(70_000))),
+		dirty.NewChunk(6, []any{text(40_000), text(60_000), []byte(text(80_000))}),
+		dirty.NewResponse(7, text(64<<10-21)),
+		dirty.NewResponse(8, []byte(text(1_200_000))),
+		dirty.NewManageRequest(9, dirty.ManageAdd, 2),
+		dirty.NewResponse(10, text(200_000)),
+		dirty.NewEnd(11),
+	}
+}
+
+// streamOf returns the frames of messages one after the other.
+func streamOf(t testing.TB, messages ...dirty.Message) (data []byte) {
+	for _, m := range messages {
+		var err error
+		data, err = dirty.AppendMessage(data, m)
+		require.NoError(t, err)
+	}
+	return data
+}
+
+// frame returns a frame whose payload was written by hand.
+func frame(typ dirty.MessageType, id uint64, payload ...string) []byte {
+	f := dirty.Frame{Header: dirty.Header{Type: typ, RequestID: id}, Payload: dirty.RawValue(strings.Join(payload, ""))}
+	b, err := f.MarshalBinary()
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// key returns the encoding of a string, for payloads written by hand.
+func key(s string) string { return string(dirty.AppendString(nil, s)) }
+
+// num returns the encoding of an integer, for payloads written by hand.
+func num(n int64) string { return string(dirty.AppendInt64(nil, n)) }
+
+// raw returns the encoding of v.
+func raw(t *testing.T, v any) dirty.RawValue {
+	t.Helper()
+	b, err := dirty.Marshal(v)
+	require.NoError(t, err)
+	return b
+}
+
+// Encoded values and headers, for payloads written by hand.
+const (
+	none  = "\x00"
+	int5  = "\x05\x00\x00\x00\x00\x00\x00\x00\x05"
+	empty = "\x20\x00\x00\x00\x00" // a list
+	dict0 = "\x21\x00\x00\x00\x00"
+	dict1 = "\x21\x00\x00\x00\x01"
+	dict2 = "\x21\x00\x00\x00\x02"
+	dict3 = "\x21\x00\x00\x00\x03"
+	dict4 = "\x21\x00\x00\x00\x04"
+	dict5 = "\x21\x00\x00\x00\x05"
+)

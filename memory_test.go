@@ -3,7 +3,9 @@ package dirty_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/gunicorn-go/dirty"
@@ -11,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// aliasedSize is the size from which bytes may refer to their payload.
+// aliasedSize is the size from which on bytes may refer to their payload.
 const aliasedSize = 64 << 10
 
-// TestFrameBufferOwnership: what was decoded from a frame is not changed by the
-// frames that are read into the same buffer afterwards, however large it is.
+// TestFrameBufferOwnership decodes bytes of all sizes from frames that are read into
+// one buffer. No later frame may change them.
 func TestFrameBufferOwnership(t *testing.T) {
 	type decoded struct {
 		Data []byte `dirty:"data"`
@@ -81,7 +83,7 @@ func TestFrameBufferOwnership(t *testing.T) {
 	}
 }
 
-// TestFrameBufferLargeBytes: large bytes are not copied.
+// TestFrameBufferLargeBytes checks from which size on bytes are not copied.
 func TestFrameBufferLargeBytes(t *testing.T) {
 	for size, copied := range map[int]bool{aliasedSize - 1: true, aliasedSize: false, 1 << 20: false, 2 << 20: false} {
 		frame, err := dirty.AppendMessage(nil, dirty.NewChunk(1, make([]byte, size)))
@@ -98,13 +100,13 @@ func TestFrameBufferLargeBytes(t *testing.T) {
 	}
 }
 
-// panics is a destination that keeps nothing and panics.
+// panics is a destination that panics.
 type panics struct{}
 
 func (*panics) UnmarshalTLV([]byte) error { panic("mine") }
 
-// TestFrameBufferUserPanics: bytes that were decoded before a user's method
-// panics are not overwritten either.
+// TestFrameBufferUserPanics checks that bytes which were decoded before a user's
+// method panicked are not overwritten either.
 func TestFrameBufferUserPanics(t *testing.T) {
 	payload := dirty.Dict{{"data", bytes.Repeat([]byte("a"), 100<<10)}, {"boom", nil}}
 	var stream []byte
@@ -130,8 +132,8 @@ func TestFrameBufferUserPanics(t *testing.T) {
 	assert.Equal(t, byte('a'), v.Data[len(v.Data)-1])
 }
 
-// TestFrameBufferKeepsLittle: an idle buffer holds no memory of a large frame,
-// and bytes do not keep more memory alive than they should.
+// TestFrameBufferKeepsLittle checks that an idle buffer holds no memory of a large
+// frame, and that bytes keep not much more memory than their own.
 func TestFrameBufferKeepsLittle(t *testing.T) {
 	list := make([]int64, 100_000)
 	var stream []byte
@@ -161,48 +163,45 @@ func TestFrameBufferKeepsLittle(t *testing.T) {
 	runtime.KeepAlive(buffers)
 }
 
-// TestRawArgs: the arguments of a request stay encoded and own their memory.
-func TestRawArgs(t *testing.T) {
-	large := bytes.Repeat([]byte("x"), 200<<10)
-	for name, args := range map[string][]any{"small": {int64(1), "two"}, "large": {large}, "none": nil} {
-		for _, useDict := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, useDict), func(t *testing.T) {
-				request := dirty.NewRequest(1, "a:b", "c", args, nil)
-				request.OrderedKwargs = dirty.Dict{{"k", int64(3)}, {"j", "x"}, {"k", int64(4)}}
-				frame, err := dirty.AppendMessage(nil, request)
-				require.NoError(t, err)
-				r := dirty.NewReader(bytes.NewReader(append(frame, bytes.Repeat(frame, 2)...)))
-				var b dirty.FrameBuffer
-				_, err = r.ReadFrameTo(&b)
-				require.NoError(t, err)
-				m, err := b.DecodeFrame(dirty.DecodeOptions{RawArgs: true, UseDict: useDict})
-				require.NoError(t, err)
-				for range 2 {
-					f, err := r.ReadFrameTo(&b)
-					require.NoError(t, err)
-					clear(f.Payload)
-				}
-				got := m.(*dirty.Request)
-				require.Len(t, got.Args, len(args))
-				for i := range args {
-					var v any
-					require.NoError(t, dirty.Unmarshal(got.Args[i].(dirty.RawValue), &v))
-					assert.Equal(t, args[i], v)
-				}
-				j, k := raw(t, "x"), raw(t, int64(4))
-				if useDict {
-					assert.Equal(t, dirty.Dict{{"k", k}, {"j", j}}, got.OrderedKwargs)
-				} else {
-					assert.Equal(t, map[string]any{"k": k, "j": j}, got.Kwargs)
-				}
-			})
-		}
+// TestIdleMemory checks that Readers and Writers that wait hold no memory of large
+// frames.
+func TestIdleMemory(t *testing.T) {
+	m := dirty.NewResponse(1, strings.Repeat("x", 500_000))
+	data := streamOf(t, m)
+	var idle []any
+	before := liveHeap()
+	for range 50 {
+		w := dirty.NewWriter(io.Discard)
+		require.NoError(t, w.WriteMessage(m))
+		r := dirty.NewReader(bytes.NewReader(data))
+		_, err := r.ReadMessage()
+		require.NoError(t, err)
+		idle = append(idle, w, r)
 	}
+	assert.Less(t, liveHeap(), before+50*(64<<10+1024))
+	runtime.KeepAlive(idle)
 }
 
-func raw(t *testing.T, v any) dirty.RawValue {
-	t.Helper()
-	b, err := dirty.Marshal(v)
-	require.NoError(t, err)
-	return b
+// TestReaderSharedMemory checks that a decoded message stays as it is when another
+// Reader uses the memory of its payload.
+func TestReaderSharedMemory(t *testing.T) {
+	floats := make([]float64, 100_000)
+	for i := range floats {
+		floats[i] = float64(i)
+	}
+	text := strings.Repeat("text", 30_000)
+	var messages []dirty.Message
+	for _, v := range []any{text, []byte(text), []any{text, []byte(text)}, map[string]any{text: []byte(text)}} {
+		messages = append(messages, dirty.NewResponse(1, v))
+	}
+	var got []dirty.Message
+	for _, m := range messages {
+		r := dirty.NewReader(bytes.NewReader(streamOf(t, m)))
+		decoded, err := r.ReadMessage()
+		require.NoError(t, err)
+		got = append(got, decoded)
+		_, err = dirty.ReadMessage(bytes.NewReader(streamOf(t, dirty.NewResponse(2, floats)))) // over it
+		require.NoError(t, err)
+	}
+	assert.True(t, assert.ObjectsAreEqual(messages, got))
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestProtocolNumbers holds the constants against gunicorn's.
+// TestProtocolNumbers compares the constants with gunicorn's.
 func TestProtocolNumbers(t *testing.T) {
 	assert.EqualValues(t, 1, dirty.Version)
 	assert.EqualValues(t, 16, dirty.HeaderSize)
@@ -60,7 +60,7 @@ func TestOperationNames(t *testing.T) {
 	assert.EqualValues(t, 2, dirty.ManageRemove)
 }
 
-// samples has a message of each type with all of its fields set.
+// samples has a message of each type, with all of its fields set.
 var samples = map[dirty.MessageType]dirty.Message{
 	dirty.TypeRequest:  dirty.NewRequest(1, "app:App", "act", []any{int64(1)}, map[string]any{"k": "v"}),
 	dirty.TypeResponse: dirty.NewResponse(2, "result"),
@@ -72,8 +72,8 @@ var samples = map[dirty.MessageType]dirty.Message{
 	dirty.TypeManage:   dirty.NewManageRequest(8, dirty.ManageAdd, 2),
 }
 
-// TestEveryMessageType: whatever a new type is forgotten in, it fails here. The
-// constants are read from the sources.
+// TestEveryMessageType takes every type through all code that knows types. So it
+// fails if a new type was forgotten somewhere. It reads the types from the sources.
 func TestEveryMessageType(t *testing.T) {
 	types := constantsOf(t, "MessageType")
 	known := map[dirty.MessageType]bool{}
@@ -116,8 +116,8 @@ func TestEveryMessageType(t *testing.T) {
 	}
 }
 
-// TestEveryStashOp and the one below: each operation has a name, which is that
-// of its constant, and goes out and in.
+// TestEveryStashOp checks that each operation has the name of its constant, and that
+// it can be encoded and decoded.
 func TestEveryStashOp(t *testing.T) {
 	for name, value := range constantsOf(t, "StashOp") {
 		op := dirty.StashOp(value)
@@ -126,6 +126,7 @@ func TestEveryStashOp(t *testing.T) {
 	}
 }
 
+// TestEveryManageOp is TestEveryStashOp for the other operations.
 func TestEveryManageOp(t *testing.T) {
 	for name, value := range constantsOf(t, "ManageOp") {
 		op := dirty.ManageOp(value)
@@ -134,6 +135,7 @@ func TestEveryManageOp(t *testing.T) {
 	}
 }
 
+// reencode encodes a message and returns what it decodes to.
 func reencode(t *testing.T, m dirty.Message) dirty.Message {
 	t.Helper()
 	frame, err := dirty.AppendMessage(nil, m)

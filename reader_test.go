@@ -16,9 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// script is a stream that gives its steps in turn: bytes, in as many reads
-// as it takes, or an error, once. At its end it is io.EOF. A read of no bytes
-// gives none.
+// script is a stream of steps. A step is bytes, which take as many reads as they
+// need, or an error, which one read returns. The end is io.EOF.
 type script struct {
 	steps []any
 	reads int
@@ -46,35 +45,8 @@ func (s *script) Read(b []byte) (int, error) {
 	}
 }
 
-// streamMessages are messages of all sizes that readers treat differently.
-func streamMessages() []dirty.Message {
-	text := func(n int) string { return strings.Repeat("text", n/4) }
-	return []dirty.Message{
-		dirty.NewEnd(1),
-		dirty.NewRequest(2, "m:C", "act", []any{"x"}, map[string]any{"k": int64(1)}),
-		dirty.NewChunk(3, text(5_000)),
-		dirty.NewStatusRequest(4),
-		dirty.NewResponse(5, []byte(text(70_000))),
-		dirty.NewChunk(6, []any{text(40_000), text(60_000), []byte(text(80_000))}),
-		dirty.NewResponse(7, text(64<<10-21)),
-		dirty.NewResponse(8, []byte(text(1_200_000))),
-		dirty.NewManageRequest(9, dirty.ManageAdd, 2),
-		dirty.NewResponse(10, text(200_000)),
-		dirty.NewEnd(11),
-	}
-}
-
-func streamOf(t testing.TB, messages ...dirty.Message) (data []byte) {
-	for _, m := range messages {
-		var err error
-		data, err = dirty.AppendMessage(data, m)
-		require.NoError(t, err)
-	}
-	return data
-}
-
-// TestReaderChunking: however a stream is cut, the messages are the same;
-// frames and messages belong to the caller.
+// TestReaderChunking checks that the messages are the same however the stream is cut
+// into reads, and that frames and messages belong to the caller.
 func TestReaderChunking(t *testing.T) {
 	for name, cut := range map[string]func(io.Reader) io.Reader{
 		"whole":    func(r io.Reader) io.Reader { return r },
@@ -82,7 +54,7 @@ func TestReaderChunking(t *testing.T) {
 		"half":     iotest.HalfReader,
 		"data+EOF": iotest.DataErrReader,
 		"random": func(r io.Reader) io.Reader {
-			return &cutReader2{r: r, rng: rand.New(rand.NewPCG(1, 2))}
+			return &randomReader{r: r, rng: rand.New(rand.NewPCG(1, 2))}
 		},
 	} {
 		messages := streamMessages()
@@ -142,18 +114,18 @@ func TestReaderChunking(t *testing.T) {
 	}
 }
 
-// cutReader2 reads a random number of bytes, sometimes none.
-type cutReader2 struct {
+// randomReader reads a random number of bytes, sometimes none.
+type randomReader struct {
 	r   io.Reader
 	rng *rand.Rand
 }
 
-func (c *cutReader2) Read(b []byte) (int, error) {
+func (c *randomReader) Read(b []byte) (int, error) {
 	return c.r.Read(b[:min(len(b), c.rng.IntN(1+c.rng.IntN(100_000)))])
 }
 
-// TestReaderEOF: a stream of two frames that ends anywhere is io.EOF at the
-// borders only; else it is a framing fault, for ever.
+// TestReaderEOF ends a stream of two frames after every byte. Between frames that is
+// io.EOF; elsewhere it is a framing fault, which every later call returns.
 func TestReaderEOF(t *testing.T) {
 	first := streamOf(t, dirty.NewChunk(1, "first"))
 	data := append(first, streamOf(t, dirty.NewResponse(2, "second"))...)
@@ -196,8 +168,8 @@ func TestReaderEOF(t *testing.T) {
 	}
 }
 
-// TestReaderFaults: faults of frames are sticky; behind a fault of a payload
-// the next frame is read.
+// TestReaderFaults checks that every later call returns a fault of a frame, and that
+// after a fault of a payload the next frame is read.
 func TestReaderFaults(t *testing.T) {
 	good := streamOf(t, dirty.NewChunk(8, "good"))
 	for name, bad := range map[string]struct {
@@ -252,8 +224,8 @@ func TestReaderFaults(t *testing.T) {
 	}
 }
 
-// TestReaderResume: after a timeout anywhere in a frame the next call goes on,
-// whichever call it is.
+// TestReaderResume checks that after a timeout anywhere in a frame the next call goes
+// on, whichever call that is.
 func TestReaderResume(t *testing.T) {
 	stop := os.ErrDeadlineExceeded
 	buf := make([]byte, 0, 2<<20)
@@ -266,7 +238,7 @@ func TestReaderResume(t *testing.T) {
 			}
 			cuts := []any{data[:cut], stop, stop, data[cut:min(cut+3, len(data))], stop, data[min(cut+3, len(data)):], tail}
 			for _, opts := range [][]dirty.Option{nil, {dirty.WithBufferSize(16)}, {dirty.WithBufferSize(1 << 20)}} {
-				for calls := 0; calls < 27; calls += 1 + len(data)/100_000*2 { // which call is made, three times in base 3
+				for calls := 0; calls < 27; calls += 1 + len(data)/100_000*2 { // three digits in base 3, each a method
 					r := dirty.NewReader(&script{steps: dropEmpty(cuts)}, opts...)
 					var got any
 					var err error
@@ -293,7 +265,7 @@ func TestReaderResume(t *testing.T) {
 					require.True(t, assert.ObjectsAreEqual(m, got), "cut %d of %d, calls %d", cut, len(data), calls)
 					require.EqualValues(t, len(data), r.Offset())
 					next, err := r.ReadMessage()
-					for errors.Is(err, stop) { // of a frame that ended with the last but one
+					for errors.Is(err, stop) { // the frame was complete before the last timeout
 						next, err = r.ReadMessage()
 					}
 					require.NoError(t, err)
@@ -317,8 +289,8 @@ func dropEmpty(steps []any) (kept []any) {
 	return kept
 }
 
-// TestReaderNextHeader: it consumes nothing, however often it is called, and
-// whichever call reads the frame.
+// TestReaderNextHeader checks that NextHeader consumes nothing, however often it is
+// called and whichever method reads the frame.
 func TestReaderNextHeader(t *testing.T) {
 	messages := streamMessages()
 	data := streamOf(t, messages...)
@@ -368,31 +340,7 @@ func TestReaderNextHeader(t *testing.T) {
 	assert.Same(t, err, again)
 }
 
-// TestReaderSharedMemory: what was decoded stays as it is when the memory of its
-// payload is used again, also by another Reader.
-func TestReaderSharedMemory(t *testing.T) {
-	floats := make([]float64, 100_000)
-	for i := range floats {
-		floats[i] = float64(i)
-	}
-	text := strings.Repeat("text", 30_000)
-	var messages []dirty.Message
-	for _, v := range []any{text, []byte(text), []any{text, []byte(text)}, map[string]any{text: []byte(text)}} {
-		messages = append(messages, dirty.NewResponse(1, v))
-	}
-	var got []dirty.Message
-	for _, m := range messages {
-		r := dirty.NewReader(bytes.NewReader(streamOf(t, m)))
-		decoded, err := r.ReadMessage()
-		require.NoError(t, err)
-		got = append(got, decoded)
-		_, err = dirty.ReadMessage(bytes.NewReader(streamOf(t, dirty.NewResponse(2, floats)))) // over it
-		require.NoError(t, err)
-	}
-	assert.True(t, assert.ObjectsAreEqual(messages, got))
-}
-
-// TestReaderOtherErrors: errors of the stream come out as they are.
+// TestReaderOtherErrors checks that errors of the stream are returned as they are.
 func TestReaderOtherErrors(t *testing.T) {
 	boom := errors.New("boom")
 	data := streamOf(t, dirty.NewChunk(1, strings.Repeat("x", 1000)))
@@ -426,7 +374,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-// TestReaderHostileLength: a length is not believed before the bytes come.
+// TestReaderHostileLength checks that a header alone does not make the Reader allocate
+// memory for the whole payload.
 func TestReaderHostileLength(t *testing.T) {
 	header, err := dirty.Header{Type: dirty.TypeChunk, Length: dirty.MaxPayloadSize, RequestID: 1}.MarshalBinary()
 	require.NoError(t, err)
@@ -446,7 +395,7 @@ func TestReaderHostileLength(t *testing.T) {
 		}
 		assert.LessOrEqual(t, n, uint64(1100<<10), name)
 	}
-	part := append(header, make([]byte, 3<<20)...) // what has come, by a factor
+	part := append(header, make([]byte, 3<<20)...) // memory grows by a factor of what has arrived
 	n := allocated(func() { _, err = dirty.NewReader(bytes.NewReader(part)).ReadFrame() })
 	assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	assert.LessOrEqual(t, n, uint64(10<<20))
@@ -464,7 +413,7 @@ func TestReaderHostileLength(t *testing.T) {
 	assert.ErrorIs(t, err, dirty.ErrTooLarge)
 }
 
-// TestReadMessageOnce: ReadMessage takes no byte of the next frame.
+// TestReadMessageOnce checks that ReadMessage reads no byte of the next frame.
 func TestReadMessageOnce(t *testing.T) {
 	messages := streamMessages()
 	data := streamOf(t, messages...)
@@ -504,8 +453,8 @@ func TestReaderBuffered(t *testing.T) {
 	assert.Equal(t, 3, src.reads, "as few calls as possible")
 }
 
-// TestReaderFrameInto: the buffer is used if it is large enough, again and
-// again, without an allocation.
+// TestReaderFrameInto checks that a buffer is used if it is large enough, and that
+// nothing is allocated then.
 func TestReaderFrameInto(t *testing.T) {
 	data := frame(dirty.TypeChunk, 1, strings.Repeat("x", 100))
 	src := bytes.NewReader(data)
@@ -539,12 +488,4 @@ func TestReaderFrameInto(t *testing.T) {
 			panic(err)
 		}
 	}))
-}
-
-// TestReaderDict: WithDict keeps the order.
-func TestReaderDict(t *testing.T) {
-	data := frame(dirty.TypeResponse, 1, dict1, key("result"), dict2, key("b"), none, key("a"), none)
-	m, err := dirty.NewReader(bytes.NewReader(data), dirty.WithDict()).ReadMessage()
-	require.NoError(t, err)
-	assert.Equal(t, dirty.NewResponse(1, dirty.Dict{{Key: "b"}, {Key: "a"}}), m)
 }

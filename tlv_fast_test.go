@@ -16,12 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRuns decodes lists that are runs of one kind after the other, of all
-// lengths at which decoding takes another way, and compares element by
-// element with what was encoded.
+// TestRuns decodes lists of runs of one kind after the other. The runs have all the
+// lengths at which the decoder takes another path.
 func TestRuns(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	make1 := map[string]func() any{
+	makers := map[string]func() any{
 		"int64":   func() any { return rng.Int64() - 1<<62 },
 		"float64": func() any { return rng.NormFloat64() },
 		"string":  func() any { return strings.Repeat("é", rng.IntN(70)) + fmt.Sprint(rng.IntN(100)) },
@@ -31,8 +30,8 @@ func TestRuns(t *testing.T) {
 		"dict":    func() any { return map[string]any{"k": fmt.Sprint(rng.IntN(3))} },
 	}
 	for _, n := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 63, 64, 65, 72, 127, 255, 256, 257, 511, 512, 513, 777, 2000} {
-		for first, makeFirst := range make1 {
-			for second, makeSecond := range make1 {
+		for first, makeFirst := range makers {
+			for second, makeSecond := range makers {
 				list := make([]any, 0, 2*n+1)
 				for range n {
 					list = append(list, makeFirst())
@@ -51,8 +50,8 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// TestTypedRuns is TestRuns for slices of Go types, where an element of
-// another kind may be one that fits or that does not.
+// TestTypedRuns is TestRuns for slices of Go types. One element has another kind,
+// which may or may not fit.
 func TestTypedRuns(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 4, 5, 8, 9, 100} {
 		for at := range n {
@@ -66,7 +65,7 @@ func TestTypedRuns(t *testing.T) {
 			floats[at], wantFloats[at] = 7, 7
 			strs[at], wantStrs[at] = nil, ""
 
-			// Where something was before, nothing of it may be left.
+			// Nothing may be left of earlier elements.
 			gotInts, gotFloats, gotStrs := []int{9, 9, 9, 9, 9, 9}, []float64{9, 9, 9, 9, 9, 9}, []string{"9", "9", "9", "9", "9", "9"}
 			for _, test := range []struct{ in, got, want any }{
 				{ints, &gotInts, &wantInts}, {floats, &gotFloats, &wantFloats}, {strs, &gotStrs, &wantStrs},
@@ -90,8 +89,8 @@ func TestTypedRuns(t *testing.T) {
 	}
 }
 
-// TestIntegersOutOfRange: integers that their type has no room for are refused in
-// runs as well.
+// TestIntegersOutOfRange checks that integers which do not fit their type are refused
+// in runs as well.
 func TestIntegersOutOfRange(t *testing.T) {
 	large := int64(1) << 40
 	data, err := dirty.Marshal([]int64{1, 2, 3, 4, 5, large, 6})
@@ -111,8 +110,8 @@ func TestIntegersOutOfRange(t *testing.T) {
 	assert.Equal(t, []int{1, 2, 3, 4, 5, int(large), 6}, ints)
 }
 
-// TestElementsShareNothing: elements of a list lie in arrays that they share,
-// and still each is what it was after everything else is gone or has changed.
+// TestElementsShareNothing checks that an element stays as it is when everything else
+// is gone or has changed, although elements of a list share arrays.
 func TestElementsShareNothing(t *testing.T) {
 	floats := make([]float64, 1000)
 	for i := range floats {
@@ -137,8 +136,8 @@ func TestElementsShareNothing(t *testing.T) {
 	}
 }
 
-// TestRepeatedTexts: texts that repeat are remembered, between messages too;
-// what comes out is always what was sent.
+// TestRepeatedTexts decodes texts that repeat, which are remembered from message to
+// message, and texts that do not.
 func TestRepeatedTexts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	few := []string{"app:App", "run", "app:Bpp", "", "x", "é", strings.Repeat("long", 7), strings.Repeat("long", 8), strings.Repeat("long", 9)}
@@ -160,7 +159,8 @@ func TestRepeatedTexts(t *testing.T) {
 	}
 }
 
-// TestKeptString: a short string of a list does not keep the long ones.
+// TestKeptString checks that a short string of a list does not keep the long ones in
+// memory.
 func TestKeptString(t *testing.T) {
 	list := []any{"id"}
 	for range 63 {
@@ -179,9 +179,8 @@ func TestKeptString(t *testing.T) {
 	runtime.KeepAlive(list)
 }
 
-// TestMapsOfChangingShapes encodes maps whose keys change all the time, those
-// of one map before being remembered for the next, and compares with the
-// entries sorted one by one.
+// TestMapsOfChangingShapes encodes maps whose keys change all the time, although those
+// of the last map are remembered. It compares them with sorted Dicts.
 func TestMapsOfChangingShapes(t *testing.T) {
 	var work sync.WaitGroup
 	for seed := range uint64(4) {
@@ -203,8 +202,7 @@ func TestMapsOfChangingShapes(t *testing.T) {
 	work.Wait()
 }
 
-// randomMap makes maps of few and of many, short and long keys, inside each
-// other.
+// randomMap returns a map of few or many keys, short or long ones, with maps in it.
 func randomMap(rng *rand.Rand, depth int) map[string]any {
 	m := map[string]any{}
 	long := strings.Repeat("long", 20)
@@ -225,7 +223,7 @@ func randomMap(rng *rand.Rand, depth int) map[string]any {
 	return m
 }
 
-// sortedDict is the Dict of a map and of the maps inside it.
+// sortedDict returns v with Dicts in place of the maps in it.
 func sortedDict(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -244,8 +242,8 @@ func sortedDict(v any) any {
 	return v
 }
 
-// TestErrorInMapOfKnownShape: an error is told in the same way when the keys
-// were seen before.
+// TestErrorInMapOfKnownShape checks that errors are the same when the keys are
+// remembered.
 func TestErrorInMapOfKnownShape(t *testing.T) {
 	good := map[string]any{"a": 1, "b": map[string]any{"x": 1, "y": 2}}
 	bad := map[string]any{"a": 1, "b": map[string]any{"x": 1, "y": make(chan int)}}

@@ -1,7 +1,6 @@
 package dirty_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -11,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTextAtEveryPlace puts text that is not ASCII, or not text, at each place
-// of strings of each length: they are looked at in words.
+// TestTextAtEveryPlace puts a character that is not ASCII, or bytes that are not UTF-8,
+// at every place of strings of every length, because these are looked at in words.
 func TestTextAtEveryPlace(t *testing.T) {
 	for n := range 26 {
 		for at := range n {
@@ -53,7 +52,7 @@ func TestTextAtEveryPlace(t *testing.T) {
 	}
 }
 
-// validBytes returns how many bytes of s are UTF-8.
+// validBytes returns how many bytes at the start of s are UTF-8.
 func validBytes(s string) int {
 	for i, r := range s {
 		if r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) {
@@ -63,8 +62,8 @@ func validBytes(s string) int {
 	return len(s)
 }
 
-// TestFirstFaultOfStrings: of several faults the first one is told, though
-// strings of a list are looked at together.
+// TestFirstFaultOfStrings checks that the error is that of the first fault, although
+// the strings of a list are looked at together.
 func TestFirstFaultOfStrings(t *testing.T) {
 	text := func(s string) []byte { return dirty.AppendString(nil, s) }
 	for _, test := range []struct {
@@ -87,26 +86,5 @@ func TestFirstFaultOfStrings(t *testing.T) {
 			assert.EqualValues(t, 5+5+1, fault.Offset)
 			assert.Equal(t, "[0]", fault.Path)
 		})
-	}
-}
-
-// TestStringsAtTheLimit fills a payload up to the last byte with strings of a
-// list, which are appended in a run.
-func TestStringsAtTheLimit(t *testing.T) {
-	for spare := range 12 {
-		limit := 5 + 2*(5+10) + spare
-		opts := dirty.EncodeOptions{Limits: dirty.Limits{MaxPayload: limit}}
-		for _, last := range []int{0, 1, 5, 6, 7, 10} {
-			ten, end := strings.Repeat("x", 10), strings.Repeat("y", last)
-			for _, v := range []any{[]any{ten, ten, end}, []string{ten, ten, end}} {
-				b, err := opts.Marshal(v)
-				if 5+last <= spare {
-					require.NoError(t, err)
-					require.Len(t, b, limit-spare+5+last)
-					continue
-				}
-				require.ErrorIs(t, err, dirty.ErrTooLarge, fmt.Sprint(spare, last))
-			}
-		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAppendLowLevel: the Append functions give the goldens, one call each.
+// TestAppendLowLevel checks that one call of an Append function gives the bytes of
+// each golden.
 func TestAppendLowLevel(t *testing.T) {
 	for _, tt := range goldens {
 		b := []byte("x")
@@ -50,8 +51,7 @@ func TestAppendLowLevel(t *testing.T) {
 	}
 }
 
-// walk reads a value with nothing but the Decoder, in the notation of
-// Diagnose.
+// walk reads a value with a Decoder and returns it in the notation of Diagnose.
 func walk(d *dirty.Decoder) (string, error) {
 	k, err := d.Kind()
 	if err != nil {
@@ -126,7 +126,8 @@ func TestDecoderWalk(t *testing.T) {
 	}
 }
 
-// TestDecoderWrongMethod: the value stays and can be read by another method.
+// TestDecoderWrongMethod checks that after a wrong method the right one can read the
+// value.
 func TestDecoderWrongMethod(t *testing.T) {
 	methods := map[dirty.Kind]func(d *dirty.Decoder) error{
 		dirty.KindNone:    func(d *dirty.Decoder) error { return d.None() },
@@ -182,31 +183,6 @@ func TestDecoderRaw(t *testing.T) {
 	assert.ErrorIs(t, d.Skip(), dirty.ErrMalformed)
 }
 
-// TestDecoderLimits: counts fit into what is left, for who loops over them.
-func TestDecoderLimits(t *testing.T) {
-	for _, tt := range []struct {
-		hex  string
-		lim  dirty.Limits
-		want error
-	}{
-		{"20 00000003 00 00", dirty.Limits{}, dirty.ErrMalformed},
-		{"20 00000002 00 00", dirty.Limits{}, nil},
-		{"20 00000002 00 00", dirty.Limits{MaxElements: 1}, dirty.ErrTooLarge},
-		{"20 00000002 00 00", dirty.Limits{MaxMemory: 16}, nil},
-		{"20 00000001 20 00000001 00", dirty.Limits{MaxDepth: 1}, nil},
-	} {
-		_, err := dirty.DecodeOptions{Limits: tt.lim}.NewDecoder(unhex(t, tt.hex)).ListHeader()
-		assert.ErrorIs(t, err, tt.want, tt.hex)
-	}
-	d := dirty.NewDecoder(append([]byte(strings.Repeat("\x20\x00\x00\x04\x00", 3)), make([]byte, 2000)...))
-	_, err := d.ListHeader()
-	require.NoError(t, err)
-	_, err = d.ListHeader()
-	assert.ErrorIs(t, err, dirty.ErrMalformed, "two lists of 1024 do not fit into 2010 bytes")
-	deepList := dirty.DecodeOptions{Limits: dirty.Limits{MaxDepth: 1}}.NewDecoder(unhex(t, "20 00000001 20 00000000"))
-	assert.ErrorIs(t, deepList.Skip(), dirty.ErrTooDeep)
-}
-
 func TestDecoderAllocations(t *testing.T) {
 	data := mustMarshal(t, map[string]any{"a": []any{1, 2.5, true, nil}, "b": []byte("bytes")})
 	assert.LessOrEqual(t, testing.AllocsPerRun(100, func() { // the Decoder itself
@@ -225,18 +201,4 @@ func TestDecoderAllocations(t *testing.T) {
 		assert.Zero(t, testing.AllocsPerRun(100, func() { err = dirty.Validate(data) }))
 		assert.NoError(t, err)
 	}
-}
-
-func TestDiagnose(t *testing.T) {
-	for _, tt := range []struct{ hex, want string }{
-		{"00", "null"}, {"01 02", "true"}, {"05 ffffffffffffffff", "-1"},
-		{"06 7ff8000000000000", "NaN"}, {"06 7ff8000000000001", "NaN(7ff8000000000001)"}, {"06 fff8000000000000", "NaN(fff8000000000000)"}, {"06 7ff0000000000000", "Infinity"}, {"06 8000000000000000", "-0.0"},
-		{"06 3fb999999999999a", "0.1"}, {"06 4341c37937e08000", "1e+16"}, {"11 00000004 22 0a c3a9", `"\"\né"`},
-		{"20 00000002 00 07", "[null, <dirty: malformed: type code at offset 6: found 0x07>"},
-		{"00 00", "null<dirty: trailing data: bytes after the value at offset 1: found 1, want 0>"},
-		{"", "<dirty: malformed: bytes left for a value at offset 0: found 0, want 1>"},
-	} {
-		assert.Equal(t, tt.want, dirty.Diagnose(unhex(t, tt.hex)))
-	}
-	assert.Contains(t, dirty.Diagnose([]byte(strings.Repeat("\x20\x00\x00\x00\x01", 5000))), "nested too deep")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestView reads a request where it lies.
+// TestView reads single fields of a request.
 func TestView(t *testing.T) {
 	request := dirty.NewRequest(1, "app:App", "act", []any{int64(7), "seven", []byte{7}, 0.7, true, nil, []any{1.5, 2.5, "x"}}, map[string]any{"model": "m", "n": int64(3)})
 	frame, err := dirty.AppendMessage(nil, request)
@@ -60,7 +60,7 @@ func TestView(t *testing.T) {
 	assert.Equal(t, 3, count)
 }
 
-// TestViewNothing: what is not there, or of another kind, says so.
+// TestViewNothing checks the methods on values that are not there or of another kind.
 func TestViewNothing(t *testing.T) {
 	for name, v := range map[string]dirty.View{
 		"nil": nil, "empty": {}, "no such kind": {0x7f, 1, 2, 3, 4, 5}, "short number": {5, 1, 2}, "short bool": {1},
@@ -101,7 +101,7 @@ func TestViewNothing(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// TestViewRepeatedKeys: the last one wins, as everywhere.
+// TestViewRepeatedKeys checks that the last of equal keys counts.
 func TestViewRepeatedKeys(t *testing.T) {
 	v := dirty.View(raw(t, dirty.Dict{{"k", 1}, {"other", 2}, {"k", 3}}))
 	n, ok := v.Get("k").Int64()
@@ -111,7 +111,7 @@ func TestViewRepeatedKeys(t *testing.T) {
 	assert.Nil(t, v[:len(v)-1].Get("k"))
 }
 
-// TestViewAllocs: nothing is allocated.
+// TestViewAllocs checks that nothing is allocated.
 func TestViewAllocs(t *testing.T) {
 	v := dirty.View(raw(t, map[string]any{"list": []any{1, "a", []byte("b")}, "k": "v"}))
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
@@ -129,7 +129,7 @@ func TestViewAllocs(t *testing.T) {
 	}))
 }
 
-// compareView checks that a view of well-formed bytes says what was decoded.
+// compareView checks that a View of well-formed bytes returns what they decode to.
 func compareView(t *testing.T, want any, v dirty.View) {
 	t.Helper()
 	var (
@@ -186,8 +186,8 @@ func compareView(t *testing.T, want any, v dirty.View) {
 	require.Equal(t, want, got)
 }
 
-// FuzzView reads anything: no panic, no allocation of size, and of well-formed
-// bytes what Unmarshal decodes.
+// FuzzView reads any bytes. Nothing panics or allocates much. From well-formed bytes it
+// reads what Unmarshal decodes.
 func FuzzView(f *testing.F) {
 	addVectors(f, "values.json", "decode_only.json", "bad_values.json")
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -202,7 +202,7 @@ func FuzzView(f *testing.F) {
 	})
 }
 
-// walkView calls every method of a view and of what is in it.
+// walkView calls every method of a View and of the values in it.
 func walkView(v dirty.View, depth int) {
 	_, _ = v.Kind()
 	_ = v.IsNone()

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sink counts the writes; answer, if it is there, says how the next one ends.
+// sink counts writes. answer, unless it is nil, decides how a write ends.
 type sink struct {
 	bytes.Buffer
 	writes int
@@ -34,27 +31,8 @@ func (s *sink) Write(b []byte) (int, error) {
 	return s.Buffer.Write(b)
 }
 
-// unixPair returns the two ends of a connection over a Unix socket.
-func unixPair(t testing.TB) (a, b *net.UnixConn) {
-	l, err := net.Listen("unix", filepath.Join(shortTempDir(t), "s"))
-	require.NoError(t, err)
-	defer l.Close()
-	dialled := make(chan net.Conn, 1)
-	go func() {
-		c, err := net.Dial("unix", l.Addr().String())
-		assert.NoError(t, err)
-		dialled <- c
-	}()
-	near, err := l.Accept()
-	require.NoError(t, err)
-	far := <-dialled
-	require.NotNil(t, far)
-	t.Cleanup(func() { near.Close(); far.Close() })
-	return near.(*net.UnixConn), far.(*net.UnixConn)
-}
-
-// TestWriterOneWrite: a frame is one write, and its bytes are those of
-// AppendMessage.
+// TestWriterOneWrite checks that a frame is one write, and that its bytes are those
+// of AppendMessage.
 func TestWriterOneWrite(t *testing.T) {
 	var out sink
 	w := dirty.NewWriter(&out)
@@ -90,8 +68,8 @@ type holder struct {
 	Data [40_000]byte
 }
 
-// TestWriterVectored: over a real connection large byte slices are not
-// copied; the bytes are those of the joined form, wherever the slices are.
+// TestWriterVectored writes messages with large byte slices, which are not copied, to
+// a real connection. The bytes are those of AppendMessage, wherever the slices are.
 func TestWriterVectored(t *testing.T) {
 	data := func(n int, x byte) []byte { return bytes.Repeat([]byte{x, x + 1, x + 2}, n/3) }
 	var array [40_000]byte
@@ -146,7 +124,8 @@ func TestWriterVectored(t *testing.T) {
 			assert.True(t, bytes.Equal(want, <-done))
 		})
 	}
-	// What is refused behind a part that was left apart leaves nothing behind.
+	// If a message is refused after a large byte slice of it was noted, nothing of
+	// it is written later.
 	for _, bad := range []any{[]any{data(40_000, 1), make(chan int)}, []any{data(40_000, 1), uint64(1 << 63)}} {
 		var e *dirty.MarshalError
 		require.ErrorAs(t, w.WriteMessage(dirty.NewResponse(1, bad)), &e)
@@ -159,7 +138,7 @@ func TestWriterVectored(t *testing.T) {
 	assert.Equal(t, dirty.NewEnd(42), m)
 }
 
-// manyParts is more than a system call takes at once.
+// manyParts returns large byte slices. A system call takes only about 1,000 of them.
 func manyParts(n int) []any {
 	shared := bytes.Repeat([]byte("p"), 32<<10)
 	list := make([]any, n)
@@ -169,36 +148,7 @@ func manyParts(n int) []any {
 	return list
 }
 
-// TestIdleMemory: who waits holds no memory of large frames.
-func TestIdleMemory(t *testing.T) {
-	m := dirty.NewResponse(1, strings.Repeat("x", 500_000))
-	data := streamOf(t, m)
-	var idle []any
-	before := liveHeap()
-	for range 50 {
-		w := dirty.NewWriter(io.Discard)
-		require.NoError(t, w.WriteMessage(m))
-		r := dirty.NewReader(bytes.NewReader(data))
-		_, err := r.ReadMessage()
-		require.NoError(t, err)
-		idle = append(idle, w, r)
-	}
-	assert.Less(t, liveHeap(), before+50*(64<<10+1024))
-	runtime.KeepAlive(idle)
-}
-
-// liveHeap returns the memory that is in use. What a pool holds is not, after two
-// collections.
-func liveHeap() uint64 {
-	for range 3 {
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
-
-// TestWriterRefused: what cannot be written leaves nothing behind.
+// TestWriterRefused checks that nothing is written of what is refused.
 func TestWriterRefused(t *testing.T) {
 	var out sink
 	w := dirty.NewWriter(&out, dirty.WithLimits(dirty.Limits{MaxPayload: 100}))
@@ -218,8 +168,8 @@ func TestWriterRefused(t *testing.T) {
 	assert.True(t, bytes.HasSuffix(out.Bytes(), frame(dirty.TypeEnd, 7)))
 }
 
-// TestWriterFailures: a frame of which some bytes were written is the end;
-// one of which none were is not.
+// TestWriterFailures checks that a Writer cannot be used after some bytes of a frame
+// were written, and that it can if none were.
 func TestWriterFailures(t *testing.T) {
 	boom := errors.New("boom")
 	for _, tt := range []struct {
@@ -256,13 +206,14 @@ func TestWriterFailures(t *testing.T) {
 	}
 }
 
-// TestWriterVectoredPartial: a vectored write that was cut is the end, too.
+// TestWriterVectoredPartial checks that a Writer cannot be used after a vectored write
+// that was cut short.
 func TestWriterVectoredPartial(t *testing.T) {
 	a, b := unixPair(t)
 	w := dirty.NewWriter(a)
 	written := make(chan error, 1)
 	go func() { written <- w.WriteMessage(dirty.NewResponse(1, make([]byte, 20<<20))) }()
-	_, err := io.ReadFull(b, make([]byte, 1)) // and then nobody reads
+	_, err := io.ReadFull(b, make([]byte, 1)) // then nobody reads any more
 	require.NoError(t, err)
 	require.NoError(t, a.SetWriteDeadline(time.Now()))
 	err = <-written

@@ -16,8 +16,8 @@ import (
 
 var amplificationMiB = flag.Int("amplification.mib", 2, "size of the payloads of TestAmplification in MiB; the documented figures are for 60")
 
-// shapes are payloads that decode to much more than they are. Each is a
-// value that is repeated in lists; i makes its text distinct where it can.
+// shapes are values that take much more memory than their encoding. A payload
+// repeats one of them in lists. i is different each time, so that texts differ.
 var shapes = []struct {
 	name  string
 	value func(b []byte, i int) []byte
@@ -56,11 +56,12 @@ var shapes = []struct {
 	{"dict of equal keys", func(b []byte, _ int) []byte { return keys(b, 0, 1000, 0) }},
 }
 
-// text returns n bytes of text that differ from i to i as far as they can.
+// text returns n bytes of text, which differ for different i if n allows it.
 func text(i, n int) string {
 	return fmt.Sprintf("%0*x", n, i)[:n]
 }
 
+// nils appends a list of n times None.
 func nils(b []byte, n int) []byte {
 	b = dirty.AppendListHeader(b, n)
 	for range n {
@@ -69,8 +70,8 @@ func nils(b []byte, n int) []byte {
 	return b
 }
 
-// keys appends a dict of n entries; size is that of the keys, 0 makes them
-// equal.
+// keys appends a dict of n entries. size is the size of the keys in bytes, at least
+// 3; with 0 all keys are empty.
 func keys(b []byte, i, n, size int) []byte {
 	b = dirty.AppendDictHeader(b, n)
 	for k := range n {
@@ -83,8 +84,8 @@ func keys(b []byte, i, n, size int) []byte {
 	return b
 }
 
-// payloadOf returns a payload of about the size with as many values as fit:
-// a list of lists, because one has at most MaxElements.
+// payloadOf returns a payload of about the size with as many values as fit. It is a
+// list of lists, because a single list has at most MaxElements.
 func payloadOf(value func(b []byte, i int) []byte, size int) []byte {
 	const perList = 1 << 16
 	b := dirty.AppendListHeader(make([]byte, 0, size+1<<20), 0)
@@ -102,9 +103,10 @@ func payloadOf(value func(b []byte, i int) []byte, size int) []byte {
 	return b
 }
 
-// TestAmplification measures the memory of what payloads decode to. A shape
-// that is refused at full size is filled up with one large bytes value; what
-// MaxMemory lets pass is at most ten times the payload.
+// TestAmplification measures the memory of decoded payloads. What MaxMemory lets
+// pass takes at most ten times the size of the payload. If a payload of one shape
+// is refused at full size, a smaller one is measured, and the rest is counted as
+// one bytes value.
 func TestAmplification(t *testing.T) {
 	if raceEnabled {
 		t.Skip("NOT RUN: the race detector takes memory of its own; run it without -race")
@@ -120,20 +122,20 @@ func TestAmplification(t *testing.T) {
 				payload = payloadOf(s.value, part)
 			}
 			live, total := memoryOf(t, opts, payload)
-			// The rest of the payload is bytes, which decode to as much.
+			// The rest of the payload is bytes, which decode to the same size.
 			rest := uint64(size - part)
 			worst := float64(live+rest) / float64(size)
 			t.Logf("%-20s %-4s accepted %5.1f MiB: live %4.1fx, allocated %4.1fx, of a full payload %4.1fx",
 				s.name, name, float64(part)/(1<<20), float64(live)/float64(part), float64(total)/float64(part), worst)
 			assert.LessOrEqual(t, worst, 10.0, s.name)
-			// The estimate that MaxMemory rests on must cover what is there.
+			// MaxMemory is compared with an estimate, which must not be too small.
 			assert.LessOrEqual(t, live, uint64(limits.MaxMemory)*11/10, s.name)
 		}
 	}
 }
 
-// memoryOf returns the memory that a decoded payload keeps, and all that was
-// allocated on the way.
+// memoryOf decodes a payload. It returns the memory that the result keeps, and all
+// the memory that was allocated on the way.
 func memoryOf(t *testing.T, opts dirty.DecodeOptions, payload []byte) (live, total uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
