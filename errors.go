@@ -79,7 +79,7 @@ var _ error = (*ProtocolError)(nil)
 // Error returns a line for people. Programs should not parse it.
 func (e *ProtocolError) Error() string {
 	var b strings.Builder
-	b.WriteString("dirty: " + sentinelText(e.Err) + ": " + e.Rule + " at offset " + strconv.FormatInt(e.Offset, 10))
+	b.WriteString("dirty: " + unprefixed(e.Err) + ": " + e.Rule + " at offset " + strconv.FormatInt(e.Offset, 10))
 	if e.Path != "" {
 		b.WriteString(" (" + e.Path + ")")
 	}
@@ -125,7 +125,7 @@ type MarshalError struct {
 // Error returns a line for people. Programs should not parse it.
 func (e *MarshalError) Error() string {
 	var b strings.Builder
-	b.WriteString("dirty: " + sentinelText(e.Err))
+	b.WriteString("dirty: " + unprefixed(e.Err))
 	if e.Type != nil {
 		b.WriteString(": Go value of type " + e.Type.String())
 	}
@@ -154,7 +154,7 @@ type UnmarshalTypeError struct {
 
 // Error returns a line for people. Programs should not parse it.
 func (e *UnmarshalTypeError) Error() string {
-	s := fmt.Sprintf("dirty: %s: cannot decode %s at offset %d", sentinelText(e.Err), e.Kind, e.Offset)
+	s := fmt.Sprintf("dirty: %s: cannot decode %s at offset %d", unprefixed(e.Err), e.Kind, e.Offset)
 	if e.Path != "" {
 		s += " (" + e.Path + ")"
 	}
@@ -178,15 +178,11 @@ func NothingWritten(err error) bool {
 	return errors.As(err, &marshal)
 }
 
-// sentinelText returns the text of err without the prefix, for a line that has
-// the prefix already.
-func sentinelText(err error) string {
-	var s sentinel
-	if errors.As(err, &s) && s == err {
-		return string(s)
-	}
-	if err == nil {
-		err = io.ErrUnexpectedEOF
+// unprefixed returns the text of err without the prefix, for a line that has the
+// prefix already.
+func unprefixed(err error) string {
+	if err == nil { // in an error that somebody else has made
+		return "unknown error"
 	}
 	return strings.TrimPrefix(err.Error(), "dirty: ")
 }

@@ -35,6 +35,7 @@ func TestErrorTexts(t *testing.T) {
 	_, short := dirty.ParseHeader([]byte("GD"))
 	_, marshal := dirty.Marshal([]any{map[string]any{"f": func() {}}})
 	_, overflow := dirty.Marshal(^uint64(0))
+	_, failed := dirty.Marshal(eOut{func([]byte) ([]byte, error) { return nil, errBoom }})
 	for want, err := range map[string]error{
 		"dirty: bad magic: magic at offset 0: found 0x00, want 0x4744":                                 header,
 		"dirty: unsupported version: version at offset 2: found 2, want 1":                             version,
@@ -43,6 +44,12 @@ func TestErrorTexts(t *testing.T) {
 		"dirty: unsupported type: Go value of type func() at [0].f":                                    marshal,
 		"dirty: overflow: Go value of type uint64: it is above the largest int64, 9223372036854775807": overflow,
 		"dirty: type mismatch: cannot decode string at offset 5 ([0]) into Go value of type int":       dirty.Unmarshal(mustMarshal(t, []any{"s"}), new([]int)),
+		"dirty: boom: Go value of type dirty_test.eOut: AppendTLV failed":                              failed,
+		// The zero values have texts too.
+		"dirty: unknown error:  at offset 0":                   new(dirty.ProtocolError),
+		"dirty: unknown error":                                 new(dirty.MarshalError),
+		"dirty: unknown error: cannot decode None at offset 0": new(dirty.UnmarshalTypeError),
+		"dirty: DirtyError: ":                                  new(dirty.RemoteError),
 	} {
 		assert.EqualError(t, err, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -97,6 +98,72 @@ func TestFrameBufferLargeBytes(t *testing.T) {
 		data := m.(*dirty.Chunk).Data.([]byte)
 		inside := &data[size-1] == &f.Payload[len(f.Payload)-1]
 		assert.Equal(t, copied, !inside, "%d bytes", size)
+	}
+}
+
+// TestFrameBufferEmpty decodes from a FrameBuffer that holds no frame: a new one, one
+// that was released, and one for which reading failed.
+func TestFrameBufferEmpty(t *testing.T) {
+	end := streamOf(t, dirty.NewEnd(1))
+	response := streamOf(t, dirty.NewResponse(2, make([]byte, 100<<10)))
+	for name, read := range map[string]func(t *testing.T, b *dirty.FrameBuffer){
+		"new": func(*testing.T, *dirty.FrameBuffer) {},
+		"released": func(t *testing.T, b *dirty.FrameBuffer) {
+			_, err := dirty.NewReader(bytes.NewReader(response)).ReadFrameTo(b)
+			require.NoError(t, err)
+			b.Release()
+			b.Release()
+		},
+		"failed in a header": func(t *testing.T, b *dirty.FrameBuffer) {
+			_, err := dirty.NewReader(bytes.NewReader(end[:5])).ReadFrameTo(b)
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		},
+		"failed in a payload": func(t *testing.T, b *dirty.FrameBuffer) {
+			r := dirty.NewReader(bytes.NewReader(join(end, response[:90<<10])))
+			_, err := r.ReadFrameTo(b)
+			require.NoError(t, err)
+			_, err = r.ReadFrameTo(b)
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b dirty.FrameBuffer
+			read(t, &b)
+			m, err := b.DecodeFrame(dirty.DecodeOptions{})
+			assert.ErrorIs(t, err, dirty.ErrUnknownType)
+			assert.Nil(t, m)
+			v := "as it was"
+			assert.NoError(t, b.UnmarshalPayload(dirty.DecodeOptions{}, &v))
+			assert.Equal(t, "as it was", v)
+			_, err = dirty.NewReader(bytes.NewReader(response)).ReadFrameTo(&b)
+			require.NoError(t, err)
+			m, err = b.DecodeFrame(dirty.DecodeOptions{})
+			require.NoError(t, err)
+			assert.Equal(t, dirty.NewResponse(2, make([]byte, 100<<10)), m)
+		})
+	}
+}
+
+// TestFrameBufferResume checks that ReadFrameTo goes on with a frame after a timeout,
+// even into another buffer.
+func TestFrameBufferResume(t *testing.T) {
+	for _, size := range []int{10, 5 << 10, 100 << 10, 3 << 20} {
+		want := dirty.NewResponse(2, bytes.Repeat([]byte("x"), size))
+		data := streamOf(t, want)
+		for _, cut := range []int{5, 20, len(data) - 1} {
+			r := dirty.NewReader(&script{steps: []any{data[:cut], os.ErrDeadlineExceeded, data[cut:]}})
+			var first, second dirty.FrameBuffer
+			_, err := r.ReadFrameTo(&first)
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			// Others use the memory of the first buffer meanwhile.
+			_, err = dirty.NewReader(bytes.NewReader(streamOf(t, dirty.NewResponse(3, make([]byte, size))))).ReadFrameTo(&first)
+			require.NoError(t, err)
+			_, err = r.ReadFrameTo(&second)
+			require.NoError(t, err)
+			m, err := second.DecodeFrame(dirty.DecodeOptions{})
+			require.NoError(t, err)
+			assert.True(t, assert.ObjectsAreEqual(want, m), "%d bytes cut at %d", size, cut)
+		}
 	}
 }
 

@@ -187,6 +187,11 @@ func TestUnmarshalPayload(t *testing.T) {
 			var got payload
 			f := dirty.Frame{Header: dirty.Header{Type: dirty.TypeResponse, RequestID: 9}, Payload: dirty.RawValue(tt.payload)}
 			err := tt.opts.UnmarshalPayload(f, &got)
+			if tt.opts == (dirty.DecodeOptions{}) {
+				var again payload
+				assert.Equal(t, err, f.UnmarshalPayload(&again))
+				assert.Equal(t, got, again)
+			}
 			if tt.err == "" {
 				require.NoError(t, err)
 				assert.Equal(t, tt.want, got.Result)

@@ -234,7 +234,7 @@ func (r *Reader) fill(n int) error {
 	if r.exact {
 		limit = n
 	}
-	for empty := 0; r.end < n; {
+	for empty := 0; ; {
 		m, err := r.r.Read(r.window[r.end:limit])
 		r.end += m
 		switch {
@@ -250,7 +250,6 @@ func (r *Reader) fill(n int) error {
 			}
 		}
 	}
-	return nil
 }
 
 // largestWindow returns how many bytes the window may have.
