@@ -2,10 +2,14 @@ package dirty_test
 
 import (
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -146,12 +150,10 @@ func key(s string) string { return string(dirty.AppendString(nil, s)) }
 // num returns the encoding of an integer, for payloads written by hand.
 func num(n int64) string { return string(dirty.AppendInt64(nil, n)) }
 
-// raw returns the encoding of v.
-func raw(t *testing.T, v any) dirty.RawValue {
+// raw is mustMarshal for a RawValue.
+func raw(t testing.TB, v any) dirty.RawValue {
 	t.Helper()
-	b, err := dirty.Marshal(v)
-	require.NoError(t, err)
-	return b
+	return mustMarshal(t, v)
 }
 
 // Encoded values and headers, for payloads written by hand.
@@ -166,3 +168,91 @@ const (
 	dict4 = "\x21\x00\x00\x00\x04"
 	dict5 = "\x21\x00\x00\x00\x05"
 )
+
+// some returns a pointer to v.
+func some[T any](v T) *T { return &v }
+
+// calmly calls f. A panic fails the test and becomes an error.
+func calmly(t *testing.T, f func() error) (err error) {
+	t.Helper()
+	defer func() {
+		if r := recover(); r != nil {
+			assert.Fail(t, "panic", "%v", r)
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return f()
+}
+
+// mustMarshal encodes v, which must have an encoding. t may be nil.
+func mustMarshal(t testing.TB, v any) []byte {
+	b, err := dirty.Marshal(v)
+	if err != nil && t == nil {
+		panic(err)
+	} else if err != nil {
+		t.Helper()
+		require.NoError(t, err)
+	}
+	return b
+}
+
+// nest returns n lists inside each other, with v in the innermost.
+func nest(n int, v any) any {
+	for range n {
+		v = []any{v}
+	}
+	return v
+}
+
+// marshalRow is a value and its encoding, in the notation of Diagnose.
+type marshalRow struct {
+	in   any
+	want string
+}
+
+// checkMarshal checks what the values of the rows are encoded to.
+func checkMarshal(t *testing.T, rows []marshalRow) {
+	t.Helper()
+	for _, tt := range rows {
+		t.Run(fmt.Sprintf("%T %v", tt.in, tt.in), func(t *testing.T) {
+			var b []byte
+			require.NoError(t, calmly(t, func() (err error) { b, err = dirty.Marshal(tt.in); return err }))
+			assert.Equal(t, tt.want, dirty.Diagnose(b))
+			require.NoError(t, dirty.Validate(b))
+			again, err := dirty.Append([]byte("before"), tt.in)
+			require.NoError(t, err)
+			assert.Equal(t, "before"+string(b), string(again))
+		})
+	}
+}
+
+// unmarshalRow is a value that is encoded, a pointer to the destination as it is
+// before, and what the destination holds afterwards or the error.
+type unmarshalRow struct{ in, dst, want any }
+
+// checkUnmarshal decodes the values of the rows into their destinations.
+func checkUnmarshal(t *testing.T, rows []unmarshalRow) {
+	t.Helper()
+	for _, tt := range rows {
+		t.Run(fmt.Sprintf("%v into %T", tt.in, tt.dst), func(t *testing.T) {
+			b := mustMarshal(t, tt.in)
+			err := calmly(t, func() error { return dirty.Unmarshal(b, tt.dst) })
+			want, fails := tt.want.(error)
+			if _, ok := tt.dst.(*io.Reader); !ok && fails {
+				var e *dirty.UnmarshalTypeError
+				require.ErrorAs(t, err, &e)
+				if !errors.Is(err, want) {
+					assert.ErrorContains(t, err, want.Error())
+				}
+				assert.NotNil(t, e.Type)
+				return
+			}
+			if fails {
+				assert.ErrorIs(t, err, want)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, tt.want, reflect.ValueOf(tt.dst).Elem().Interface())
+		})
+	}
+}

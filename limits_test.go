@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -261,5 +262,93 @@ func TestStringsAtTheLimit(t *testing.T) {
 				require.ErrorIs(t, err, dirty.ErrTooLarge, fmt.Sprint(spare, last))
 			}
 		}
+	}
+}
+
+// TestEncodeLimits checks that a value at a limit is encoded and that one more is
+// refused.
+func TestEncodeLimits(t *testing.T) {
+	type fields struct {
+		A int `json:",omitempty"`
+		B int
+	}
+	list := func(n int) []any { return make([]any, n) }
+	dict := func(n int) dirty.Dict { return make(dirty.Dict, n) }
+	keyed := func(n int) map[int]bool {
+		m := make(map[int]bool)
+		for i := range n {
+			m[i] = true
+		}
+		return m
+	}
+	raw := func(n int) dirty.RawValue { v, _ := deep.Marshal(nest(n, nil)); return v }
+	for _, tt := range []struct {
+		name string
+		lim  dirty.Limits
+		in   any
+		want error
+	}{
+		{"depth at 900", dirty.Limits{}, nest(900, nil), nil}, {"depth at 901", dirty.Limits{}, nest(901, nil), dirty.ErrTooDeep},
+		{"depth at 1000", dirty.Limits{MaxDepth: 1000}, nest(1000, nil), nil}, {"depth at 1001", dirty.Limits{MaxDepth: 1000}, nest(1001, nil), dirty.ErrTooDeep},
+		{"depth of structs", dirty.Limits{MaxDepth: 1}, struct{ A []int }{[]int{}}, dirty.ErrTooDeep}, {"depth of maps", dirty.Limits{MaxDepth: 1}, map[string][]int{"a": {}}, dirty.ErrTooDeep},
+		{"depth of structs at 2", dirty.Limits{MaxDepth: 2}, struct{ A []int }{[]int{}}, nil}, {"depth of maps at 2", dirty.Limits{MaxDepth: 2}, map[string][]int{"a": {}}, nil}, {"depth of arrays at 2", dirty.Limits{MaxDepth: 2}, [][1]int{{}}, nil},
+		{"depth of pointers", dirty.Limits{MaxDepth: 1}, some(some([]*int{some(1)})), nil},
+		{"depth does not count None", dirty.Limits{MaxDepth: 1}, map[string][]int{"a": nil}, nil}, {"depth of Dicts", dirty.Limits{MaxDepth: 1}, []any{dirty.Dict{}}, dirty.ErrTooDeep},
+		{"depth in a RawValue", dirty.Limits{}, []any{raw(899)}, nil}, {"depth over in a RawValue", dirty.Limits{}, []any{raw(900)}, dirty.ErrTooDeep},
+		{"scalars in no depth", dirty.Limits{MaxDepth: 1}, []any{dirty.RawValue{0}}, nil},
+		{"depth of Marshalers", dirty.Limits{MaxDepth: 2}, []any{eOut{func(b []byte) ([]byte, error) { return append(b, raw(2)...), nil }}}, dirty.ErrTooDeep},
+		{"elements at the default", dirty.Limits{}, list(dirty.MaxElements), nil}, {"elements over the default", dirty.Limits{}, list(dirty.MaxElements + 1), dirty.ErrTooLarge},
+		{"typed elements over the default", dirty.Limits{}, make([]int, dirty.MaxElements+1), dirty.ErrTooLarge}, {"array elements over", dirty.Limits{MaxElements: 3}, [4]bool{}, dirty.ErrTooLarge},
+		{"elements at 3", dirty.Limits{MaxElements: 3}, list(3), nil}, {"elements over 3", dirty.Limits{MaxElements: 3}, list(4), dirty.ErrTooLarge}, {"floats over 3", dirty.Limits{MaxElements: 3}, make([]float64, 4), dirty.ErrTooLarge},
+		{"entries over the default", dirty.Limits{}, dict(dirty.MaxElements + 1), dirty.ErrTooLarge}, {"entries at 3", dirty.Limits{MaxElements: 3}, keyed(3), nil}, {"entries over 3", dirty.Limits{MaxElements: 3}, keyed(4), dirty.ErrTooLarge},
+		{"Dict over 3", dirty.Limits{MaxElements: 3}, dict(4), dirty.ErrTooLarge}, {"map over 1", dirty.Limits{MaxElements: 1}, map[string]any{"a": 1, "b": 1}, dirty.ErrTooLarge},
+		{"fields at 1", dirty.Limits{MaxElements: 1}, fields{}, nil}, {"fields over 1", dirty.Limits{MaxElements: 1}, fields{A: 1}, dirty.ErrTooLarge}, {"raw over 3", dirty.Limits{MaxElements: 3}, dirty.RawValue(mustMarshal(t, list(4))), dirty.ErrTooLarge},
+		{"payload at 10", dirty.Limits{MaxPayload: 10}, "12345", nil}, {"payload over 10", dirty.Limits{MaxPayload: 10}, "123456", dirty.ErrTooLarge}, {"payload over 10 in sum", dirty.Limits{MaxPayload: 10}, []any{1}, dirty.ErrTooLarge},
+		{"text over 10", dirty.Limits{MaxPayload: 10}, "12345678901", dirty.ErrTooLarge}, {"bytes over 10", dirty.Limits{MaxPayload: 10}, make([]byte, 11), dirty.ErrTooLarge}, {"array over 10", dirty.Limits{MaxPayload: 10}, [11]byte{}, dirty.ErrTooLarge},
+		{"key over 10", dirty.Limits{MaxPayload: 10}, map[string]any{"12345678901": 1}, dirty.ErrTooLarge}, {"raw over 10", dirty.Limits{MaxPayload: 10}, dirty.RawValue(mustMarshal(t, []int{1})), dirty.ErrTooLarge},
+		{"bytes over the default", dirty.Limits{}, make([]byte, dirty.MaxPayloadSize+1), dirty.ErrTooLarge}, {"bytes and their header over the default", dirty.Limits{}, make([]byte, dirty.MaxPayloadSize-4), dirty.ErrTooLarge},
+		{"bytes at the default", dirty.Limits{}, make([]byte, dirty.MaxPayloadSize-5), nil},
+		{"MaxMemory is no limit here", dirty.Limits{MaxMemory: 1}, list(100), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, err := dirty.EncodeOptions{Limits: tt.lim}.Append([]byte("x"), tt.in)
+			if tt.want == nil {
+				require.NoError(t, err)
+				require.NoError(t, dirty.Validate(b[1:]))
+				return
+			}
+			var e *dirty.MarshalError
+			require.ErrorAs(t, err, &e)
+			assert.ErrorIs(t, err, tt.want)
+			assert.Equal(t, []byte("x"), b)
+		})
+	}
+	for _, v := range []any{make([]int, 4), [4]bool{}, []string{"", "", "", ""}, keyed(4), struct{ A, B, C, D int }{}} { // the type is named
+		_, err := dirty.EncodeOptions{Limits: dirty.Limits{MaxElements: 3}}.Marshal(v)
+		var e *dirty.MarshalError
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, reflect.TypeOf(v), e.Type)
+	}
+	_, err := dirty.EncodeOptions{Limits: dirty.Limits{MaxPayload: -1}}.Marshal(nil)
+	assert.ErrorContains(t, err, "MaxPayload")
+}
+
+// TestEncodeStopsEarly checks that a value which holds one large thing many times is
+// refused before memory is allocated for all of it.
+func TestEncodeStopsEarly(t *testing.T) {
+	const size = 1 << 20
+	text := strings.Repeat("x", size-5)
+	raw := dirty.RawValue(dirty.AppendString(nil, text))
+	m := eOut{func(b []byte) ([]byte, error) { return append(b, raw...), nil }}
+	opts := dirty.EncodeOptions{Limits: dirty.Limits{MaxPayload: size + 100}}
+	for name, v := range map[string]any{"text": text, "bytes": []byte(text), "RawValue": raw, "Marshaler": m, "Marshalers": &m, "array": [size / 4]byte{}, "key": map[string]any{text: 1}, "floats": make([]float64, size/10)} {
+		many := make([]any, 64)
+		for i := range many {
+			many[i] = v
+		}
+		var err error
+		n := allocated(func() { _, err = opts.Marshal(many) })
+		assert.ErrorIs(t, err, dirty.ErrTooLarge, name)
+		assert.LessOrEqual(t, n, uint64(12*size), name)
 	}
 }

@@ -85,3 +85,24 @@ func TestConnOptions(t *testing.T) {
 	_, err = c.ReadMessage()
 	assert.ErrorIs(t, err, dirty.ErrTooLarge)
 }
+
+func TestUnmarshalAliasBytes(t *testing.T) {
+	opts := dirty.DecodeOptions{AliasBytes: true}
+	for _, tt := range []struct {
+		size, rest int
+		aliased    bool
+	}{{64 << 10, 0, true}, {64<<10 - 1, 0, false}, {64 << 10, 400 << 10, true}, {64 << 10, 600 << 10, false}} {
+		data := mustMarshal(t, []any{make([]byte, tt.size), strings.Repeat("x", tt.rest)})
+		var v []any
+		var typed struct{ B []byte }
+		require.NoError(t, opts.Unmarshal(data, &v))
+		require.NoError(t, opts.Unmarshal(mustMarshal(t, map[string]any{"B": []byte("x")}), &typed))
+		b := v[0].([]byte)
+		data[10] = 0xaa
+		assert.Equal(t, tt.aliased, b[0] == 0xaa, "%+v", tt)
+		if tt.aliased {
+			assert.Equal(t, tt.size, cap(b), "an append does not touch what follows")
+		}
+		assert.Equal(t, strings.Repeat("x", tt.rest), v[1])
+	}
+}

@@ -29,8 +29,8 @@ func (c *cursor) kind() Kind { return Kind(c.data[c.off]) }
 // prefix returns the length or the count of the next value, without moving.
 func (c *cursor) prefix() uint32 { return binary.BigEndian.Uint32(c.data[c.off+1:]) }
 
-// size returns the encoded size of the next value, without moving. The size of a
-// list or a dict is that of its header.
+// size returns the encoded size of the next value, without moving. The value must not
+// be a list or a dict.
 func (c *cursor) size() int {
 	switch c.kind() {
 	case KindNone:
@@ -41,8 +41,6 @@ func (c *cursor) size() int {
 		return numberSize
 	case KindBytes, KindString:
 		return prefixSize + int(c.prefix())
-	case KindList, KindDict:
-		return prefixSize
 	}
 	panicUnreadable(c.kind())
 	return 0

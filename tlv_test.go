@@ -88,36 +88,6 @@ const composite = `21 00000003
 	11 00000002 c3a9    21 00000001  11 00000000  11 00000003 e282ac
 	11 00000001 7a      20 00000001 20 00000001 21 00000000`
 
-// TestDecodeLeniency decodes what gunicorn's decoder tolerates.
-func TestDecodeLeniency(t *testing.T) {
-	for _, tt := range []struct {
-		name, hex string
-		want      any
-	}{
-		{"bool 02", "01 02", true},
-		{"bool ff", "01 ff", true},
-		{"duplicates: the last value", "21 00000002 11 00000001 61 01 00 11 00000001 61 01 01", map[string]any{"a": true}},
-		{"duplicates: to None", "21 00000002 11 00000001 61 01 00 11 00000001 61 00", map[string]any{"a": nil}},
-	} {
-		var got any
-		require.NoError(t, dirty.Unmarshal(unhex(t, tt.hex), &got), tt.name)
-		assert.Equal(t, tt.want, got, tt.name)
-	}
-	var d any // a Dict keeps the first position of a key
-	require.NoError(t, dirty.DecodeOptions{UseDict: true}.Unmarshal(
-		unhex(t, "21 00000003 11 00000001 61 01 00 11 00000001 62 00 11 00000001 61 01 01"), &d))
-	assert.Equal(t, dirty.Dict{{Key: "a", Value: true}, {Key: "b"}}, d)
-	long := dirty.AppendDictHeader(nil, 60)
-	for i := range 60 {
-		long = dirty.AppendInt64(dirty.AppendString(long, string(rune('a'+i%30))), int64(i))
-	}
-	require.NoError(t, dirty.DecodeOptions{UseDict: true}.Unmarshal(long, &d))
-	require.Len(t, d, 30)
-	for i, e := range d.(dirty.Dict) {
-		assert.Equal(t, dirty.Entry{Key: string(rune('a' + i)), Value: int64(i + 30)}, e)
-	}
-}
-
 func TestDictGet(t *testing.T) {
 	d := dirty.Dict{{Key: "a", Value: 1}, {Key: "b"}, {Key: "a", Value: 2}}
 	for key, want := range map[string][2]any{"a": {2, true}, "b": {nil, true}, "A": {nil, false}} {

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The types of the parity test. encoding/json is the oracle: which fields are
-// there, under which names, in which order, and which are left out.
+// The types of the parity tests. These compare with encoding/json: which fields there
+// are, their names, their order, and which are left out.
 type (
 	sBase  struct{ X, Y int }
 	sOther struct {
@@ -58,8 +58,6 @@ type (
 
 func (z sZero) IsZero() bool   { return z.A == 7 }
 func (z *sZeroP) IsZero() bool { return z.A == 7 }
-
-func some[T any](v T) *T { return &v }
 
 // parityValues are structs of all shapes, with values that show each rule.
 var parityValues = []any{
@@ -242,26 +240,15 @@ type emptiable struct {
 var filled = emptiable{true, -1, 2, 1.5, "s", some(0), "x", []string{"", "a"}, map[int]string{1: "b", 0: "a"},
 	[2]bool{true}, sBase{1, 2}, &sBase{3, 4}}
 
-// conflict has two fields of one tag, of which neither counts; go vet
-// complains about the literal.
+// conflict has two fields with the same tag, so that neither counts. It is made with
+// reflection because go vet complains about such a type.
 var conflict = reflect.Zero(reflect.StructOf([]reflect.StructField{
 	{Name: "A", Type: reflect.TypeFor[int](), Tag: `json:"x"`},
 	{Name: "B", Type: reflect.TypeFor[int](), Tag: `json:"x"`},
 	{Name: "C", Type: reflect.TypeFor[int]()},
 })).Interface()
 
-// calmly is f, with a panic as an error, which no row expects.
-func calmly(t *testing.T, f func() error) (err error) {
-	t.Helper()
-	defer func() {
-		if r := recover(); r != nil {
-			assert.Fail(t, "panic", "%v", r)
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
-	return f()
-}
-
+// TestStructParityEncode encodes every type. The result must be that of encoding/json.
 func TestStructParityEncode(t *testing.T) {
 	for _, v := range parityValues {
 		t.Run(fmt.Sprintf("%T", v), func(t *testing.T) {
@@ -277,8 +264,8 @@ func TestStructParityEncode(t *testing.T) {
 	}
 }
 
-// TestStructParityDecode decodes documents into every shape, with
-// encoding/json beside it: verdict and result have to be equal.
+// TestStructParityDecode decodes documents into every type. The result must be that
+// of encoding/json.
 func TestStructParityDecode(t *testing.T) {
 	docs := []string{
 		`null`, `{}`, `{"X":1}`, `{"x":1}`, `{"X":null,"Y":2}`, `{"X":"s"}`, `{"x":1,"X":"s","y":5}`, `{"N":1,"n":2}`,
@@ -320,6 +307,7 @@ func jsonNumbers(v any) string {
 	return fmt.Sprintf("%s %v", text, err)
 }
 
+// TestStructFoldedNames decodes keys whose case differs from that of the field.
 func TestStructFoldedNames(t *testing.T) {
 	long := strings.Repeat("N", 70)
 	type kelvin struct{ K, S, Σ int }
@@ -351,7 +339,7 @@ func TestStructFoldedNames(t *testing.T) {
 	}
 }
 
-// TestStructTags: the dirty tag comes before the json tag, as a whole.
+// TestStructTags checks that a dirty tag replaces the whole json tag.
 func TestStructTags(t *testing.T) {
 	v := struct {
 		A int `dirty:"a" json:"wrong"`
@@ -374,7 +362,7 @@ func TestStructTags(t *testing.T) {
 	assert.Equal(t, v, got)
 }
 
-// TestStructTagNames: whatever the tag, what is encoded is valid.
+// TestStructTagNames checks that no tag makes the encoding invalid.
 func TestStructTagNames(t *testing.T) {
 	for _, tag := range []reflect.StructTag{`dirty:"\xff"`, `json:"\xff"`, `dirty:"a\xed\xa0\x80"`} {
 		typ := reflect.StructOf([]reflect.StructField{{Name: "F", Type: reflect.TypeFor[int](), Tag: tag}})
@@ -416,8 +404,9 @@ func TestStructUnknownFields(t *testing.T) {
 	}
 }
 
-// TestUnmarshalEmbeddedPointer: memory is made for embedded pointers only
-// when a field in them is set; an unexported one is refused as in json.
+// TestUnmarshalEmbeddedPointer checks that a nil pointer to an embedded struct is set
+// only when one of its fields is decoded. If its type is not exported, that is an
+// error as in encoding/json.
 func TestUnmarshalEmbeddedPointer(t *testing.T) {
 	type dest struct {
 		*SExp
@@ -438,8 +427,8 @@ func TestUnmarshalEmbeddedPointer(t *testing.T) {
 	assert.Equal(t, 2, hidden.X)
 }
 
-// fromJSON reads a JSON text into Dicts, lists, int64 and float64, keeping
-// order and duplicates.
+// fromJSON reads a JSON text into Dicts, lists, int64 and float64. It keeps the order
+// of keys, and keys that come several times.
 func fromJSON(t testing.TB, text string) any {
 	dec := json.NewDecoder(bytes.NewReader([]byte(text)))
 	dec.UseNumber()
@@ -484,22 +473,10 @@ func jsonValue(t testing.TB, dec *json.Decoder) any {
 	}
 }
 
-// mustMarshal is Marshal of what has an encoding; t may be nil.
-func mustMarshal(t testing.TB, v any) []byte {
-	b, err := dirty.Marshal(v)
-	if err != nil && t == nil {
-		panic(err)
-	} else if err != nil {
-		t.Helper()
-		require.NoError(t, err)
-	}
-	return b
-}
-
-// embedded is not exported, but a tag makes it a field.
+// embedded is not exported, but a tag makes it a field where it is embedded.
 type embedded struct{ X int }
 
-// TestFieldsOf: Fields has the names that Marshal writes, and UnmarshalField
+// TestFieldsOf checks that Fields has the keys of Marshal, and that UnmarshalField
 // stores what Unmarshal stores.
 func TestFieldsOf(t *testing.T) {
 	type inner struct {
@@ -559,7 +536,46 @@ func TestFieldsOf(t *testing.T) {
 	assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField(raws["a"], &got, dirty.Field{}), dirty.ErrUnsupportedType)
 	assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField([]byte{0xff}, &got, f), dirty.ErrMalformed)
 	assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField(raws["a name"], &got, f), dirty.ErrTypeMismatch)
+	var hidden struct{ *sUnexp } // as for Unmarshal
+	hiddenField := dirty.FieldsOf(reflect.TypeOf(hidden)).All()[0]
+	assert.ErrorIs(t, dirty.DecodeOptions{}.UnmarshalField(raws["a"], &hidden, hiddenField), dirty.ErrTypeMismatch)
+	hidden.sUnexp = new(sUnexp)
+	require.NoError(t, dirty.DecodeOptions{}.UnmarshalField(raws["a"], &hidden, hiddenField))
+	assert.Equal(t, 1, hidden.X)
+
 	assert.Empty(t, dirty.FieldsOf(reflect.TypeFor[int]()).All())
 	_, ok := dirty.FieldsOf(reflect.TypeFor[int]()).Find("a")
 	assert.False(t, ok)
+}
+
+// TestUnmarshalDuplicates checks that only the last of equal keys counts, and that the
+// values of the others leave no trace.
+func TestUnmarshalDuplicates(t *testing.T) {
+	twice := func(first, last any) []byte {
+		return mustMarshal(t, dirty.Dict{{Key: "A", Value: first}, {Key: "b", Value: 1}, {Key: "A", Value: last}})
+	}
+	type point struct{ X, Y int }
+	for _, row := range []struct {
+		first, last any
+		dst         any
+		want        any
+	}{
+		{map[string]any{"x": 1}, map[string]any{}, new(struct{ A map[string]int }), struct{ A map[string]int }{map[string]int{}}},
+		{map[string]any{"X": 1}, map[string]any{"Y": 2}, new(struct{ A point }), struct{ A point }{point{0, 2}}},
+		{map[string]any{"X": 1}, map[string]any{"Y": 2}, new(struct{ A *point }), struct{ A *point }{&point{0, 2}}},
+		{1, nil, new(struct{ A int }), struct{ A int }{}},
+		{[]int{1, 2}, []int{3}, new(struct{ A [2]int }), struct{ A [2]int }{[2]int{3, 0}}},
+		{map[string]any{"X": 1}, map[string]any{"Y": 2}, new(map[string]any), map[string]any{"A": map[string]any{"Y": int64(2)}, "b": int64(1)}},
+	} {
+		require.NoError(t, dirty.Unmarshal(twice(row.first, row.last), row.dst))
+		assert.Equal(t, row.want, reflect.ValueOf(row.dst).Elem().Interface())
+	}
+	fields := make([]reflect.StructField, 300) // more than one word of bits
+	for i := range fields {
+		fields[i] = reflect.StructField{Name: fmt.Sprint("F", i), Type: reflect.TypeFor[*int]()}
+	}
+	dst := reflect.New(reflect.StructOf(fields))
+	require.NoError(t, dirty.Unmarshal(mustMarshal(t, dirty.Dict{{Key: "F299", Value: 1}, {Key: "F43", Value: 2}, {Key: "F299"}}), dst.Interface()))
+	assert.True(t, dst.Elem().Field(299).IsNil())
+	assert.Equal(t, 2, *dst.Elem().Field(43).Interface().(*int))
 }
