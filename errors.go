@@ -181,7 +181,7 @@ func NothingWritten(err error) bool {
 // unprefixed returns the text of err without the prefix, for a line that has the
 // prefix already.
 func unprefixed(err error) string {
-	if err == nil { // in an error that somebody else has made
+	if err == nil { // only in an error that does not come from this package
 		return "unknown error"
 	}
 	return strings.TrimPrefix(err.Error(), "dirty: ")

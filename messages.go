@@ -496,8 +496,7 @@ type WorkerStatus struct {
 	Booted bool     `dirty:"booted"` // gunicorn always sends false
 
 	// LastHeartbeat is how many seconds ago the worker has given a sign of
-	// life. If it has given none yet, gunicorn sends a negative number of
-	// decades.
+	// life. If it has given none yet, gunicorn sends a large negative number.
 	LastHeartbeat *float64 `dirty:"last_heartbeat"`
 }
 

@@ -34,6 +34,7 @@ type DecodeOptions struct {
 // Option is an option of [NewReader], [NewWriter] and [NewConn].
 type Option func(*streamOptions)
 
+// streamOptions are what the Options of a Reader, a Writer or a Conn set.
 type streamOptions struct {
 	limits     Limits
 	useDict    bool

@@ -48,8 +48,8 @@ func TestUnmarshalOwnership(t *testing.T) {
 	assert.Equal(t, []any{[]any{int64(1)}, []any{int64(2)}}, got)
 }
 
-// TestUnmarshalPools makes many different calls, in turn and at once. They share pools,
-// but no call may affect another one.
+// TestUnmarshalPools makes many different calls, one after the other and at once. They
+// share pools, but no call may affect another one.
 func TestUnmarshalPools(t *testing.T) {
 	type row struct {
 		Name string
