@@ -29,27 +29,22 @@ func (c *Client) Execute(ctx context.Context, app, action string, args ...any) (
 // to tell the two apart. A result that does not fit is a
 // [*dirty.UnmarshalTypeError], with nothing lost but the result.
 func Call[T any](ctx context.Context, c *Client, app, action string, args ...any) (T, error) {
-	op := Operation{Name: "execute", App: app, Action: action}
-	request, err := newRequest(op, args)
+	call, err := newCall(Operation{Name: "execute", App: app, Action: action}, args)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
-	return doFor[T](ctx, c, op, c.cfg.Timeout, request)
+	return doFor[T](ctx, c, call, c.cfg.Timeout, newRequest)
 }
 
 // doFor makes an exchange whose result has the type T.
-func doFor[T any](ctx context.Context, c *Client, op Operation, timeout time.Duration, request func(id uint64) dirty.Message) (T, error) {
-	var payload responsePayload[T]
-	err := c.do(ctx, &exchange{op, timeout, request, func(f dirty.Frame) error {
-		payload = responsePayload[T]{} // an interceptor may call again
-		return c.decodeOptions(f.Payload).UnmarshalPayload(f, &payload)
-	}})
-	if err != nil {
-		var zero T // not half of a result
-		return zero, err
+func doFor[T any](ctx context.Context, c *Client, call CallInfo, timeout time.Duration, request requestFunc) (T, error) {
+	result, err := c.do(ctx, &exchange{call, timeout, request, decodeResponse[T]})
+	if payload, ok := result.(*responsePayload[T]); ok && err == nil {
+		return payload.Result, nil
 	}
-	return payload.Result, nil
+	var zero T // not half of a result
+	return zero, err
 }
 
 // responsePayload is the payload of a RESPONSE.
@@ -57,18 +52,36 @@ type responsePayload[T any] struct {
 	Result T `dirty:"result"`
 }
 
-// newRequest returns what makes the message of a call, whose last argument
-// may be Kwargs.
-func newRequest(op Operation, args []any) (func(id uint64) dirty.Message, error) {
-	var kwargs Kwargs
-	for i, arg := range args {
-		if k, ok := arg.(Kwargs); ok {
-			if i != len(args)-1 {
-				err := fmt.Errorf("%w: argument %d of %d is Kwargs, which must be the last", ErrInvalidArgument, i+1, len(args))
-				return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
-			}
-			args, kwargs = args[:i], k
+// decodeResponse decodes a RESPONSE to a *responsePayload[T], a new one for each
+// attempt: attempts at one time do not share a result.
+func decodeResponse[T any](o dirty.DecodeOptions, b *dirty.FrameBuffer) (any, error) {
+	payload := new(responsePayload[T])
+	return payload, b.UnmarshalPayload(o, payload)
+}
+
+// newCall takes the arguments of a call, of which the last may be Kwargs.
+func newCall(op Operation, args []any) (CallInfo, error) {
+	call := CallInfo{Operation: op, Args: args}
+	if n := len(args); n > 0 {
+		if kwargs, ok := args[n-1].(Kwargs); ok {
+			call.Args, call.Kwargs = args[:n-1], kwargs
 		}
 	}
-	return func(id uint64) dirty.Message { return dirty.NewRequest(id, op.App, op.Action, args, kwargs) }, nil
+	return call, call.check()
+}
+
+// check refuses arguments that would become a dict by mistake.
+func (call *CallInfo) check() error {
+	for i, arg := range call.Args {
+		if _, ok := arg.(Kwargs); ok {
+			err := fmt.Errorf("%w: argument %d of %d is Kwargs, which must be the last", ErrInvalidArgument, i+1, len(call.Args))
+			return &OpError{Operation: call.Operation, Stage: StagePrepare, Err: err}
+		}
+	}
+	return nil
+}
+
+// newRequest makes the message of a call of an action.
+func newRequest(id uint64, call *CallInfo) dirty.Message {
+	return dirty.NewRequest(id, call.App, call.Action, call.Args, call.Kwargs)
 }

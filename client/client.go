@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -41,8 +40,13 @@ func (c *Client) Config() Config { return c.cfg.Config }
 func (c *Client) Stats() Stats { return c.pool.snapshot() }
 
 // Close ends the client at once: calls and streams that go on fail with
-// [ErrClosed], all connections are closed, and when it returns no goroutine of
-// the client is left. It may be called more than once. The error is always nil.
+// [ErrClosed], and all connections are closed. When it returns nothing of the
+// client is left: all counts of [Client.Stats] are 0 and no goroutine runs.
+//
+// Only code of yours that it calls and that blocks (a [Dialer], for example, or
+// the Close of its connection) can outlast it: Close waits a second for that.
+// Called from inside such code it does not wait at all. It may be called more
+// than once and concurrently. The error is always nil.
 func (c *Client) Close() error {
 	c.pool.close()
 	return nil
@@ -51,36 +55,37 @@ func (c *Client) Close() error {
 // Shutdown refuses new calls, waits for calls and streams that go on, and
 // closes the client. If the context ends before that, it closes the client at
 // once and returns the context's error and cause.
+//
+// From inside an [Interceptor], a [Tracer], a [Dialer], a [Resolver] or a
+// method of an argument or a result it is refused with [ErrInvalidArgument],
+// because it would wait for itself.
 func (c *Client) Shutdown(ctx context.Context) error {
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
+	if insideHook() {
+		return errorf("client shutdown: %w: it was called from inside a call, for which it would wait", ErrInvalidArgument)
+	}
 	drained := c.pool.drain()
 	defer c.pool.close()
 	select {
 	case <-drained:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("dirty: client shutdown: %w", contextError(ctx))
+		return errorf("client shutdown: %w", contextError(ctx))
 	}
 }
 
-// decodeOptions are for a reply with that payload.
-func (c *Client) decodeOptions(payload []byte) dirty.DecodeOptions {
-	return dirty.DecodeOptions{Limits: c.cfg.Limits, UseDict: c.cfg.UseDict, AliasBytes: lasting(payload)}
+// decodeOptions are for all that is decoded.
+func (c *Client) decodeOptions() dirty.DecodeOptions {
+	return dirty.DecodeOptions{Limits: c.cfg.Limits, UseDict: c.cfg.UseDict}
 }
 
-// deadline returns when a call must be over by the client's own timeout. A
+// findDeadline returns when a call must be over by the client's own timeout. A
 // context's deadline takes its place.
-func deadline(ctx context.Context, timeout time.Duration) time.Time {
+func findDeadline(ctx context.Context, timeout time.Duration) time.Time {
 	if _, ok := ctx.Deadline(); ok || timeout == 0 {
 		return time.Time{}
 	}
 	return time.Now().Add(timeout)
-}
-
-// intercepted makes a call inside all interceptors.
-func (c *Client) intercepted(ctx context.Context, op Operation, call func(context.Context) error) error {
-	for i := len(c.cfg.interceptors) - 1; i >= 0; i-- {
-		next := call
-		call = func(ctx context.Context) error { return c.cfg.interceptors[i](ctx, op, next) }
-	}
-	return call(ctx)
 }

@@ -12,18 +12,6 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-const (
-	// keptScratch is the largest memory for payloads that a connection keeps.
-	keptScratch = 64<<10 - 1
-
-	// sharedScratch is the largest that connections share, so that idle ones hold
-	// none of it.
-	sharedScratch = 1 << 20
-)
-
-// scratches are of more than keptScratch.
-var scratches sync.Pool // of *[]byte
-
 // peer is who listens at the other end.
 type peer struct {
 	path string
@@ -33,35 +21,47 @@ type peer struct {
 // conn is a connection of the pool. One call or stream at a time has it.
 type conn struct {
 	nc     net.Conn
-	reader *dirty.Reader // reads by Read
+	reader *dirty.Reader     // reads by Read
+	buffer dirty.FrameBuffer // of the frame that was read last
 	writer *dirty.Writer
-	raw    syscall.RawConn // nil for what is no socket
 	peer   peer
 
-	closeFunc func()           // close, made once
-	peek      func(fd uintptr) // sets silent
-	silent    bool
+	raw    syscall.RawConn  // nil for what is no socket
+	peek   func(fd uintptr) // sets silent
+	silent bool
 
 	reused    bool // it was kept before the call that has it now
 	idleSince time.Time
-	deadline  bool          // one is set
-	unbound   bool          // the next Read sets one first
-	timeout   time.Duration // for that; 0: none
-	scratch   []byte        // for payloads
-	large     []byte        // for one of more than keptScratch, shared
 
-	orphaned atomic.Bool // closed because its arbiter has died
+	// A timer bounds reading and writing, because not all connections have
+	// deadlines. It closes the connection.
+	timer   *time.Timer
+	armed   bool          // the timer was set and not stopped
+	expired atomic.Bool   // the timer has closed the connection
+	lazy    bool          // the next Read sets the timer
+	timeout time.Duration // for that; 0: none
+
+	closeFunc func() // close, made once
+	closing   sync.Once
+	orphaned  atomic.Bool // closed because its arbiter has died
 }
 
 func newConn(nc net.Conn, path string, cfg *config) *conn {
-	limits := dirty.WithLimits(cfg.Limits)
-	c := &conn{nc: nc, writer: dirty.NewWriter(nc, limits), peer: peer{path: path}}
-	c.reader = dirty.NewReader(c, limits)
+	c := &conn{nc: nc, peer: peer{path: path}}
+	_, ours := nc.(*net.UnixConn)
+	if !ours {
+		c.nc = &foreignConn{nc, &cfg.hooks}
+	}
+	c.writer = dirty.NewWriter(c.nc, dirty.WithLimits(cfg.Limits))
+	c.reader = dirty.NewReader(c, dirty.WithLimits(cfg.Limits))
 	c.closeFunc = c.close
 	c.peek = peeker(&c.silent)
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
+			if !ours {
+				c.raw = &foreignRaw{raw, &cfg.hooks}
+			}
 		}
 	}
 	if cfg.PeerCheck && c.raw != nil {
@@ -70,9 +70,15 @@ func newConn(nc net.Conn, path string, cfg *config) *conn {
 	return c
 }
 
-// close closes the connection, in use or not, and more than once. The error
-// would be of no use: whatever it says, the connection is gone.
-func (c *conn) close() { _ = c.nc.Close() }
+// close closes the connection, in use or not, and more than once. It returns
+// when the connection is closed, for which that of a Dialer may take its time.
+// The errors would be of no use: whatever they say, the connection is gone.
+func (c *conn) close() {
+	c.closing.Do(func() {
+		defer func() { _ = c.nc.Close() }()
+		_ = c.nc.SetDeadline(time.Unix(1, 0)) // ends a Read or a Write before a slow Close does
+	})
+}
 
 // reusable reports whether a connection from the pool can be used: its peer's
 // process lives, and it is neither at its end nor has anything to read.
@@ -80,94 +86,98 @@ func (c *conn) reusable() bool {
 	return !c.peer.hasDiedSince(c.idleSince) && (c.raw == nil || c.raw.Control(c.peek) == nil && c.silent)
 }
 
-// setDeadline sets when reading and writing give up; zero is never.
-func (c *conn) setDeadline(t time.Time) {
-	c.unbound = false
-	if t.IsZero() && !c.deadline {
+// startTimer makes the connection close when the time has passed, unless
+// stopTimer comes before that.
+func (c *conn) startTimer(d time.Duration) {
+	c.armed = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(d, c.expire)
 		return
 	}
-	c.deadline = !t.IsZero()
-	_ = c.nc.SetDeadline(t) // fails only on a closed connection, as will what follows
+	c.timer.Reset(d)
 }
 
-// bound makes reading a frame give up after the timeout, 0 for never. That costs
-// nothing if the frame has come already, as the next ones of a stream often have.
-func (c *conn) bound(timeout time.Duration) { c.unbound, c.timeout = true, timeout }
+// stopTimer stops the timer, and reports whether it came in time.
+func (c *conn) stopTimer() bool {
+	if !c.armed {
+		return true
+	}
+	c.armed = false
+	if c.timer.Stop() {
+		return true
+	}
+	c.expired.Store(true) // expire may be about to
+	return false
+}
 
-// Read reads from the connection, for the reader.
+func (c *conn) expire() {
+	c.expired.Store(true)
+	c.close()
+}
+
+// Read reads from the connection, for the reader. A timer that is set here
+// costs nothing if the frame has come already, as the next ones of a stream
+// often have.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.unbound {
-		var until time.Time
+	if c.lazy {
+		c.lazy = false
 		if c.timeout > 0 {
-			until = time.Now().Add(c.timeout)
+			c.startTimer(c.timeout)
 		}
-		c.setDeadline(until)
 	}
 	return c.nc.Read(p)
 }
 
-// read reads a frame. The payload is good until the next call or shed, or as long
-// as one likes if it is owned or [lasting].
+// read reads a frame. The payload is valid until the next call, or belongs to
+// the caller if it is owned.
 func (c *conn) read(owned bool) (dirty.Frame, error) {
 	if owned {
 		return c.reader.ReadFrame()
 	}
-	c.shed()
-	h, err := c.reader.NextHeader()
-	if err != nil {
-		return dirty.Frame{}, err
-	}
-	if h.Length <= keptScratch {
-		f, err := c.reader.ReadFrameInto(c.scratch)
-		if err == nil {
-			c.scratch = f.Payload[:0]
-		}
-		return f, err
-	}
-	if h.Length <= sharedScratch {
-		if b, ok := scratches.Get().(*[]byte); ok {
-			c.large = *b
-		}
-	}
-	f, err := c.reader.ReadFrameInto(c.large)
-	switch {
-	case err != nil:
-	case lasting(f.Payload):
-		c.large = nil
-	default:
-		c.large = f.Payload[:0]
+	return c.reader.ReadFrameTo(&c.buffer)
+}
+
+// readWithin is read with a bound for this frame alone; 0 is none.
+func (c *conn) readWithin(timeout time.Duration, owned bool) (dirty.Frame, error) {
+	c.lazy, c.timeout = true, timeout
+	f, err := c.read(owned)
+	c.lazy = false
+	if !c.stopTimer() && err == nil {
+		err = net.ErrClosed // the frame came with the end of the time
 	}
 	return f, err
 }
 
-// shed lets others have the memory of a large payload.
-func (c *conn) shed() {
-	if c.large != nil {
-		b := c.large
-		c.large = nil
-		scratches.Put(&b)
-	}
+// foreignConn is a connection of a Dialer, whose methods may panic.
+type foreignConn struct {
+	net.Conn
+	hooks *hooks
 }
 
-// lasting reports whether a payload is read into memory of its own: what is
-// decoded from it may refer to it. It is so if the payload is too large to be
-// shared, or its first value is bytes; other large bytes are copied.
-func lasting(payload []byte) bool {
-	switch n := len(payload); {
-	case n <= keptScratch:
-		return false
-	case n > sharedScratch:
-		return true
-	case cap(payload) > n+n/8: // shared memory: it would be kept for a part of it
-		return false
-	}
-	d := dirty.NewDecoder(payload)
-	if n, err := d.DictHeader(); err != nil || n == 0 {
-		return false
-	}
-	_ = d.Skip() // the key; Kind returns the error again
-	k, err := d.Kind()
-	return err == nil && k == dirty.KindBytes
+func (c *foreignConn) Read(p []byte) (n int, err error) {
+	err = c.hooks.catch(hookConn, func() (err error) { n, err = c.Conn.Read(p); return err })
+	return n, err
+}
+
+func (c *foreignConn) Write(p []byte) (n int, err error) {
+	err = c.hooks.catch(hookConn, func() (err error) { n, err = c.Conn.Write(p); return err })
+	return n, err
+}
+
+func (c *foreignConn) SetDeadline(t time.Time) error {
+	return c.hooks.catch(hookConn, func() error { return c.Conn.SetDeadline(t) })
+}
+
+func (c *foreignConn) Close() error { return c.hooks.catch(hookConn, c.Conn.Close) }
+
+// foreignRaw is the socket of a foreignConn.
+type foreignRaw struct {
+	syscall.RawConn
+	hooks *hooks
+}
+
+func (c *foreignRaw) Control(f func(fd uintptr)) error {
+	return c.hooks.catch(hookConn, func() error { return c.RawConn.Control(f) })
 }
 
 // deadPeerError says that the arbiter died while a call waited for its answer.

@@ -7,15 +7,17 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"reflect"
 	"syscall"
 	"time"
 )
 
-// The pause between two attempts of a dial doubles from the first to the
-// second, and is a random part of that.
+// The pause between two attempts of a dial doubles each time, from the first to
+// the longest. A random part of it is waited, so that many clients do not come
+// back at one time.
 const (
-	firstPause = 5 * time.Millisecond
-	lastPause  = 250 * time.Millisecond
+	firstPause   = 5 * time.Millisecond
+	longestPause = 250 * time.Millisecond
 )
 
 func dialUnix(ctx context.Context, path string) (net.Conn, error) {
@@ -26,20 +28,37 @@ func dialUnix(ctx context.Context, path string) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", path)
 }
 
-// connect resolves the address and dials it, again while the arbiter's backlog
-// is full, and if that is wished while the arbiter is not there.
-// trouble is told why it does not succeed at once.
-func (cfg *config) connect(ctx context.Context, trouble func(error)) (*conn, error) {
+// connect resolves the address and dials it. It tries again while the arbiter's
+// backlog is full, and with WithWaitForServer while the arbiter is not there;
+// note is called with the reason before each of these attempts.
+func (cfg *config) connect(ctx context.Context, note func(error)) (*conn, error) {
 	begin := time.Now()
-	deadline := begin.Add(cfg.DialTimeout)
 	result := DialResult{}
+	c, err := cfg.connectInTime(ctx, begin, &result, note)
+	if c != nil {
+		result.PeerPID = c.peer.pid
+	}
+	if err != nil {
+		err = cfg.dialError(ctx, err)
+	}
+	result.Duration, result.Err = time.Since(begin), err
+	if failure := cfg.tracers.dialed(ctx, result); failure != nil && err == nil {
+		c.close()
+		return nil, failure
+	}
+	return c, err
+}
+
+// connectInTime makes attempts until one succeeds or the time is up.
+func (cfg *config) connectInTime(ctx context.Context, begin time.Time, result *DialResult, note func(error)) (*conn, error) {
+	deadline := begin.Add(cfg.DialTimeout)
 	pause := firstPause
 	var before error // why the attempt before this failed
 	for {
 		started := time.Now()
 		c, path, err := cfg.connectOnce(ctx, deadline)
 		result.Path = path
-		if before != nil && errors.Is(err, ErrTimeout) && time.Since(started) < lastPause {
+		if before != nil && errors.Is(err, ErrTimeout) && time.Since(started) < longestPause {
 			err = before // this one had no time of its own
 		}
 		full, absent := errors.Is(err, syscall.EAGAIN), err != nil && isAbsent(err)
@@ -55,27 +74,19 @@ func (cfg *config) connect(ctx context.Context, trouble func(error)) (*conn, err
 			left := time.Until(begin.Add(cfg.WaitForServer))
 			again = left > 0 && sleep(ctx, min(wait, left)) // the last time at its end
 		}
-		if again {
-			trouble(err)
-			result.Retries++
-			pause = min(2*pause, lastPause)
-			if absent {
-				deadline = time.Now().Add(cfg.DialTimeout)
-			}
-			continue
+		if !again {
+			return c, err
 		}
-		if c != nil {
-			result.PeerPID = c.peer.pid
+		note(err)
+		result.Retries++
+		pause = min(2*pause, longestPause)
+		if absent {
+			deadline = time.Now().Add(cfg.DialTimeout)
 		}
-		if err != nil {
-			err = cfg.dialError(ctx, err)
-		}
-		result.Duration, result.Err = time.Since(begin), err
-		cfg.tracer.dialed(ctx, result)
-		return c, err
 	}
 }
 
+// dialError says what the failure of a dial means for a call.
 func (cfg *config) dialError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -94,14 +105,14 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, expired)
 	defer cancel()
 	resolving, expected := withExpectation(ctx)
-	path, err := cfg.resolve(resolving)
+	path, err := cfg.findPath(resolving)
 	var nc net.Conn
 	if err == nil {
-		nc, err = cfg.dial(ctx, path)
+		nc, err = cfg.dialPath(ctx, path)
 	}
 	if err != nil {
 		switch {
-		case errors.Is(err, syscall.EAGAIN):
+		case errors.Is(err, syscall.EAGAIN), errors.Is(err, ErrHookFailed):
 		case ctx.Err() != nil:
 			err = contextError(ctx)
 		case errors.Is(err, context.DeadlineExceeded), isTimeout(err): // the context will say so in a moment
@@ -109,7 +120,11 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 		}
 		return nil, path, err
 	}
-	c := newConn(nc, path, cfg)
+	var c *conn
+	if err := cfg.hooks.guard(hookConn, func() error { c = newConn(nc, path, cfg); return nil }); err != nil {
+		_ = cfg.hooks.guard(hookConn, nc.Close)
+		return nil, path, err
+	}
 	if err := expected.check(c); err != nil {
 		c.close()
 		return nil, path, err
@@ -119,6 +134,32 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 		return nil, path, fmt.Errorf("%w: stale socket %s: its arbiter, process %d, is dead", ErrUnavailable, path, c.peer.pid)
 	}
 	return c, path, nil
+}
+
+// findPath calls the Resolver.
+func (cfg *config) findPath(ctx context.Context) (path string, err error) {
+	err = cfg.hooks.guard(hookResolver, func() error {
+		var err error
+		path, err = cfg.resolve(ctx)
+		return err
+	})
+	return path, err
+}
+
+// dialPath calls the Dialer.
+func (cfg *config) dialPath(ctx context.Context, path string) (nc net.Conn, err error) {
+	err = cfg.hooks.guard(hookDialer, func() error {
+		var err error
+		nc, err = cfg.dial(ctx, path)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if v := reflect.ValueOf(nc); nc == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, fmt.Errorf("%w: %s returned no connection and no error", ErrHookFailed, hookDialer)
+	}
+	return nc, nil
 }
 
 // isAbsent reports whether nobody listens at the address, for now.

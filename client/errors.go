@@ -10,9 +10,29 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
+// sentinel is an error known by its identity. As in package dirty it begins
+// with "dirty: ", which the errors around it leave out.
 type sentinel string
 
-func (s sentinel) Error() string { return string(s) }
+func (s sentinel) Error() string { return prefix + string(s) }
+
+// prefix begins each error that is returned, and stands nowhere else in it.
+const prefix = "dirty: "
+
+// plainText is the text of an error without any prefix.
+func plainText(err error) string {
+	text := strings.TrimPrefix(err.Error(), prefix)
+	return strings.ReplaceAll(text, ": "+prefix, ": ")
+}
+
+// prefixedError is an error with the prefix at its start alone.
+type prefixedError struct{ err error }
+
+func (e *prefixedError) Error() string { return prefix + plainText(e.err) }
+func (e *prefixedError) Unwrap() error { return e.err }
+
+// errorf is fmt.Errorf for what is returned outside an [OpError].
+func errorf(format string, args ...any) error { return &prefixedError{fmt.Errorf(format, args...)} }
 
 // What can happen to a call on this side, for [errors.Is]. What the peer
 // answers has the kinds of package dirty, such as [dirty.ErrApp].
@@ -30,6 +50,7 @@ const (
 	ErrStreamClosed      = sentinel("the stream is closed")                               // by Stream.Close
 	ErrUnsupportedPeer   = sentinel("gunicorn 25.0 speaks JSON: 25.1 or later is needed") // recognised by its answer to a probe
 	ErrInvalidArgument   = sentinel("invalid argument")                                   // refused before anything was sent
+	ErrHookFailed        = sentinel("code that was given to the client failed")           // a Dialer, Resolver, Interceptor, Tracer or Marshaler panicked or called runtime.Goexit; the error names it
 )
 
 // Stage is how far a call came.
@@ -88,11 +109,15 @@ type OpError struct {
 // not part of it.
 func (e *OpError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "dirty: %v: ", e.Operation)
+	fmt.Fprintf(&b, prefix+"%v: ", e.Operation)
 	if !e.answered() {
 		fmt.Fprintf(&b, "%s: ", e.Stage)
 	}
-	b.WriteString(strings.TrimPrefix(e.Err.Error(), "dirty: "))
+	if r, ok := e.Err.(*dirty.RemoteError); ok { // as it is: the peer may have said "dirty: " itself
+		b.WriteString(strings.TrimPrefix(r.Error(), prefix))
+	} else {
+		b.WriteString(plainText(e.Err))
+	}
 	if e.outcomeUnknown() {
 		b.WriteString("; the outcome is unknown")
 	}
@@ -166,7 +191,7 @@ func SafeToRetry(err error) bool {
 }
 
 // lastingErrors are those that neither time nor repetition cures.
-var lastingErrors = []error{ErrClosed, ErrNoSocket, ErrUnsupportedPeer}
+var lastingErrors = []error{ErrClosed, ErrNoSocket, ErrUnsupportedPeer, ErrHookFailed}
 
 // neverRan knows the arbiter's texts for a request that no worker received
 // (240 kills: none of the 121 requests with these had run; others with "0 bytes
@@ -206,4 +231,4 @@ func contextError(ctx context.Context) error {
 }
 
 // because is reason with a sentinel in front.
-func because(s sentinel, reason error) error { return fmt.Errorf("%w: %w", s, reason) }
+func because(s sentinel, reason error) error { return errorf("%w: %w", s, reason) }

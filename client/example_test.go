@@ -271,8 +271,8 @@ func ExampleSafeToRetry() {
 
 func ExampleWithInterceptor() {
 	limit := make(chan struct{}, 10) // calls of the model at one time
-	c, err := client.New(client.WithInterceptor(func(ctx context.Context, op client.Operation, next func(context.Context) error) error {
-		if op.App != "app:Model" {
+	c, err := client.New(client.WithInterceptor(func(ctx context.Context, call *client.CallInfo, next func(context.Context) error) error {
+		if call.App != "app:Model" {
 			return next(ctx)
 		}
 		select {
@@ -280,7 +280,7 @@ func ExampleWithInterceptor() {
 			defer func() { <-limit }()
 			return next(ctx)
 		default:
-			return fmt.Errorf("too many calls of %v", op)
+			return fmt.Errorf("too many calls of %v", call.Operation)
 		}
 	}))
 	if err != nil {
@@ -293,24 +293,19 @@ func ExampleWithInterceptor() {
 	// 3 <nil>
 }
 
-// printer observes calls and, as the optional part of a tracer, chunks.
-type printer struct{}
-
-func (printer) CallStart(ctx context.Context, op client.Operation) context.Context {
-	fmt.Println("start:", op)
-	return ctx // may carry a span
-}
-
-func (printer) CallEnd(_ context.Context, op client.Operation, r client.CallResult) {
-	fmt.Println("end:", op, r.Chunks, r.Err)
-}
-
-func (printer) ChunkRead(_ context.Context, op client.Operation, size int) {
-	fmt.Println("chunk:", op, size, "bytes")
-}
-
 func ExampleWithTracer() {
-	c, err := client.New(client.WithTracer(printer{}))
+	c, err := client.New(client.WithTracer(client.Tracer{
+		CallStart: func(ctx context.Context, op client.Operation) context.Context {
+			fmt.Println("start:", op)
+			return ctx // may carry a span
+		},
+		Chunk: func(_ context.Context, op client.Operation, size int) {
+			fmt.Println("chunk:", op, size, "bytes")
+		},
+		CallDone: func(_ context.Context, op client.Operation, r client.CallResult) {
+			fmt.Println("end:", op, r.Chunks, r.Err)
+		},
+	}))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -14,55 +16,65 @@ import (
 
 // exchange is a request and its one reply.
 type exchange struct {
-	op      Operation
+	call    CallInfo
 	timeout time.Duration // if the context has no deadline; 0: none
-	request func(id uint64) dirty.Message
-	result  func(f dirty.Frame) error // decodes a RESPONSE
+	request requestFunc
+	decode  func(o dirty.DecodeOptions, b *dirty.FrameBuffer) (any, error) // a RESPONSE
 }
 
-// do makes an exchange.
-func (c *Client) do(ctx context.Context, x *exchange) error {
-	ctx, end := c.cfg.tracer.start(ctx, x.op)
-	err := error(errPanicked)
-	defer func() { end(err, 0) }()
-	err = c.begun(ctx, x)
-	return err
-}
+// requestFunc makes the message of a call.
+type requestFunc func(id uint64, call *CallInfo) dirty.Message
 
-// errPanicked is what tracers are told if the code of an interceptor, an argument
-// or a result panics.
-const errPanicked = sentinel("the call panicked")
-
-func (c *Client) begun(ctx context.Context, x *exchange) error {
-	if err := c.pool.begin(); err != nil {
-		return &OpError{Operation: x.op, Stage: StagePrepare, Err: err}
+// do makes an exchange, and returns what decode made of the reply. That is nil
+// if an interceptor reports success without a call.
+func (c *Client) do(ctx context.Context, x *exchange) (result any, err error) {
+	op := x.call.Operation
+	if err := checkContext(ctx); err != nil {
+		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	defer c.pool.done()
+	ctx, end, failure := c.cfg.tracers.start(ctx, op)
+	if failure != nil {
+		failure = &OpError{Operation: op, Stage: StagePrepare, Err: failure}
+	}
+	err = errAbandoned
+	defer func() {
+		if failure := end(err, 0); failure != nil && err == nil {
+			result, err = nil, &OpError{Operation: op, Stage: StageDecode, Sent: true, Err: failure}
+		}
+	}()
+	if failure != nil {
+		return nil, failure
+	}
+	if err := c.pool.startCall(); err != nil {
+		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
+	}
+	defer c.pool.endCall()
 	if len(c.cfg.interceptors) == 0 {
-		return c.attempts(ctx, x)
+		return c.attempt(ctx, x, &x.call)
 	}
-	return c.intercepted(ctx, x.op, func(ctx context.Context) error { return c.attempts(ctx, x) })
+	return c.doIntercepted(ctx, x)
 }
 
-// attempts makes an exchange, and once more where that is known to be safe.
-func (c *Client) attempts(ctx context.Context, x *exchange) error {
-	t := &turn{client: c, op: x.op, ctx: ctx, bound: callTimeout, timeout: x.timeout, deadline: deadline(ctx, x.timeout)}
-	err := t.exchange(x)
-	if err != nil && t.again {
-		c.retrying(ctx, x.op, err)
-		err = t.exchange(x)
+// errAbandoned is what tracers are told if the goroutine of a call ends in code
+// of the user's.
+const errAbandoned = sentinel("the call was abandoned")
+
+// checkContext refuses a context that is nil.
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return errorf("%w: the context is nil", ErrInvalidArgument)
 	}
-	return err
+	return nil
 }
 
-// retrying tells of a repetition.
-func (c *Client) retrying(ctx context.Context, op Operation, err error) {
-	c.pool.mu.Lock()
-	c.pool.stats.Retries++
-	c.pool.mu.Unlock()
-	c.pool.died()
-	c.cfg.tracer.retry(ctx, op, 2, err)
-	c.cfg.logger.Debug("dirty: call made again on another connection", "operation", op.Name, "reason", errors.Unwrap(err)) // without the key
+// attempt makes an exchange for a call.
+func (c *Client) attempt(ctx context.Context, x *exchange, call *CallInfo) (result any, err error) {
+	t := c.newTurn(ctx, call.Operation, x.timeout)
+	err = t.try(func() (err error) {
+		result, err = t.exchange(x, call)
+		return err
+	})
+	return result, err
 }
 
 // callTimeout names the bound of WithTimeout.
@@ -86,53 +98,83 @@ type turn struct {
 	again bool // after a failure: it is safe to try once more
 }
 
+func (c *Client) newTurn(ctx context.Context, op Operation, timeout time.Duration) *turn {
+	return &turn{client: c, op: op, ctx: ctx, bound: callTimeout, timeout: timeout, deadline: findDeadline(ctx, timeout)}
+}
+
+// try makes an attempt, and once more where that is known to be safe. It turns
+// a panic of a Marshaler or an Unmarshaler into an error.
+func (t *turn) try(attempt func() error) error {
+	err := t.client.cfg.hooks.catch(hookValue, attempt)
+	if err != nil && t.again {
+		if failure := t.tellRetry(err); failure != nil {
+			return t.fail(StageWrite, failure)
+		}
+		err = t.client.cfg.hooks.catch(hookValue, attempt)
+	}
+	if failure, ok := err.(*hookError); ok { // all others are made by fail
+		return t.fail(t.stage(StagePrepare, StageDecode), failure)
+	}
+	return err
+}
+
+// tellRetry notes that the call is made again.
+func (t *turn) tellRetry(err error) error {
+	t.client.pool.noteRetry()
+	t.client.cfg.hooks.log(slog.LevelDebug, "dirty: call made again on another connection",
+		"operation", t.op.Name, "reason", errors.Unwrap(err)) // without the key
+	return t.client.cfg.tracers.retry(t.ctx, t.op, 2, err)
+}
+
 // exchange sends the request and reads its reply, on a connection of its own
 // for that time.
-func (t *turn) exchange(x *exchange) error {
-	if err := t.open(x.request); err != nil {
-		return err
+func (t *turn) exchange(x *exchange, call *CallInfo) (result any, err error) {
+	if err := t.open(x.request, call); err != nil {
+		return nil, err
 	}
 	end := closedFailed // if what decodes the reply panics
 	defer func() { t.close(end) }()
-	f, err := t.read(false)
+	f, err := t.read(t.conn.read(false))
+	if !t.conn.stopTimer() && err == nil {
+		err = net.ErrClosed // the reply came with the end of the time
+	}
 	if err != nil {
 		end, err = t.explain(err)
-		return err
+		return nil, err
 	}
 	switch f.Type {
 	case dirty.TypeResponse:
-		if err = x.result(f); err != nil {
-			err = t.failed(StageDecode, err)
+		if result, err = x.decode(t.client.decodeOptions(), &t.conn.buffer); err != nil {
+			err = t.fail(StageDecode, err)
 		}
 		end = keep
-		return err
+		return result, err
 	case dirty.TypeError:
 		err = t.remote(f)
 		end = keep
-		return err
+		return nil, err
 	case dirty.TypeChunk, dirty.TypeEnd:
 		end = closedProtocol
-		return t.failed(StageRead, ErrStreamingResponse)
+		return nil, t.fail(StageRead, ErrStreamingResponse)
+	case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
 	}
 	end = closedProtocol
-	return t.failed(StageRead, unexpected(f))
+	return nil, t.fail(StageRead, unexpected(f))
 }
 
 // unexpected is the error for a frame that answers nothing.
 func unexpected(f dirty.Frame) error { return fmt.Errorf("%w: %v", ErrUnexpectedReply, f.Type) }
 
 // open leases a connection and writes the request. On an error the lease has
-// ended.
-func (t *turn) open(request func(id uint64) dirty.Message) error {
+// ended. After a success the timer of the connection is set.
+func (t *turn) open(request requestFunc, call *CallInfo) error {
 	t.sent, t.heard, t.again = false, false, false
 	if t.ctx.Err() != nil {
-		return t.failed(StagePrepare, contextError(t.ctx))
+		return t.fail(StagePrepare, contextError(t.ctx))
 	}
-	acquired := t.client.cfg.tracer.acquire(t.ctx, t.op)
-	c, stage, err := t.client.pool.acquire(t.ctx, t.deadline, t.timeout)
-	acquired(c, err)
+	c, stage, err := t.acquire()
 	if err != nil {
-		return t.failed(stage, err)
+		return t.fail(stage, err)
 	}
 	t.conn, t.stop = c, nil
 	if t.ctx.Done() != nil {
@@ -141,15 +183,18 @@ func (t *turn) open(request func(id uint64) dirty.Message) error {
 	end := closedFailed // if a Marshaler panics
 	defer func() {
 		if !t.sent {
+			c.stopTimer()
 			t.close(end)
 		}
 	}()
 	t.id = t.client.id.Add(1)
-	c.setDeadline(t.deadline)
-	if err := c.writer.WriteMessage(request(t.id)); err != nil {
-		if unsendable(err) {
+	if !t.deadline.IsZero() {
+		c.startTimer(time.Until(t.deadline))
+	}
+	if err := c.writer.WriteMessage(request(t.id, call)); err != nil {
+		if dirty.NothingWritten(err) {
 			end = keep
-			return t.failed(StagePrepare, err)
+			return t.fail(StagePrepare, err)
 		}
 		end, err = t.explain(err)
 		return err
@@ -158,37 +203,50 @@ func (t *turn) open(request func(id uint64) dirty.Message) error {
 	return nil
 }
 
-// unsendable reports whether a message was refused before anything of it was
-// written.
-func unsendable(err error) bool {
-	var marshal *dirty.MarshalError
-	return errors.As(err, &marshal)
+// acquire leases a connection, and tells the tracers.
+func (t *turn) acquire() (*conn, Stage, error) {
+	tracers, pool := &t.client.cfg.tracers, t.client.pool
+	begin, err := tracers.startAcquire(t.ctx, t.op)
+	if err != nil {
+		return nil, StageWait, err
+	}
+	c, stage, err := pool.acquire(t.ctx, t.deadline, t.timeout)
+	failure := tracers.endAcquire(t.ctx, t.op, begin, c, err)
+	if failure != nil && err == nil {
+		pool.put(c, keep, false)
+		return nil, stage, failure
+	}
+	return c, stage, err
 }
 
 // close ends the lease. A connection whose context has ended is never kept,
 // nor one with something more to read: the next reply could not be told.
 func (t *turn) close(reason closeReason) {
 	if reason == keep { // else somebody may decode what was read
-		t.conn.shed()
+		t.conn.buffer.Release()
 	}
 	if t.stop != nil && !t.stop() && reason == keep {
 		reason = closedCancel
 	}
-	if reason == keep && t.conn.reader.Buffered() > 0 {
+	more := reason == keep && t.conn.reader.Buffered() > 0
+	if more {
 		reason = closedProtocol
-		t.client.cfg.logger.Warn("dirty: more than one reply to a request", "operation", t.op.Name, "path", t.conn.peer.path)
 	}
-	t.client.pool.put(t.conn, reason)
+	t.client.pool.put(t.conn, reason, true)
+	if more {
+		t.client.cfg.hooks.log(slog.LevelWarn, "dirty: more than one reply to a request", "operation", t.op.Name, "path", t.conn.peer.path)
+	}
 }
 
-// read reads the next frame for this request.
-func (t *turn) read(owned bool) (dirty.Frame, error) {
-	f, err := t.conn.read(owned)
+// read checks a frame that was read for this request.
+func (t *turn) read(f dirty.Frame, err error) (dirty.Frame, error) {
 	if err != nil {
 		return f, err
 	}
 	if f.RequestID != t.id {
-		t.client.mismatch(t.op, f.Header, t.id)
+		t.client.pool.noteMismatch()
+		t.client.cfg.hooks.log(slog.LevelWarn, "dirty: a reply to another request came and was not delivered",
+			"operation", t.op.Name, "type", f.Type.String(), "id", f.RequestID, "want", t.id)
 		return f, ErrIDMismatch
 	}
 	if !t.heard && !t.conn.reused {
@@ -198,34 +256,30 @@ func (t *turn) read(owned bool) (dirty.Frame, error) {
 	return f, nil
 }
 
-// mismatch tells of a reply to somebody else.
-func (c *Client) mismatch(op Operation, h dirty.Header, want uint64) {
-	c.pool.mu.Lock()
-	c.pool.stats.Mismatches++
-	c.pool.mu.Unlock()
-	c.cfg.logger.Warn("dirty: a reply to another request came and was not delivered",
-		"operation", op.Name, "type", h.Type.String(), "id", h.RequestID, "want", want)
+// stage returns the stage before or after the request was sent.
+func (t *turn) stage(before, after Stage) Stage {
+	if t.sent {
+		return after
+	}
+	return before
 }
 
 // explain says why writing or reading failed, and why the connection is
 // closed.
 func (t *turn) explain(err error) (closeReason, error) {
-	stage := StageWrite
-	if t.sent {
-		stage = StageRead
-	}
+	stage := t.stage(StageWrite, StageRead)
 	var protocol *dirty.ProtocolError
 	switch {
 	case t.ctx.Err() != nil:
-		return closedCancel, t.failed(stage, contextError(t.ctx))
+		return closedCancel, t.fail(stage, contextError(t.ctx))
 	case t.client.pool.isClosed():
-		return closedShutdown, t.failed(stage, ErrClosed)
+		return closedShutdown, t.fail(stage, ErrClosed)
 	case errors.Is(err, ErrIDMismatch):
-		return closedProtocol, t.failed(stage, err)
-	case isTimeout(err):
-		return closedTimeout, t.failed(stage, &timeoutError{t.bound, t.timeout})
+		return closedProtocol, t.fail(stage, err)
+	case t.conn.expired.Load():
+		return closedTimeout, t.fail(stage, &timeoutError{t.bound, t.timeout})
 	case errors.As(err, &protocol) && protocol.Err != io.ErrUnexpectedEOF:
-		return closedProtocol, t.failed(stage, err)
+		return closedProtocol, t.fail(stage, err)
 	}
 	if t.conn.orphaned.Load() {
 		err = &deadPeerError{t.conn.peer.pid}
@@ -238,14 +292,14 @@ func (t *turn) explain(err error) (closeReason, error) {
 	case t.conn.reused:
 		t.again = t.op.reads
 	case t.speaksJSON():
-		return closedProtocol, t.failed(stage, ErrUnsupportedPeer)
+		return closedProtocol, t.fail(stage, ErrUnsupportedPeer)
 	case t.client.pool.isClosed(): // during the probe
-		return closedShutdown, t.failed(stage, ErrClosed)
+		return closedShutdown, t.fail(stage, ErrClosed)
 	}
 	if errors.Is(err, io.EOF) { // plain, it would be taken for the end of a stream
 		err = because("the arbiter closed the connection", io.ErrUnexpectedEOF)
 	}
-	return closedFailed, t.failed(stage, err)
+	return closedFailed, t.fail(stage, err)
 }
 
 // isEnd reports whether the peer has closed the connection or is dead.
@@ -259,19 +313,20 @@ func isEnd(err error) bool {
 	return errors.As(err, &dead)
 }
 
-// isTimeout reports whether a deadline of a connection has passed.
+// isTimeout reports whether a deadline of a connection has passed that the
+// Dialer had set.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// failed makes an error of the call.
-func (t *turn) failed(stage Stage, err error) error {
+// fail makes an error of the call.
+func (t *turn) fail(stage Stage, err error) error {
 	return &OpError{Operation: t.op, Stage: stage, Sent: t.sent, Err: err}
 }
 
-// remote returns the error that an ERROR frame is.
+// remote returns the error that an ERROR frame is, which was just read.
 func (t *turn) remote(f dirty.Frame) error {
-	m, err := t.client.decodeOptions(f.Payload).DecodeFrame(f)
+	m, err := t.client.decodeOptions().DecodeFrame(f)
 	if err != nil {
-		return t.failed(StageDecode, err)
+		return t.fail(StageDecode, err)
 	}
-	return t.failed(StageRead, m.(*dirty.ErrorReply).Err)
+	return t.fail(StageRead, m.(*dirty.ErrorReply).Err)
 }

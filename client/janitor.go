@@ -1,6 +1,7 @@
 package client
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -16,23 +17,36 @@ const lookInterval = time.Second
 // The janitor is not stopped when there is nothing to do any more: setting a
 // timer for each call costs more than letting it find nothing.
 func (p *pool) startJanitor() {
-	if p.tending || p.closed {
-		return
-	}
-	next := min(lookInterval, p.cfg.IdleTime) // never later than what becomes idle meanwhile is due
+	var due time.Time
 	switch {
-	case len(p.idle) > 0:
-		next = min(next, time.Until(p.idle[0].idleSince.Add(p.cfg.IdleTime)))
-	case p.current.pid == 0 || len(p.leased) == 0:
+	case p.closed:
 		return
+	case len(p.idle) > 0:
+		due = p.idle[0].idleSince.Add(p.cfg.IdleTime)
+		if p.tending && !due.Before(p.nextTend) {
+			return
+		}
+		if look := time.Now().Add(lookInterval); look.Before(due) {
+			due = look // something may be leased until then
+		}
+	case p.tending || p.current.pid == 0 || len(p.leased) == 0:
+		return
+	default:
+		due = time.Now().Add(lookInterval)
 	}
-	p.tending = true
-	p.janitor.Reset(next)
+	p.tending, p.nextTend = true, due
+	p.janitor.Reset(time.Until(due))
 }
 
 // tend is the janitor.
 func (p *pool) tend() {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	p.running++
+	defer p.endRun()
 	p.tending = false
 	oldest := time.Now().Add(-p.cfg.IdleTime)
 	n := slices.IndexFunc(p.idle, func(c *conn) bool { return c.idleSince.After(oldest) })
@@ -41,15 +55,11 @@ func (p *pool) tend() {
 	}
 	idle := slices.Clone(p.idle[:n])
 	p.idle = slices.Delete(p.idle, 0, n)
-	p.closing += n
-	leased := make([]*conn, 0, len(p.leased))
-	for c := range p.leased {
-		leased = append(leased, c)
-	}
+	p.discard(closedIdle, idle...)
+	leased := slices.Collect(maps.Keys(p.leased))
 	p.startJanitor()
 	p.mu.Unlock()
 
-	p.discard(closedIdle, idle...)
 	dead := map[peer]bool{}
 	for _, c := range leased {
 		if _, looked := dead[c.peer]; !looked {
@@ -57,7 +67,7 @@ func (p *pool) tend() {
 		}
 		if dead[c.peer] {
 			c.orphaned.Store(true)
-			c.close()
+			p.run(c.close)
 		}
 	}
 }

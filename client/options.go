@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -42,8 +41,8 @@ type config struct {
 	Config
 	resolve      Resolver
 	dial         Dialer
-	logger       *slog.Logger
-	tracer       tracers
+	hooks        hooks
+	tracers      tracers
 	interceptors []Interceptor
 }
 
@@ -122,10 +121,12 @@ func WithLimits(l dirty.Limits) Option { return func(c *config) { c.Limits = l }
 // WithLogger sets where the client reports what no call returns, such as
 // connections that it closed: at Debug, and at Warn what points to a fault of
 // the peer. It never logs arguments, values or tracebacks. By default it is silent.
-func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.hooks.logger = l } }
 
 // WithTracer adds a tracer; it may be given more than once.
-func WithTracer(t Tracer) Option { return func(c *config) { c.tracer.add(t) } }
+func WithTracer(t Tracer) Option {
+	return func(c *config) { c.tracers.list = append(c.tracers.list, t) }
+}
 
 // WithInterceptor adds an interceptor around all calls; the first one given is
 // the outermost.
@@ -147,9 +148,13 @@ func newConfig(opts []Option) (*config, error) {
 		},
 		resolve: FromEnv(),
 		dial:    dialUnix,
-		logger:  slog.New(slog.DiscardHandler),
+		hooks:   hooks{logger: silent},
 	}
-	for _, opt := range opts {
+	c.tracers.hooks = &c.hooks
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, errorf("client.New: option %d of %d is nil: %w", i+1, len(opts), ErrInvalidArgument)
+		}
 		opt(c)
 	}
 	return c, c.validate()
@@ -164,7 +169,7 @@ func (cfg *config) validate() error {
 		{"WithWaitForServer", cfg.WaitForServer}, {"WithMaxIdle", cfg.IdleTime},
 	} {
 		if d.d < 0 {
-			return fmt.Errorf("dirty: client.%s: %v is negative: %w", d.option, d.d, ErrInvalidArgument)
+			return errorf("client.%s: %v is negative: %w", d.option, d.d, ErrInvalidArgument)
 		}
 	}
 	for _, n := range []struct {
@@ -175,25 +180,25 @@ func (cfg *config) validate() error {
 		{"WithMaxIdle", cfg.MaxIdle, 0}, {"WithReadAhead", cfg.ReadAhead, 0},
 	} {
 		if n.n < n.min {
-			return fmt.Errorf("dirty: client.%s: %d, must be at least %d: %w", n.option, n.n, n.min, ErrInvalidArgument)
+			return errorf("client.%s: %d, must be at least %d: %w", n.option, n.n, n.min, ErrInvalidArgument)
 		}
 	}
 	if cfg.DialTimeout <= 0 {
-		return fmt.Errorf("dirty: client.WithDialTimeout: %v, must be positive: %w", cfg.DialTimeout, ErrInvalidArgument)
+		return errorf("client.WithDialTimeout: %v, must be positive: %w", cfg.DialTimeout, ErrInvalidArgument)
 	}
 	for _, n := range []struct {
 		option string
 		isNil  bool
 	}{
-		{"WithResolver", cfg.resolve == nil}, {"WithDialer", cfg.dial == nil}, {"WithLogger", cfg.logger == nil},
-		{"WithTracer", cfg.tracer.invalid}, {"WithInterceptor", slices.ContainsFunc(cfg.interceptors, func(i Interceptor) bool { return i == nil })},
+		{"WithResolver", cfg.resolve == nil}, {"WithDialer", cfg.dial == nil}, {"WithLogger", cfg.hooks.logger == nil},
+		{"WithInterceptor", slices.ContainsFunc(cfg.interceptors, func(i Interceptor) bool { return i == nil })},
 	} {
 		if n.isNil {
-			return fmt.Errorf("dirty: client.%s: nil: %w", n.option, ErrInvalidArgument)
+			return errorf("client.%s: nil: %w", n.option, ErrInvalidArgument)
 		}
 	}
 	if err := cfg.Limits.Validate(); err != nil {
-		return fmt.Errorf("dirty: client.WithLimits: %w: %w", ErrInvalidArgument, err)
+		return errorf("client.WithLimits: %w: %w", ErrInvalidArgument, err)
 	}
 	return nil
 }

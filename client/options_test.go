@@ -48,7 +48,7 @@ func TestOptions(t *testing.T) {
 		"WithDict":              {client.WithDict(), func(c *client.Config) { c.UseDict = true }},
 		"WithLimits":            {client.WithLimits(limits), func(c *client.Config) { c.Limits = limits }},
 		"WithSocket":            {client.WithSocket("x"), func(*client.Config) {}},
-		"WithTracer":            {client.WithTracer(&retries{}), func(*client.Config) {}},
+		"WithTracer":            {client.WithTracer(client.Tracer{}), func(*client.Config) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := newClient(t).Config()
@@ -74,7 +74,6 @@ func TestWrongOptions(t *testing.T) {
 		"WithResolver":      {client.WithResolver(nil)},
 		"WithDialer":        {client.WithDialer(nil)},
 		"WithLogger":        {client.WithLogger(nil)},
-		"WithTracer":        {client.WithTracer(nil)},
 		"WithInterceptor":   {client.WithInterceptor(nil)},
 	} {
 		for _, opt := range opts {

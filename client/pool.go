@@ -4,17 +4,23 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
 
+// closeGrace is how long Close waits at most. All that is ours ends at once;
+// this is for hooks, which may block for ever.
+const closeGrace = time.Second
+
 // pool holds the connections to one arbiter: whichever was dialled last.
 //
-// No lock is held over I/O. A connection is either idle, or leased to one call
-// or stream, or being closed; together with the dials these are open, which
-// MaxConns bounds. Calls that find no idle connection wait in order, and are
-// served by what comes first: a connection that is given back, or a dial. A
+// No lock is held over I/O or a hook. A connection is either idle, or leased to
+// one call or stream, or being closed; together with the dials these are open,
+// which MaxConns bounds. Calls that find no idle connection wait in order, and
+// are served by what comes first: a connection that is given back, or a dial. A
 // dial belongs to nobody: one whose caller has left serves the next.
 type pool struct {
 	cfg *config
@@ -23,16 +29,16 @@ type pool struct {
 	life context.Context
 	end  context.CancelFunc
 
-	// background counts the goroutines of the pool and of streams.
-	background sync.WaitGroup
-
 	mu      sync.Mutex
 	closed  bool
-	calls   int           // calls and streams that go on
-	drained chan struct{} // made by Shutdown; closed when calls is 0
+	calls   int                  // calls and streams that go on
+	streams map[*Stream]struct{} // those of them that Close must end
+	running int                  // goroutines of the pool and of streams
+	drained chan struct{}        // made by Shutdown; closed when calls is 0
+	over    chan struct{}        // closed when the pool is closed, and nothing runs any more
 
-	idle    []*conn          // the one used last is last
-	leased  map[*conn]func() // with what ends its stream; nil for a call
+	idle    []*conn // the one used last is last
+	leased  map[*conn]struct{}
 	dialing int
 	closing int
 	waiters list.List // of *waiter
@@ -41,8 +47,9 @@ type pool struct {
 	current peer       // the arbiter that was dialled last
 	speech  peerSpeech // what it speaks
 
-	janitor *time.Timer
-	tending bool // it runs
+	janitor  *time.Timer
+	tending  bool      // the janitor's timer is set
+	nextTend time.Time // for when
 
 	stats  Stats // without what is counted here
 	closes [closeReasons]uint64
@@ -57,7 +64,7 @@ type waiter struct {
 }
 
 func newPool(cfg *config) *pool {
-	p := &pool{cfg: cfg, leased: map[*conn]func(){}}
+	p := &pool{cfg: cfg, streams: map[*Stream]struct{}{}, leased: map[*conn]struct{}{}, over: make(chan struct{})}
 	p.life, p.end = context.WithCancel(context.Background())
 	p.janitor = time.AfterFunc(time.Hour, p.tend)
 	p.janitor.Stop()
@@ -67,8 +74,8 @@ func newPool(cfg *config) *pool {
 // open returns the number of connections there are. The lock is held.
 func (p *pool) open() int { return len(p.idle) + len(p.leased) + p.dialing + p.closing }
 
-// begin counts a call in, done counts it out.
-func (p *pool) begin() error {
+// startCall counts a call in, endCall counts it out.
+func (p *pool) startCall() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || p.drained != nil {
@@ -79,12 +86,42 @@ func (p *pool) begin() error {
 	return nil
 }
 
-func (p *pool) done() {
+func (p *pool) endCall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls--
 	if p.calls == 0 && p.drained != nil {
 		close(p.drained)
+	}
+	p.tellIfOver()
+}
+
+// spawn starts a goroutine for which Close waits. The lock is held.
+func (p *pool) spawn(f func()) {
+	p.running++
+	go func() {
+		defer p.endRun()
+		f()
+	}()
+}
+
+// endRun counts a goroutine out.
+func (p *pool) endRun() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running--
+	p.tellIfOver()
+}
+
+// tellIfOver tells Close if nothing runs any more. The lock is held.
+func (p *pool) tellIfOver() {
+	if !p.closed || p.calls > 0 || p.running > 0 {
+		return
+	}
+	select {
+	case <-p.over:
+	default:
+		close(p.over)
 	}
 }
 
@@ -104,7 +141,7 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time, timeout time.Dur
 		c := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
-		p.leased[c] = nil
+		p.leased[c] = struct{}{}
 		p.startJanitor()
 		p.mu.Unlock()
 		if c.reusable() {
@@ -113,7 +150,7 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time, timeout time.Dur
 			p.mu.Unlock()
 			return c, StageWait, nil
 		}
-		p.put(c, closedDead)
+		p.put(c, closedDead, true)
 	}
 	w := &waiter{served: make(chan struct{}), stage: StageDial}
 	position := p.waiters.PushBack(w)
@@ -144,7 +181,7 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time, timeout time.Dur
 	}
 	p.mu.Unlock()
 	if w.conn != nil {
-		p.place(w.conn, keep, false)
+		p.put(w.conn, keep, false)
 	}
 	return nil, stage, err
 }
@@ -167,23 +204,24 @@ func await(ctx context.Context, served <-chan struct{}, deadline time.Time, time
 	}
 }
 
-// put ends the lease of a connection that was used. It is kept or closed.
-func (p *pool) put(c *conn, reason closeReason) { p.place(c, reason, true) }
-
-// place is put for a connection that may be unused.
-func (p *pool) place(c *conn, reason closeReason, used bool) {
+// put ends the lease of a connection, which is kept or closed; used is whether
+// a request was written to it.
+func (p *pool) put(c *conn, reason closeReason, used bool) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.place(c, reason, used)
+}
+
+// place is put. The lock is held.
+func (p *pool) place(c *conn, reason closeReason, used bool) {
 	if reason == keep {
 		reason = p.keepOrReason(c)
 	}
 	if reason != keep {
 		delete(p.leased, c)
-		p.closing++
-		p.mu.Unlock()
 		p.discard(reason, c)
 		return
 	}
-	defer p.mu.Unlock()
 	c.reused = c.reused || used
 	if !p.serve(c, nil) {
 		delete(p.leased, c)
@@ -194,7 +232,8 @@ func (p *pool) place(c *conn, reason closeReason, used bool) {
 	p.startDials() // more, if this was a dial of many
 }
 
-// keepOrReason returns keep, or why a sound connection is not kept.
+// keepOrReason returns keep, or why a sound connection is not kept. The lock is
+// held.
 func (p *pool) keepOrReason(c *conn) closeReason {
 	switch {
 	case p.closed || p.drained != nil && p.waiters.Len() == 0:
@@ -207,7 +246,8 @@ func (p *pool) keepOrReason(c *conn) closeReason {
 	return keep
 }
 
-// serve gives a connection or an error to who waits longest.
+// serve gives a connection or an error to the call that waits longest, and
+// reports whether there is one. The lock is held.
 func (p *pool) serve(c *conn, err error) bool {
 	front := p.waiters.Front()
 	if front == nil {
@@ -219,21 +259,28 @@ func (p *pool) serve(c *conn, err error) bool {
 	return true
 }
 
-// discard closes connections that were taken out of the pool's lists and
-// counted as closing, which they are until they are closed.
+// discard closes connections that were taken out of the pool's lists, each in
+// a goroutine of its own, because Close may take its time. The lock is held.
 func (p *pool) discard(reason closeReason, conns ...*conn) {
-	if len(conns) == 0 {
-		return
-	}
-	for _, c := range conns {
-		c.close()
-		p.cfg.logger.Debug("dirty: connection closed", "reason", reason.String(), "path", c.peer.path, "pid", c.peer.pid)
-	}
-	p.mu.Lock()
-	p.closing -= len(conns)
+	p.closing += len(conns)
 	p.closes[reason] += uint64(len(conns))
+	for _, c := range conns {
+		p.spawn(func() {
+			func() {
+				defer p.endClose()
+				c.close()
+			}()
+			p.cfg.hooks.log(slog.LevelDebug, "dirty: connection closed", "reason", reason.String(), "path", c.peer.path, "pid", c.peer.pid)
+		})
+	}
+}
+
+// endClose notes that a connection is closed.
+func (p *pool) endClose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closing--
 	p.startDials()
-	p.mu.Unlock()
 }
 
 // startDials starts a dial for each call that waits, as far as the limits
@@ -241,13 +288,14 @@ func (p *pool) discard(reason closeReason, conns ...*conn) {
 func (p *pool) startDials() {
 	for !p.closed && p.dialing < min(p.cfg.MaxDials, p.waiters.Len()) && p.open() < p.cfg.MaxConns {
 		p.dialing++
-		p.background.Go(p.dial)
+		p.spawn(p.dial)
 	}
 }
 
 func (p *pool) dial() {
-	c, err := p.cfg.connect(p.life, p.troubled)
+	c, err := p.cfg.connect(p.life, p.noteTrouble)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.dialing--
 	if p.dialing == 0 {
 		p.trouble = nil
@@ -256,67 +304,79 @@ func (p *pool) dial() {
 		p.stats.DialErrors++
 		p.serve(nil, err)
 		p.startDials()
-		p.mu.Unlock()
 		return
 	}
 	p.stats.Dials++
-	p.leased[c] = nil
-	strangers := p.follow(c.peer)
-	p.mu.Unlock()
+	p.leased[c] = struct{}{}
+	p.follow(c.peer)
 	p.place(c, keep, false)
-	p.discard(closedDead, strangers...)
 }
 
-// follow makes a peer the current one, and returns the idle connections to
+// follow makes a peer the current one, and drops the idle connections to
 // another: its arbiter was replaced. The lock is held.
-func (p *pool) follow(to peer) (strangers []*conn) {
+func (p *pool) follow(to peer) {
 	if p.current == to {
-		return nil
+		return
 	}
 	p.current, p.speech = to, speechUnknown
-	return p.takeIdle()
+	p.dropIdle(closedDead)
 }
 
-// takeIdle takes all idle connections out of the pool, to be discarded. The lock
-// is held.
-func (p *pool) takeIdle() []*conn {
+// dropIdle closes all idle connections. The lock is held.
+func (p *pool) dropIdle(reason closeReason) {
 	conns := p.idle
 	p.idle = nil
-	p.closing += len(conns)
-	return conns
+	p.discard(reason, conns...)
 }
 
-// troubled notes why a dial is tried again.
-func (p *pool) troubled(err error) {
+// noteTrouble notes why a dial is tried again.
+func (p *pool) noteTrouble(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.trouble = err
 	p.stats.BacklogFull++
 }
 
-// died is told that a kept connection was dead. Those that are idle will be
-// too.
-func (p *pool) died() {
-	p.mu.Lock()
-	conns := p.takeIdle()
-	p.mu.Unlock()
-	p.discard(closedDead, conns...)
-}
-
-// adopt notes what ends the stream that has a connection when the client is
-// closed, and starts its goroutine, if it has one. It does neither if the client
-// is closed already.
-func (p *pool) adopt(c *conn, end, run func()) bool {
+// noteRetry notes that a kept connection was dead, and that its call is made
+// again. Those connections that are idle will be dead too.
+func (p *pool) noteRetry() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return false
+	p.stats.Retries++
+	p.dropIdle(closedDead)
+}
+
+// noteMismatch counts a reply to somebody else.
+func (p *pool) noteMismatch() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.Mismatches++
+}
+
+// adopt notes a stream that Close must end. It reports whether the client is
+// still open.
+func (p *pool) adopt(s *Stream) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.streams[s] = struct{}{}
 	}
-	p.leased[c] = end
-	if run != nil {
-		p.background.Go(run)
-	}
-	return true
+	return !p.closed
+}
+
+// release ends what startCall and adopt began.
+func (p *pool) release(s *Stream) {
+	p.mu.Lock()
+	delete(p.streams, s)
+	p.mu.Unlock()
+	p.endCall()
+}
+
+// run starts a goroutine for which Close waits.
+func (p *pool) run(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spawn(f)
 }
 
 // isClosed reports whether Close was called.
@@ -330,22 +390,39 @@ func (p *pool) isClosed() bool {
 // that go on have ended.
 func (p *pool) drain() <-chan struct{} {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.drained == nil {
 		p.drained = make(chan struct{})
 		if p.calls == 0 {
 			close(p.drained)
 		}
 	}
-	drained, conns := p.drained, p.takeIdle()
-	p.mu.Unlock()
-	p.discard(closedShutdown, conns...)
-	return drained
+	p.dropIdle(closedShutdown)
+	return p.drained
 }
 
-// close ends everything. Connections that calls have are cut, and the calls put
-// them.
+// close ends everything, and waits until nothing of it is left. It does not
+// wait for a hook that blocks, nor for the one that it is called from.
 func (p *pool) close() {
+	for _, s := range p.cut() {
+		s.abort(closedShutdown, ErrClosed)
+	}
+	if insideHook() {
+		return
+	}
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-p.over:
+	case <-timer.C:
+	}
+}
+
+// cut refuses calls, ends the waits, and closes all connections; calls that had
+// one give it back. It returns the streams, which are to be ended.
+func (p *pool) cut() []*Stream {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !p.closed {
 		p.closed = true
 		for e := p.waiters.Front(); e != nil && p.dialing == 0; e = e.Next() {
@@ -356,16 +433,12 @@ func (p *pool) close() {
 		for p.serve(nil, ErrClosed) {
 		}
 	}
-	leased, idle := maps.Clone(p.leased), p.takeIdle()
-	p.mu.Unlock()
-	for c, end := range leased {
-		c.close()
-		if end != nil {
-			end()
-		}
+	for c := range p.leased {
+		p.spawn(c.close)
 	}
-	p.discard(closedShutdown, idle...)
-	p.background.Wait()
+	p.dropIdle(closedShutdown)
+	p.tellIfOver()
+	return slices.Collect(maps.Keys(p.streams))
 }
 
 // snapshot returns the statistics.
@@ -375,5 +448,6 @@ func (p *pool) snapshot() Stats {
 	s := p.stats
 	s.InUse, s.Idle, s.Dialing, s.Closing, s.Waiting = len(p.leased), len(p.idle), p.dialing, p.closing, p.waiters.Len()
 	s.Closed = closedStats(p.closes)
+	s.HookFailures = p.cfg.hooks.failures.Load()
 	return s
 }

@@ -32,34 +32,50 @@ func (t *turn) speaksJSON() bool {
 	p, pool := t.conn.peer, t.client.pool
 	speech := pool.speechOf(p)
 	if speech == speechUnknown {
-		t.conn.close()
-		speech = t.client.probe(t.ctx, p, t.deadline)
+		ctx := t.ctx
+		if !t.deadline.IsZero() {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, t.deadline)
+			defer cancel()
+		}
+		speech = t.client.probe(ctx, t.conn)
 		pool.learn(p, speech)
 	}
 	return speech == speechJSON
 }
 
-// probe asks a peer in JSON. It knows no more than before if it was cut off.
-func (c *Client) probe(outer context.Context, p peer, deadline time.Time) peerSpeech {
+// probe asks a peer in JSON, when the old connection to it is closed. It knows
+// no more than before if it was cut off by the end of the context.
+func (c *Client) probe(outer context.Context, old *conn) peerSpeech {
 	ctx, cancel := context.WithTimeout(outer, probeTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.pool.life, cancel)()
-	nc, err := c.cfg.dial(ctx, p.path)
+	closed := make(chan struct{})
+	c.pool.run(func() {
+		defer close(closed)
+		old.close()
+	})
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		return speechUnknown
+	}
+	nc, err := c.cfg.dialPath(ctx, old.peer.path)
 	if err != nil {
 		return speechUnknown
 	}
-	defer nc.Close()
-	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
-	_ = nc.SetDeadline(deadline) // as for the call; the context's end closes
+	probe := newConn(nc, old.peer.path, c.cfg)
+	defer c.pool.run(probe.close)
+	defer context.AfterFunc(ctx, probe.closeFunc)()
 	request := binary.BigEndian.AppendUint32(nil, uint32(len(probeRequest)))
 	var answer [5]byte
-	if _, err = nc.Write(append(request, probeRequest...)); err == nil {
-		_, err = io.ReadFull(nc, answer[:])
+	if _, err = probe.nc.Write(append(request, probeRequest...)); err == nil {
+		_, err = io.ReadFull(probe.nc, answer[:])
 	}
 	switch {
 	case err == nil && answer[4] == '{':
 		return speechJSON
-	case outer.Err() != nil || isTimeout(err):
+	case outer.Err() != nil:
 		return speechUnknown
 	}
 	return speechKnown

@@ -33,7 +33,7 @@ func newReadAhead(limit int) *readAhead {
 func (s *Stream) readAhead() {
 	q := s.ahead
 	for {
-		f, err := s.read(true)
+		f, err := s.turn.readWithin(true)
 		q.add(f, err)
 		if err != nil || f.Type != dirty.TypeChunk {
 			return

@@ -26,7 +26,10 @@ const (
 // At the end of that time the error matches [ErrUnavailable] and says what is
 // missing. An error that waiting does not cure is returned at once.
 func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
-	if d := deadline(ctx, c.cfg.Timeout); !d.IsZero() {
+	if err := checkContext(ctx); err != nil {
+		return &OpError{Operation: readiness, Stage: StagePrepare, Err: err}
+	}
+	if d := findDeadline(ctx, c.cfg.Timeout); !d.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadlineCause(ctx, d, &timeoutError{callTimeout, c.cfg.Timeout})
 		defer cancel()
@@ -54,13 +57,16 @@ func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
 		}
 		if !sleep(ctx, rand.N(pause)+1) {
 			return &OpError{
-				Operation: Operation{Name: "wait until ready", reads: true},
+				Operation: readiness,
 				Stage:     StageWait,
 				Err:       fmt.Errorf("%w: %w; at last: %w", ErrUnavailable, contextError(ctx), last),
 			}
 		}
 	}
 }
+
+// readiness is what errors of WaitReady call it.
+var readiness = Operation{Name: "wait until ready", reads: true}
 
 // lacks says which app has no worker that has booted. An arbiter replaces
 // workers that fail while booting without end, and tells nobody.

@@ -223,25 +223,40 @@ func TestUnsendable(t *testing.T) {
 	}
 }
 
-// TestPanickingMarshaler: the connection of a call that panics is not leaked.
+// TestPanickingMarshaler: a call whose argument or result panics fails, and keeps
+// no connection.
 func TestPanickingMarshaler(t *testing.T) {
 	p := newPeer(t, answering(arbiter))
-	c := p.client(t, client.WithMaxConns(1))
-	for range 3 {
-		assert.PanicsWithValue(t, "marshaler", func() {
-			_, _ = c.Execute(context.Background(), app, "echo", marshaler{panics: true})
-		})
-		assert.PanicsWithValue(t, "marshaler", func() {
-			_, _ = c.OpenStream(context.Background(), app, "count", marshaler{panics: true})
-		})
-		assert.PanicsWithValue(t, "unmarshaler", func() {
-			_, _ = client.Call[[]unmarshaler](context.Background(), c, app, "echo", 1)
-		})
-		assert.PanicsWithValue(t, "unmarshaler", func() {
-			_, _ = collect(client.StreamOf[unmarshaler](context.Background(), c, app, "count", 1))
+	for name, opts := range map[string][]client.Option{"": nil, "inside an interceptor": {client.WithInterceptor(passOn)}} {
+		t.Run(name, func(t *testing.T) {
+			c := p.client(t, append(opts, client.WithMaxConns(1))...)
+			for range 3 {
+				_, err := c.Execute(context.Background(), app, "echo", marshaler{panics: true})
+				requireHook(t, err, client.StagePrepare, false, "encoding or decoding of a value panicked: marshaler")
+				_, err = c.OpenStream(context.Background(), app, "count", marshaler{panics: true})
+				requireHook(t, err, client.StagePrepare, false, "encoding or decoding of a value panicked: marshaler")
+				_, err = client.Call[[]unmarshaler](context.Background(), c, app, "echo", 1)
+				requireHook(t, err, client.StageDecode, true, "encoding or decoding of a value panicked: unmarshaler")
+				_, err = collect(client.StreamOf[unmarshaler](context.Background(), c, app, "count", 1))
+				requireHook(t, err, client.StageDecode, true, "encoding or decoding of a value panicked: unmarshaler")
+			}
+			requireServes(t, c)
 		})
 	}
-	requireServes(t, c)
+}
+
+// passOn is an interceptor that changes nothing.
+func passOn(ctx context.Context, _ *client.CallInfo, next func(context.Context) error) error {
+	return next(ctx)
+}
+
+// requireHook checks the error of a call whose hook did not return.
+func requireHook(tb testing.TB, err error, stage client.Stage, sent bool, text string) {
+	tb.Helper()
+	require.ErrorIs(tb, err, client.ErrHookFailed)
+	requireOp(tb, err, stage, sent)
+	assert.Contains(tb, err.Error(), text)
+	assert.False(tb, client.SafeToRetry(err))
 }
 
 type marshaler struct {

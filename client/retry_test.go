@@ -19,20 +19,17 @@ import (
 
 // retries are what a tracer is told of attempts.
 type retries struct {
-	client.Tracer
 	mu       sync.Mutex
 	attempts []int
 	errs     []error
 }
 
-func (r *retries) CallStart(ctx context.Context, _ client.Operation) context.Context { return ctx }
-
-func (r *retries) CallEnd(context.Context, client.Operation, client.CallResult) {}
-
-func (r *retries) RetryStart(_ context.Context, _ client.Operation, attempt int, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.attempts, r.errs = append(r.attempts, attempt), append(r.errs, err)
+func (r *retries) tracer() client.Tracer {
+	return client.Tracer{Retry: func(_ context.Context, _ client.Operation, attempt int, err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.attempts, r.errs = append(r.attempts, attempt), append(r.errs, err)
+	}}
 }
 
 // TestRetry is the table of what the client does again by itself: by what
@@ -107,7 +104,7 @@ func TestRetry(t *testing.T) {
 					if tt.is == client.ErrTimeout {
 						timeout = 20 * time.Millisecond
 					}
-					c := p.client(t, client.WithTracer(tracer), client.WithTimeout(timeout), client.WithStreamTimeout(timeout))
+					c := p.client(t, client.WithTracer(tracer.tracer()), client.WithTimeout(timeout), client.WithStreamTimeout(timeout))
 					for range answered {
 						ctx, cancel := context.WithTimeout(context.Background(), within)
 						require.NoError(t, c.Ping(ctx))
@@ -195,7 +192,7 @@ func TestRetryOnce(t *testing.T) {
 				return arbiter(c, m)
 			}))
 			tracer := &retries{}
-			c := p.client(t, client.WithTracer(tracer))
+			c := p.client(t, client.WithTracer(tracer.tracer()))
 			idleConns(t, c, 5)
 			dying.Store(true)
 			p.cut()

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -25,16 +26,6 @@ type ScaleResult struct {
 	Total     int    // workers now
 	Target    int    // workers that the arbiter keeps up
 	Reason    string // why fewer were started, if it says so
-}
-
-// scalePayload is a Scaled as it comes.
-type scalePayload struct {
-	Requested int    `dirty:"requested"`
-	Spawned   int    `dirty:"spawned"`
-	Removed   int    `dirty:"removed"`
-	Total     int    `dirty:"total_workers"`
-	Target    int    `dirty:"target_workers"`
-	Reason    string `dirty:"reason"`
 }
 
 // AddWorkers starts n dirty workers, 1 to [MaxScale]. It takes about 0.1
@@ -60,13 +51,19 @@ func (c *Client) scale(ctx context.Context, op dirty.ManageOp, n int) (*ScaleRes
 	}
 	timeout := c.cfg.Timeout
 	if timeout > 0 {
-		timeout += time.Duration(n) * scaleTime
+		timeout += min(time.Duration(n)*scaleTime, math.MaxInt64-timeout)
 	}
-	r, err := doFor[scalePayload](ctx, c, operation, timeout, func(id uint64) dirty.Message {
+	r, err := doFor[dirty.ManageResult](ctx, c, CallInfo{Operation: operation}, timeout, func(id uint64, _ *CallInfo) dirty.Message {
 		return dirty.NewManageRequest(id, op, n)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ScaleResult{Requested: r.Requested, Changed: r.Spawned + r.Removed, Total: r.Total, Target: r.Target, Reason: r.Reason}, nil
+	result := &ScaleResult{Requested: r.Requested, Total: r.TotalWorkers, Target: r.TargetWorkers, Reason: r.Reason}
+	for _, changed := range []*int{r.Spawned, r.Removed} {
+		if changed != nil {
+			result.Changed += *changed
+		}
+	}
+	return result, nil
 }

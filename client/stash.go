@@ -37,7 +37,7 @@ func (s *Stash) Put(ctx context.Context, key, value any) error {
 	m := dirty.StashRequest{Op: dirty.StashPut, Key: key}
 	var err error
 	if m.Value, err = storable(value, s.client.cfg.Limits); err != nil {
-		return s.refused(m, err)
+		return s.refuse(m, err)
 	}
 	_, err = askKey[any](ctx, s, m)
 	return err
@@ -147,7 +147,7 @@ func (s *Stash) Exists(ctx context.Context, key ...any) (bool, error) {
 		m.Key = key[0]
 		return askKey[bool](ctx, s, m)
 	}
-	return false, s.refused(m, fmt.Errorf("%w: %d keys, want one or none", ErrInvalidArgument, len(key)))
+	return false, s.refuse(m, fmt.Errorf("%w: %d keys, want one or none", ErrInvalidArgument, len(key)))
 }
 
 // Drop deletes the table and its keys, and reports whether it was there.
@@ -172,7 +172,7 @@ func (c *Client) Tables(ctx context.Context) ([]string, error) {
 func askKey[T any](ctx context.Context, s *Stash, m dirty.StashRequest) (T, error) {
 	if err := checkKey(m.Key); err != nil {
 		var zero T
-		return zero, s.refused(m, err)
+		return zero, s.refuse(m, err)
 	}
 	return ask[T](ctx, s, m)
 }
@@ -180,7 +180,9 @@ func askKey[T any](ctx context.Context, s *Stash, m dirty.StashRequest) (T, erro
 // ask makes a stash operation. The message lacks id and table.
 func ask[T any](ctx context.Context, s *Stash, m dirty.StashRequest) (T, error) {
 	m.Table = s.table
-	return doFor[T](ctx, s.client, s.operation(m), s.client.cfg.Timeout, func(id uint64) dirty.Message {
+	call := CallInfo{Operation: s.operation(m)}
+	return doFor[T](ctx, s.client, call, s.client.cfg.Timeout, func(id uint64, _ *CallInfo) dirty.Message {
+		m := m // attempts may be made at one time
 		m.ID = id
 		return &m
 	})
@@ -206,8 +208,8 @@ func (s *Stash) operation(m dirty.StashRequest) Operation {
 	return op
 }
 
-// refused is the error for an operation that is not made.
-func (s *Stash) refused(m dirty.StashRequest, err error) error {
+// refuse returns the error for an operation that is not made.
+func (s *Stash) refuse(m dirty.StashRequest, err error) error {
 	return &OpError{Operation: s.operation(m), Stage: StagePrepare, Err: err}
 }
 

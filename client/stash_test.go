@@ -15,7 +15,7 @@ import (
 
 // asking is a client of a peer that notes what it is asked, and answers with
 // what reply returns: a value, or an error.
-func asking(t *testing.T, reply func(m dirty.Message) any) (c *client.Client, asked <-chan dirty.Message) {
+func asking(t *testing.T, reply func(m dirty.Message) any, opts ...client.Option) (c *client.Client, asked <-chan dirty.Message) {
 	messages := make(chan dirty.Message, 100)
 	p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
 		messages <- m
@@ -25,7 +25,7 @@ func asking(t *testing.T, reply func(m dirty.Message) any) (c *client.Client, as
 		}
 		return c.WriteMessage(dirty.NewResponse(m.RequestID(), v))
 	}))
-	return p.client(t), messages
+	return p.client(t, opts...), messages
 }
 
 // requireAsked checks the next message, but for its id.

@@ -31,24 +31,12 @@ type Worker struct {
 	HeartbeatAge time.Duration
 }
 
-// statusResult is a Status as it comes.
-type statusResult struct {
-	ArbiterPID int `dirty:"arbiter_pid"`
-	Workers    []struct {
-		PID           int      `dirty:"pid"`
-		Age           int      `dirty:"age"`
-		Apps          []string `dirty:"apps"`
-		Booted        bool     `dirty:"booted"`
-		LastHeartbeat *float64 `dirty:"last_heartbeat"` // seconds
-	} `dirty:"workers"`
-	Apps []string `dirty:"apps"`
-}
-
 // Status asks the arbiter for its state. It answers on its own, even if all
 // workers are busy, but not while it decodes a large message of somebody's.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	op := Operation{Name: "status", reads: true}
-	r, err := doFor[statusResult](ctx, c, op, c.cfg.Timeout, func(id uint64) dirty.Message { return dirty.NewStatusRequest(id) })
+	r, err := doFor[dirty.StatusResult](ctx, c, CallInfo{Operation: op}, c.cfg.Timeout,
+		func(id uint64, _ *CallInfo) dirty.Message { return dirty.NewStatusRequest(id) })
 	if err != nil {
 		return nil, err
 	}

@@ -61,115 +61,102 @@ func streamOf(app, action string) Operation {
 //
 // It must not be used concurrently, but for Close.
 type Stream struct {
-	turn   *turn
-	traced func(err error, chunks int)
-	ahead  *readAhead // nil: frames are read when they are asked for
+	client *Client
+	op     Operation
+	traced endCall
 	ranged bool
+	single bool
 	chunks atomic.Int64
+	life   *streamLife // nil without interceptors
 
-	mu  sync.Mutex
-	err error // why it is over; nil while it is not
+	mu    sync.Mutex
+	turn  *turn        // the attempt that is read; nil until it is known
+	ahead *readAhead   // nil: frames are read when they are asked for
+	first *dirty.Frame // was read by the attempt
+	err   error        // why it is over; nil while it is not
 }
 
 // OpenStream calls an action of an app and returns when the request was sent.
 // For loops [Client.Stream] is simpler.
-func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any) (*Stream, error) {
+func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any) (s *Stream, err error) {
 	op := streamOf(app, action)
-	request, err := newRequest(op, args)
+	call, err := newCall(op, args)
 	if err != nil {
 		return nil, err
 	}
-	ctx, traced := c.cfg.tracer.start(ctx, op)
-	s := &Stream{traced: traced}
-	err = errPanicked
+	if err := checkContext(ctx); err != nil {
+		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
+	}
+	ctx, traced, failure := c.cfg.tracers.start(ctx, op)
+	err = errAbandoned
+	opened := false
 	defer func() {
-		if err != nil {
-			traced(err, 0)
+		if !opened {
+			_ = traced(err, 0)
 		}
 	}()
-	if err = s.begin(ctx, c, op, request); err != nil {
+	if failure != nil {
+		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: failure}
+	}
+	if err := c.pool.startCall(); err != nil {
+		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
+	}
+	s = &Stream{client: c, op: op, traced: traced}
+	if len(c.cfg.interceptors) > 0 {
+		opened = true // in any case it ends by itself
+		return s.openIntercepted(ctx, &call)
+	}
+	defer func() {
+		if !opened {
+			c.pool.endCall()
+		}
+	}()
+	t := c.newTurn(ctx, op, c.cfg.Timeout)
+	if err := t.try(func() error { return t.open(newRequest, &call) }); err != nil {
 		return nil, err
 	}
-	s.start()
+	t.becomeStream()
+	if !c.pool.adopt(s) {
+		t.close(closedShutdown)
+		return nil, t.fail(StageRead, ErrClosed)
+	}
+	opened = true
+	if !s.begin(t, nil) { // the client was closed just now
+		t.close(closedShutdown)
+	}
 	return s, nil
 }
 
-// begin sends the request, inside all interceptors.
-func (s *Stream) begin(ctx context.Context, c *Client, op Operation, request func(uint64) dirty.Message) error {
-	if err := c.pool.begin(); err != nil {
-		return &OpError{Operation: op, Stage: StagePrepare, Err: err}
+// becomeStream ends the bounds of the request: from now on the stream has its
+// own.
+func (t *turn) becomeStream() {
+	t.conn.stopTimer()
+	t.bound, t.timeout = "the timeout of the stream", t.client.cfg.StreamTimeout
+}
+
+// begin makes an attempt the one that is read. From now on the stream ends when
+// the context of the attempt or the client does, even if it is not read any
+// more. It reports whether the stream is not over and has no attempt yet.
+func (s *Stream) begin(t *turn, first *dirty.Frame) bool {
+	s.mu.Lock() // end waits until all is set
+	defer s.mu.Unlock()
+	if s.turn != nil || s.err != nil {
+		return false
 	}
-	begun := false
-	defer func() {
-		if !begun { // or an interceptor panics
-			s.abandon()
-			c.pool.done()
+	s.turn, s.first = t, first
+	if limit := s.client.cfg.ReadAhead; limit > 0 {
+		s.ahead = newReadAhead(limit)
+		if first == nil || first.Type == dirty.TypeChunk {
+			s.client.pool.run(s.readAhead)
 		}
-	}()
-	err := c.intercepted(ctx, op, func(inner context.Context) error {
-		s.abandon() // if the interceptor calls again after a success
-		return s.open(inner, ctx, c, op, request)
-	})
-	if err == nil && s.turn == nil { // an interceptor made no call
-		err = &OpError{Operation: op, Stage: StagePrepare, Err: ErrStreamClosed}
 	}
-	begun = err == nil
-	return err
-}
-
-// abandon closes the connection of a stream that does not start.
-func (s *Stream) abandon() {
-	if s.turn != nil {
-		s.turn.close(closedCancel)
-		s.turn = nil
-	}
-}
-
-// open sends the request, again where that is known to be safe. An interceptor
-// may end its context when it returns: the stream lives on in the outer one.
-func (s *Stream) open(ctx, outer context.Context, c *Client, op Operation, request func(uint64) dirty.Message) error {
-	t := &turn{client: c, op: op, ctx: ctx, bound: callTimeout, timeout: c.cfg.Timeout, deadline: deadline(ctx, c.cfg.Timeout)}
-	err := t.open(request)
-	if err != nil && t.again {
-		c.retrying(ctx, op, err)
-		err = t.open(request)
-	}
-	if err != nil {
-		return err
-	}
-	if t.stop != nil && !t.stop() {
-		t.close(closedCancel)
-		return t.failed(StageRead, contextError(ctx))
-	}
-	t.ctx, t.stop = outer, nil
-	t.bound, t.timeout = "the timeout of the stream", c.cfg.StreamTimeout
-	s.turn = t
-	return nil
-}
-
-// start sees to it that the stream ends when its context or the client does,
-// even if it is not read any more, and reads ahead if that is wished.
-func (s *Stream) start() {
-	t := s.turn
-	var run func()
-	if limit := t.client.cfg.ReadAhead; limit > 0 {
-		s.ahead, run = newReadAhead(limit), s.readAhead
-	}
-	closed := func() { _ = s.end(closedShutdown, t.failed(StageRead, ErrClosed)) }
-	if !t.client.pool.adopt(t.conn, closed, run) {
-		closed()
-		return
-	}
-	if t.ctx.Done() != nil {
-		s.mu.Lock() // end waits until t.stop is set
-		defer s.mu.Unlock()
-		if s.err != nil {
-			return
-		}
+	if t.stop != nil {
+		t.stop()
 		t.stop = context.AfterFunc(t.ctx, func() {
-			_ = s.end(closedCancel, t.failed(StageRead, contextError(t.ctx)))
+			_ = s.end(closedCancel, t.fail(StageRead, contextError(t.ctx)))
 		})
 	}
+	return true
 }
 
 // Recv returns the next chunk, or [io.EOF] at the end of the stream. Any other
@@ -190,23 +177,40 @@ func recv[T any](s *Stream, payload *chunkPayload[T]) (T, error) {
 	if err != nil {
 		return zero, err
 	}
-	opts := s.turn.client.decodeOptions(f.Payload)
 	if f.Type == dirty.TypeChunk {
-		if err := opts.UnmarshalPayload(f, payload); err != nil {
-			return zero, s.turn.failed(StageDecode, err)
+		if err := s.decode(f, payload); err != nil {
+			return zero, s.fail(StageDecode, err)
 		}
 		return payload.Data, nil
 	}
 	// A RESPONSE: the value of an action that does not stream. The payload is
-	// good until the lease ends.
+	// valid until the lease ends.
+	s.single = true
 	var response responsePayload[T]
-	err = opts.UnmarshalPayload(f, &response)
+	err = s.decode(f, &response)
 	_ = s.end(keep, io.EOF)
 	if err != nil {
-		return zero, s.turn.failed(StageDecode, err)
+		return zero, s.fail(StageDecode, err)
 	}
 	return response.Result, nil
 }
+
+// decode decodes the payload of the frame that was just received.
+func (s *Stream) decode(f dirty.Frame, v any) error {
+	return s.client.cfg.hooks.catch(hookValue, func() error {
+		o := s.client.decodeOptions()
+		if s.ahead != nil { // the frame has memory of its own
+			o.AliasBytes = true
+			return o.UnmarshalPayload(f, v)
+		}
+		return s.turn.conn.buffer.UnmarshalPayload(o, v)
+	})
+}
+
+// Single reports whether the peer answered with one value, because the action
+// does not stream, and not with chunks. It is known after the first Recv, and
+// false before that.
+func (s *Stream) Single() bool { return s.single }
 
 // isPlain reports whether decoding a value of the type calls no methods of the
 // user's, which could keep a pointer into it.
@@ -231,7 +235,7 @@ func all[T any](s *Stream) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
 		if s.ranged {
-			yield(zero, &OpError{Operation: s.turn.op, Stage: StagePrepare, Err: ErrStreamUsed})
+			yield(zero, &OpError{Operation: s.op, Stage: StagePrepare, Err: ErrStreamUsed})
 			return
 		}
 		s.ranged = true
@@ -258,14 +262,33 @@ func all[T any](s *Stream) iter.Seq2[T, error] {
 // which stops the action with its next chunk or two. It may be called more than
 // once, and while another goroutine reads, which then gets [ErrStreamClosed]. The
 // error is always nil.
+//
+// It waits until the interceptors of the stream have returned, but at most a
+// second, and not if it is called from inside one.
 func (s *Stream) Close() error {
-	_ = s.end(closedCancel, s.turn.failed(StageRead, ErrStreamClosed))
+	s.abort(closedCancel, ErrStreamClosed)
+	if s.life != nil {
+		s.life.wait()
+	}
 	return nil
 }
 
 // next returns the next CHUNK or RESPONSE, which is not yet decoded. At
 // anything else it ends the stream and returns why.
 func (s *Stream) next() (dirty.Frame, error) {
+	if s.life == nil {
+		return s.receive()
+	}
+	<-s.life.ready
+	f, err := s.receive()
+	if err != nil {
+		err = s.life.report(err)
+	}
+	return f, err
+}
+
+// receive is next without a word of the interceptors.
+func (s *Stream) receive() (dirty.Frame, error) {
 	if err := s.ended(); err != nil {
 		return dirty.Frame{}, err
 	}
@@ -273,35 +296,57 @@ func (s *Stream) next() (dirty.Frame, error) {
 	if ended := s.ended(); ended != nil { // meanwhile, by somebody else
 		return f, ended
 	}
-	t := s.turn
-	switch {
-	case err != nil:
-		reason, err := t.explain(err)
+	reason, err := s.turn.judge(f, err)
+	if err != nil {
 		return f, s.end(reason, err)
-	case f.Type == dirty.TypeChunk, f.Type == dirty.TypeResponse:
-		s.chunks.Add(1)
-		t.client.cfg.tracer.chunk(t.ctx, t.op, len(f.Payload))
-		return f, nil
-	case f.Type == dirty.TypeEnd:
-		return f, s.end(keep, io.EOF)
-	case f.Type == dirty.TypeError:
-		return f, s.end(keep, t.remote(f))
 	}
-	return f, s.end(closedProtocol, t.failed(StageRead, unexpected(f)))
+	s.chunks.Add(1)
+	if failure := s.client.cfg.tracers.chunk(s.turn.ctx, s.op, len(f.Payload)); failure != nil {
+		return f, s.end(closedFailed, s.fail(StageRead, failure))
+	}
+	return f, nil
+}
+
+// judge says how a stream ends with a frame, or with an error of reading it; a
+// CHUNK or a RESPONSE is no end yet.
+func (t *turn) judge(f dirty.Frame, err error) (closeReason, error) {
+	if err != nil {
+		return t.explain(err)
+	}
+	switch f.Type {
+	case dirty.TypeChunk, dirty.TypeResponse:
+		return keep, nil
+	case dirty.TypeEnd:
+		return keep, io.EOF
+	case dirty.TypeError:
+		return keep, t.remote(f)
+	case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
+	}
+	return closedProtocol, t.fail(StageRead, unexpected(f))
 }
 
 // frame returns the next frame of the stream.
 func (s *Stream) frame() (dirty.Frame, error) {
+	if s.first != nil {
+		f := *s.first
+		s.first = nil
+		return f, nil
+	}
 	if s.ahead != nil {
 		return s.ahead.take()
 	}
-	return s.read(false)
+	return s.turn.readWithin(false)
 }
 
-// read reads the next frame from the connection, within the timeout.
-func (s *Stream) read(owned bool) (dirty.Frame, error) {
-	s.turn.conn.bound(s.turn.timeout)
-	return s.turn.read(owned)
+// readWithin reads the next frame within the timeout of the stream.
+func (t *turn) readWithin(owned bool) (dirty.Frame, error) {
+	return t.read(t.conn.readWithin(t.timeout, owned))
+}
+
+// fail makes an error of the stream.
+func (s *Stream) fail(stage Stage, err error) error {
+	sent := s.life == nil || s.life.chain.sent.Load()
+	return &OpError{Operation: s.op, Stage: stage, Sent: sent, Err: err}
 }
 
 // ended returns why the stream is over, or nil.
@@ -309,6 +354,18 @@ func (s *Stream) ended() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// abort ends the stream wherever it is.
+func (s *Stream) abort(reason closeReason, why error) {
+	stage := StageRead
+	if s.life != nil && !s.life.chain.sent.Load() {
+		stage = StageWait
+	}
+	err := s.end(reason, s.fail(stage, why))
+	if s.life != nil {
+		s.life.cancel(err)
+	}
 }
 
 // end ends the stream, unless that was done before, and returns why it is over.
@@ -319,16 +376,33 @@ func (s *Stream) end(reason closeReason, err error) error {
 		return s.err
 	}
 	s.err = err
+	t, ahead := s.turn, s.ahead
 	s.mu.Unlock()
-	s.turn.close(reason)
-	if s.ahead != nil {
-		s.ahead.close()
+	if t != nil {
+		t.close(reason)
 	}
-	s.turn.client.pool.done()
-	traced := err
-	if traced == io.EOF {
-		traced = nil
+	if ahead != nil {
+		ahead.close()
 	}
-	s.traced(traced, int(s.chunks.Load()))
+	if s.life != nil {
+		s.life.end(t == nil)
+		return err
+	}
+	if failure := s.settle(err); failure != nil && err == io.EOF {
+		err = s.fail(StageDecode, failure)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.err = err
+	}
 	return err
+}
+
+// settle tells how the stream ended, and counts it out. The error is that of a
+// tracer.
+func (s *Stream) settle(err error) error {
+	defer s.client.pool.release(s)
+	if err == io.EOF {
+		err = nil
+	}
+	return s.traced(err, int(s.chunks.Load()))
 }

@@ -5,28 +5,54 @@ import (
 	"time"
 )
 
-// Tracer observes calls. CallStart is called before anything is done, and what
-// it returns is the context of the call; CallEnd with that context when it is
-// over: for a stream when the last frame was read, or it was closed. Both may be
-// called concurrently, and must not call the client's Close or Shutdown.
+// Tracer observes calls: for traces, metrics and tests. Functions that are nil
+// are skipped. All may be called concurrently. None gets arguments or values.
 //
-// A Tracer may also be a [DialTracer], an [AcquireTracer], an [AttemptTracer]
-// or a [ChunkTracer].
-type Tracer interface {
-	CallStart(ctx context.Context, op Operation) context.Context
-	CallEnd(ctx context.Context, op Operation, result CallResult)
+// The context of each but Dialed is the one that CallStart of the same Tracer
+// returned, or is derived from it. A function that panics or calls
+// [runtime.Goexit] fails the call or the dial that it was called for, with
+// [ErrHookFailed]; one that blocks holds it up.
+type Tracer struct {
+	// CallStart is called before anything is done. What it returns is the
+	// context of the call; nil leaves it as it is.
+	CallStart func(ctx context.Context, op Operation) context.Context
+
+	// CallDone is called when the call is over: for a stream when its last
+	// frame was read, or it was closed, and its interceptors have returned.
+	CallDone func(ctx context.Context, op Operation, r CallResult)
+
+	// AcquireStart is called before an attempt of the call asks the pool for a
+	// connection, and AcquireDone when that ended.
+	AcquireStart func(ctx context.Context, op Operation)
+	AcquireDone  func(ctx context.Context, op Operation, r AcquireResult)
+
+	// Retry is called before the client makes a call again by itself: attempt
+	// is 2 or more, and err is why the attempt before it failed.
+	Retry func(ctx context.Context, op Operation, attempt int, err error)
+
+	// Chunk is called when a chunk of a stream was read; size is that of its
+	// payload in bytes.
+	Chunk func(ctx context.Context, op Operation, size int)
+
+	// Dialed is called when a dial ended. The context is not that of a call:
+	// a dial serves whichever call waits when it is done.
+	Dialed func(ctx context.Context, r DialResult)
 }
 
 // CallResult is how a call ended.
 type CallResult struct {
-	Err      error // nil for success; ErrStreamClosed for a stream that was left
+	Err      error // what the caller gets; nil for success; ErrStreamClosed for a stream that was left
 	Duration time.Duration
-	Chunks   int // of a stream, those that were delivered
+	Chunks   int // chunks of a stream that were delivered
 }
 
-// DialTracer observes dials. The context is not that of a call.
-type DialTracer interface {
-	DialDone(ctx context.Context, d DialResult)
+// AcquireResult is how an attempt came by its connection, or why it has none.
+type AcquireResult struct {
+	Path     string // of the arbiter's socket
+	PeerPID  int    // the arbiter's process id, or 0 if it is not known
+	Reused   bool   // it was used before
+	Duration time.Duration
+	Err      error
 }
 
 // DialResult is how a dial ended.
@@ -38,115 +64,120 @@ type DialResult struct {
 	Err      error
 }
 
-// AcquireTracer observes how long calls wait for a connection.
-type AcquireTracer interface {
-	AcquireDone(ctx context.Context, op Operation, a AcquireResult)
-}
-
-// AcquireResult is how a call came by its connection.
-type AcquireResult struct {
-	Reused   bool
-	Duration time.Duration
-	Err      error
-}
-
-// AttemptTracer observes what the client does again by itself.
-type AttemptTracer interface {
-	// RetryStart is called before the attempt of that number, 2 or more,
-	// because of err.
-	RetryStart(ctx context.Context, op Operation, attempt int, err error)
-}
-
-// ChunkTracer observes the chunks of streams.
-type ChunkTracer interface {
-	// ChunkRead is called when a chunk was read, with the size of its payload
-	// in bytes.
-	ChunkRead(ctx context.Context, op Operation, size int)
-}
-
-// Interceptor is called around each call, and calls next to make it: for
-// policies such as limits, circuit breakers, or more retries than the client's
-// own, by calling next again. The context that it passes is that of the call; of a
-// stream only until the request was sent, which is all of it that it sees.
-type Interceptor func(ctx context.Context, op Operation, next func(context.Context) error) error
-
-// tracers are all tracers, by what they observe.
+// tracers are all tracers, the outermost first.
 type tracers struct {
-	calls    []Tracer
-	dials    []DialTracer
-	acquires []AcquireTracer
-	attempts []AttemptTracer
-	chunks   []ChunkTracer
-	invalid  bool
+	list  []Tracer
+	hooks *hooks
 }
 
-func (ts *tracers) add(t Tracer) {
-	if t == nil {
-		ts.invalid = true
-		return
+// each calls a function of each tracer until one fails.
+func (ts *tracers) each(name string, call func(t *Tracer) func()) error {
+	for i := range ts.list {
+		if f := call(&ts.list[i]); f != nil {
+			if err := ts.guard(name, f); err != nil {
+				return err
+			}
+		}
 	}
-	ts.calls = append(ts.calls, t)
-	if t, ok := t.(DialTracer); ok {
-		ts.dials = append(ts.dials, t)
-	}
-	if t, ok := t.(AcquireTracer); ok {
-		ts.acquires = append(ts.acquires, t)
-	}
-	if t, ok := t.(AttemptTracer); ok {
-		ts.attempts = append(ts.attempts, t)
-	}
-	if t, ok := t.(ChunkTracer); ok {
-		ts.chunks = append(ts.chunks, t)
-	}
+	return nil
 }
 
-// start tells of a call and returns its context and what tells of its end.
-func (ts *tracers) start(ctx context.Context, op Operation) (context.Context, func(err error, chunks int)) {
-	if len(ts.calls) == 0 {
-		return ctx, func(error, int) {}
+func (ts *tracers) guard(name string, f func()) error {
+	return ts.hooks.guard("Tracer."+name, func() error { f(); return nil })
+}
+
+// endCall tells the tracers that know of a call how it ended. The error is that
+// of a tracer.
+type endCall func(err error, chunks int) error
+
+// start tells of a call, and returns its context.
+func (ts *tracers) start(ctx context.Context, op Operation) (context.Context, endCall, error) {
+	if len(ts.list) == 0 {
+		return ctx, func(error, int) error { return nil }, nil
 	}
 	begin := time.Now()
-	contexts := make([]context.Context, len(ts.calls))
-	for i, t := range ts.calls {
-		ctx = t.CallStart(ctx, op)
-		contexts[i] = ctx
+	contexts := make([]context.Context, 0, len(ts.list))
+	var failure error
+	for i := range ts.list {
+		if start := ts.list[i].CallStart; start != nil {
+			outer := ctx
+			failure = ts.guard("CallStart", func() {
+				if inner := start(outer, op); inner != nil {
+					ctx = inner
+				}
+			})
+			if failure != nil {
+				break
+			}
+		}
+		contexts = append(contexts, ctx)
 	}
-	return ctx, func(err error, chunks int) {
+	return ctx, func(err error, chunks int) (failure error) {
 		result := CallResult{Err: err, Duration: time.Since(begin), Chunks: chunks}
-		for i := len(ts.calls) - 1; i >= 0; i-- {
-			ts.calls[i].CallEnd(contexts[i], op, result)
+		for i := len(contexts) - 1; i >= 0; i-- {
+			if done := ts.list[i].CallDone; done != nil {
+				if err := ts.guard("CallDone", func() { done(contexts[i], op, result) }); err != nil {
+					failure = err
+				}
+			}
 		}
-	}
+		return failure
+	}, failure
 }
 
-func (ts *tracers) dialed(ctx context.Context, d DialResult) {
-	for _, t := range ts.dials {
-		t.DialDone(ctx, d)
+// startAcquire tells that an attempt asks for a connection.
+func (ts *tracers) startAcquire(ctx context.Context, op Operation) (begin time.Time, err error) {
+	if len(ts.list) == 0 {
+		return time.Time{}, nil
 	}
-}
-
-// acquire returns what tells how a call came by its connection.
-func (ts *tracers) acquire(ctx context.Context, op Operation) func(c *conn, err error) {
-	if len(ts.acquires) == 0 {
-		return func(*conn, error) {}
-	}
-	begin := time.Now()
-	return func(c *conn, err error) {
-		result := AcquireResult{Reused: c != nil && c.reused, Duration: time.Since(begin), Err: err}
-		for _, t := range ts.acquires {
-			t.AcquireDone(ctx, op, result)
+	return time.Now(), ts.each("AcquireStart", func(t *Tracer) func() {
+		if t.AcquireStart == nil {
+			return nil
 		}
-	}
+		return func() { t.AcquireStart(ctx, op) }
+	})
 }
 
-func (ts *tracers) retry(ctx context.Context, op Operation, attempt int, err error) {
-	for _, t := range ts.attempts {
-		t.RetryStart(ctx, op, attempt, err)
+// endAcquire tells how an attempt came by its connection.
+func (ts *tracers) endAcquire(ctx context.Context, op Operation, begin time.Time, c *conn, err error) error {
+	if len(ts.list) == 0 {
+		return nil
 	}
+	r := AcquireResult{Duration: time.Since(begin), Err: err}
+	if c != nil {
+		r.Path, r.PeerPID, r.Reused = c.peer.path, c.peer.pid, c.reused
+	}
+	return ts.each("AcquireDone", func(t *Tracer) func() {
+		if t.AcquireDone == nil {
+			return nil
+		}
+		return func() { t.AcquireDone(ctx, op, r) }
+	})
 }
 
-func (ts *tracers) chunk(ctx context.Context, op Operation, size int) {
-	for _, t := range ts.chunks {
-		t.ChunkRead(ctx, op, size)
-	}
+func (ts *tracers) retry(ctx context.Context, op Operation, attempt int, err error) error {
+	return ts.each("Retry", func(t *Tracer) func() {
+		if t.Retry == nil {
+			return nil
+		}
+		return func() { t.Retry(ctx, op, attempt, err) }
+	})
+}
+
+func (ts *tracers) chunk(ctx context.Context, op Operation, size int) error {
+	return ts.each("Chunk", func(t *Tracer) func() {
+		if t.Chunk == nil {
+			return nil
+		}
+		return func() { t.Chunk(ctx, op, size) }
+	})
+}
+
+func (ts *tracers) dialed(ctx context.Context, r DialResult) error {
+	return ts.each("Dialed", func(t *Tracer) func() {
+		if t.Dialed == nil {
+			return nil
+		}
+		return func() { t.Dialed(ctx, r) }
+	})
 }

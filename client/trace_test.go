@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// journal is a tracer with all optional parts, which writes down what it is
-// told. It checks that contexts are those that it returned.
+// journal writes down what its tracer is told, and checks that contexts are those
+// that the tracer returned.
 type journal struct {
 	t    *testing.T
 	name string
@@ -32,50 +32,41 @@ type journal struct {
 
 type journalKey string
 
-func (j *journal) CallStart(ctx context.Context, op client.Operation) context.Context {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.op = op
-	j.events = append(j.events, "start "+op.String())
-	return context.WithValue(ctx, journalKey(j.name), "call")
+func (j *journal) tracer() client.Tracer {
+	return client.Tracer{
+		CallStart: func(ctx context.Context, op client.Operation) context.Context {
+			ctx = context.WithValue(ctx, journalKey(j.name), "call")
+			j.note(ctx, func() { j.op = op }, "start %v", op)
+			return ctx
+		},
+		CallDone: func(ctx context.Context, op client.Operation, r client.CallResult) {
+			j.note(ctx, func() { j.result = r }, "end %v after %d: %v", op, r.Chunks, r.Err != nil)
+		},
+		AcquireStart: func(ctx context.Context, op client.Operation) { j.note(ctx, func() {}, "acquire %v", op) },
+		AcquireDone: func(ctx context.Context, op client.Operation, a client.AcquireResult) {
+			j.note(ctx, func() { j.get = a }, "acquired %v %v: %v", op, a.Reused, a.Err != nil)
+		},
+		Retry: func(ctx context.Context, op client.Operation, attempt int, err error) {
+			j.note(ctx, func() {}, "retry %v %d: %v", op, attempt, err != nil)
+		},
+		Chunk: func(ctx context.Context, op client.Operation, size int) {
+			j.note(ctx, func() {}, "chunk %v %d", op, size)
+		},
+		Dialed: func(_ context.Context, d client.DialResult) {
+			j.note(nil, func() { j.dial = d }, "dial after %d: %v", d.Retries, d.Err != nil)
+		},
+	}
 }
 
-func (j *journal) note(ctx context.Context, format string, args ...any) {
-	assert.Equal(j.t, "call", ctx.Value(journalKey(j.name)), format)
+// note writes an event down.
+func (j *journal) note(ctx context.Context, keep func(), format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if ctx != nil {
+		assert.Equal(j.t, "call", ctx.Value(journalKey(j.name)), format)
+	}
+	keep()
 	j.events = append(j.events, fmt.Sprintf(format, args...))
-}
-
-func (j *journal) CallEnd(ctx context.Context, op client.Operation, r client.CallResult) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.result = r
-	j.note(ctx, "end %v after %d: %v", op, r.Chunks, r.Err != nil)
-}
-
-func (j *journal) DialDone(_ context.Context, d client.DialResult) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.dial = d
-	j.events = append(j.events, fmt.Sprintf("dial after %d: %v", d.Retries, d.Err != nil))
-}
-
-func (j *journal) AcquireDone(ctx context.Context, op client.Operation, a client.AcquireResult) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.get = a
-	j.note(ctx, "acquire %v %v: %v", op, a.Reused, a.Err != nil)
-}
-
-func (j *journal) RetryStart(ctx context.Context, op client.Operation, attempt int, err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.note(ctx, "retry %v %d: %v", op, attempt, err != nil)
-}
-
-func (j *journal) ChunkRead(ctx context.Context, op client.Operation, size int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.note(ctx, "chunk %v %d", op, size)
 }
 
 // take returns what was told since the last time.
@@ -92,33 +83,35 @@ func TestTracer(t *testing.T) {
 	ctx := context.Background()
 	p := newPeer(t, answering(arbiter))
 	j := &journal{t: t, name: "j"}
-	c := p.client(t, client.WithTracer(j))
+	c := p.client(t, client.WithTracer(j.tracer()))
 
 	_, err := c.Execute(ctx, app, "echo", 1)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"start execute app:App.echo", "dial after 0: false", "acquire execute app:App.echo false: false", "end execute app:App.echo after 0: false"}, j.take())
+	assert.Equal(t, []string{"start execute app:App.echo", "acquire execute app:App.echo", "dial after 0: false", "acquired execute app:App.echo false: false", "end execute app:App.echo after 0: false"}, j.take())
 	assert.Equal(t, client.Operation{Name: "execute", App: app, Action: "echo"}, j.op)
 	assert.Equal(t, p.path, j.dial.Path)
+	assert.Equal(t, p.path, j.get.Path)
+	assert.Equal(t, j.dial.PeerPID, j.get.PeerPID)
 	assert.Positive(t, j.result.Duration)
 	assert.Positive(t, j.dial.Duration)
 	assert.GreaterOrEqual(t, j.result.Duration, j.get.Duration)
 
 	_, err = c.Stash("t").Get(ctx, "k")
 	require.NoError(t, err)
-	assert.Equal(t, []string{`start stash get "t"["k"]`, `acquire stash get "t"["k"] true: false`, `end stash get "t"["k"] after 0: false`}, j.take())
+	assert.Equal(t, []string{`start stash get "t"["k"]`, `acquire stash get "t"["k"]`, `acquired stash get "t"["k"] true: false`, `end stash get "t"["k"] after 0: false`}, j.take())
 	assert.True(t, j.op.ReadOnly())
 
 	_, err = c.Execute(ctx, app, "raise")
 	require.ErrorIs(t, err, dirty.ErrApp)
-	assert.Equal(t, "end execute app:App.raise after 0: true", j.take()[2])
+	assert.Equal(t, "end execute app:App.raise after 0: true", j.take()[3])
 	assert.Equal(t, err, j.result.Err, "the error of the caller")
 
 	for name, ahead := range aheads {
-		c := p.client(t, client.WithTracer(j), client.WithReadAhead(ahead))
+		c := p.client(t, client.WithTracer(j.tracer()), client.WithReadAhead(ahead))
 		_, err = collect(c.Stream(ctx, app, "count", "a", "bcd"))
 		require.NoError(t, err)
 		assert.Equal(t, []string{
-			"start stream app:App.count", "dial after 0: false", "acquire stream app:App.count false: false",
+			"start stream app:App.count", "acquire stream app:App.count", "dial after 0: false", "acquired stream app:App.count false: false",
 			fmt.Sprintf("chunk stream app:App.count %d", len(encoded(map[string]any{"data": "a"}))),
 			fmt.Sprintf("chunk stream app:App.count %d", len(encoded(map[string]any{"data": "bcd"}))),
 			"end stream app:App.count after 2: false",
@@ -161,7 +154,7 @@ func TestTracerOfFailures(t *testing.T) {
 	j := &journal{t: t, name: "j"}
 	left := 3
 	p := newPipePeer(t, answering(arbiter))
-	c := newClient(t, client.WithSocket("/x"), client.WithTracer(j), client.WithMaxConns(1), client.WithDialer(func(ctx context.Context, path string) (net.Conn, error) {
+	c := newClient(t, client.WithSocket("/x"), client.WithTracer(j.tracer()), client.WithMaxConns(1), client.WithDialer(func(ctx context.Context, path string) (net.Conn, error) {
 		if left--; left >= 0 {
 			return nil, dialError(syscall.EAGAIN)
 		}
@@ -171,7 +164,7 @@ func TestTracerOfFailures(t *testing.T) {
 		return p.dial(ctx, path)
 	}))
 	require.ErrorIs(t, c.Ping(context.Background()), syscall.ENOENT)
-	assert.Equal(t, []string{"start status", "dial after 3: true", "acquire status false: true", "end status after 0: true"}, j.take())
+	assert.Equal(t, []string{"start status", "acquire status", "dial after 3: true", "acquired status false: true", "end status after 0: true"}, j.take())
 	assert.Equal(t, "/x", j.dial.Path)
 	assert.ErrorIs(t, j.dial.Err, client.ErrUnavailable)
 	assert.ErrorIs(t, j.get.Err, client.ErrUnavailable)
@@ -182,7 +175,7 @@ func TestTracerOfFailures(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, c.Ping(ctx), client.ErrPoolTimeout)
-	assert.Equal(t, []string{"start status", "acquire status false: true", "end status after 0: true"}, j.take())
+	assert.Equal(t, []string{"start status", "acquire status", "acquired status false: true", "end status after 0: true"}, j.take())
 	assert.GreaterOrEqual(t, j.get.Duration, 5*time.Millisecond)
 	require.NoError(t, s.Close())
 
@@ -191,53 +184,52 @@ func TestTracerOfFailures(t *testing.T) {
 	p.cut()
 	j.take()
 	require.NoError(t, c.Ping(context.Background()))
-	assert.Equal(t, []string{"start status", "acquire status true: false", "retry status 2: true", "dial after 0: false", "acquire status false: false", "end status after 0: false"}, j.take())
+	assert.Equal(t, []string{"start status", "acquire status", "acquired status true: false", "retry status 2: true", "acquire status", "dial after 0: false", "acquired status false: false", "end status after 0: false"}, j.take())
 }
 
-// TestTracers: several are around each other, and see each its own context; one
-// without optional parts is told of calls only.
+// TestTracers: several are around each other, and see each its own context. The
+// functions that one lacks are skipped.
 func TestTracers(t *testing.T) {
 	p := newPeer(t, answering(arbiter))
 	var order []string
-	outer, inner := &orderTracer{"outer", &order}, &orderTracer{"inner", &order}
+	around := func(name string) client.Option {
+		return client.WithTracer(client.Tracer{
+			CallStart: func(ctx context.Context, _ client.Operation) context.Context {
+				order = append(order, name+" start")
+				return context.WithValue(ctx, journalKey(name), name)
+			},
+			CallDone: func(ctx context.Context, _ client.Operation, _ client.CallResult) {
+				order = append(order, ctx.Value(journalKey(name)).(string)+" end")
+			},
+		})
+	}
 	j := &journal{t: t, name: "j"}
-	c := p.client(t, client.WithTracer(outer), client.WithTracer(j), client.WithTracer(inner))
+	c := p.client(t, around("outer"), client.WithTracer(client.Tracer{}), client.WithTracer(j.tracer()), around("inner"))
 	require.NoError(t, c.Ping(context.Background()))
 	assert.Equal(t, []string{"outer start", "inner start", "inner end", "outer end"}, order)
-	assert.Len(t, j.take(), 4)
+	assert.Len(t, j.take(), 5)
 }
 
-type orderTracer struct {
-	name  string
-	order *[]string
-}
-
-func (o *orderTracer) CallStart(ctx context.Context, _ client.Operation) context.Context {
-	*o.order = append(*o.order, o.name+" start")
-	return context.WithValue(ctx, journalKey(o.name), o.name)
-}
-
-func (o *orderTracer) CallEnd(ctx context.Context, _ client.Operation, _ client.CallResult) {
-	*o.order = append(*o.order, ctx.Value(journalKey(o.name)).(string)+" end")
-}
-
-// TestTracerContext: what CallStart returns is the context of the call.
+// TestTracerContext: what CallStart returns is the context of the call, and nil
+// leaves it as it is.
 func TestTracerContext(t *testing.T) {
 	p := newPeer(t, mute)
-	c := p.client(t, client.WithTracer(cancellingTracer{}))
-	for _, op := range operations {
-		err := op.call(context.Background(), c)
-		require.ErrorIs(t, err, errLeft, op.name)
-		assert.True(t, errors.Is(err, context.Canceled))
+	for _, before := range []bool{false, true} {
+		cancelling := client.WithTracer(client.Tracer{CallStart: func(ctx context.Context, _ client.Operation) context.Context {
+			ctx, cancel := context.WithCancelCause(ctx)
+			cancel(errLeft)
+			return ctx
+		}})
+		none := client.WithTracer(client.Tracer{CallStart: func(context.Context, client.Operation) context.Context { return nil }})
+		opts := []client.Option{cancelling, none}
+		if before {
+			opts[0], opts[1] = opts[1], opts[0]
+		}
+		c := p.client(t, opts...)
+		for _, op := range operations {
+			err := op.call(context.Background(), c)
+			require.ErrorIs(t, err, errLeft, op.name)
+			assert.True(t, errors.Is(err, context.Canceled))
+		}
 	}
 }
-
-type cancellingTracer struct{}
-
-func (cancellingTracer) CallStart(ctx context.Context, _ client.Operation) context.Context {
-	ctx, cancel := context.WithCancelCause(ctx)
-	cancel(errLeft)
-	return ctx
-}
-
-func (cancellingTracer) CallEnd(context.Context, client.Operation, client.CallResult) {}

@@ -28,16 +28,15 @@ type reusedTracer struct {
 	calls map[string]bool // by action
 }
 
-func (*reusedTracer) CallStart(ctx context.Context, _ client.Operation) context.Context  { return ctx }
-func (*reusedTracer) CallEnd(_ context.Context, _ client.Operation, _ client.CallResult) {}
-
-func (r *reusedTracer) AcquireDone(_ context.Context, op client.Operation, a client.AcquireResult) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.calls == nil {
-		r.calls = map[string]bool{}
-	}
-	r.calls[op.Action] = a.Reused
+func (r *reusedTracer) tracer() client.Tracer {
+	return client.Tracer{AcquireDone: func(_ context.Context, op client.Operation, a client.AcquireResult) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.calls == nil {
+			r.calls = map[string]bool{}
+		}
+		r.calls[op.Action] = a.Reused
+	}}
 }
 
 func (r *reusedTracer) of(action string) bool {
@@ -52,7 +51,7 @@ func (r *reusedTracer) of(action string) bool {
 func newPooled(t *testing.T, g *gunicorn, opts ...client.Option) *pooled {
 	t.Helper()
 	p := &pooled{}
-	p.Client = g.client(t, append(opts, client.WithTracer(&p.reused))...)
+	p.Client = g.client(t, append(opts, client.WithTracer(p.reused.tracer()))...)
 	for range tries {
 		oldest := g.awaitWorkers(t, g.Workers)[0]
 		requireServes(t, p.Client)
