@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -42,12 +41,13 @@ type conn struct {
 	timeout time.Duration // for that; 0: none
 
 	closeFunc func() // close, made once
-	closing   sync.Once
+	closing   atomic.Bool
+	closed    chan struct{}
 	orphaned  atomic.Bool // closed because its arbiter has died
 }
 
 func newConn(nc net.Conn, path string, cfg *config) *conn {
-	c := &conn{nc: nc, peer: peer{path: path}}
+	c := &conn{nc: nc, peer: peer{path: path}, closed: make(chan struct{})}
 	_, ours := nc.(*net.UnixConn)
 	if !ours {
 		c.nc = &foreignConn{nc, &cfg.hooks}
@@ -74,10 +74,13 @@ func newConn(nc net.Conn, path string, cfg *config) *conn {
 // when the connection is closed, for which that of a Dialer may take its time.
 // The errors would be of no use: whatever they say, the connection is gone.
 func (c *conn) close() {
-	c.closing.Do(func() {
-		defer func() { _ = c.nc.Close() }()
-		_ = c.nc.SetDeadline(time.Unix(1, 0)) // ends a Read or a Write before a slow Close does
-	})
+	if c.closing.Swap(true) {
+		<-c.closed
+		return
+	}
+	defer close(c.closed)
+	defer func() { _ = c.nc.Close() }()
+	_ = c.nc.SetDeadline(time.Unix(1, 0)) // ends a Read or a Write before a slow Close does
 }
 
 // reusable reports whether a connection from the pool can be used: its peer's

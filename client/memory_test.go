@@ -1,7 +1,9 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -86,4 +88,73 @@ func liveHeap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// TestKeptAtEachSize: what was decoded stays as it is when the next frames come,
+// around the sizes at which memory is kept, shared, or given away.
+func TestKeptAtEachSize(t *testing.T) {
+	var sizes []int
+	for _, n := range []int{4 << 10, 32 << 10, 64 << 10, 1 << 20} {
+		sizes = append(sizes, n-1, n, n+1)
+	}
+	type values struct {
+		Bytes []byte
+		Raw   dirty.RawValue
+		Any   any
+	}
+	value := func(size int, fill byte) map[string]any {
+		data := bytes.Repeat([]byte{fill}, size)
+		return map[string]any{"Bytes": data, "Raw": data, "Any": data}
+	}
+	p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
+		r := m.(*dirty.Request)
+		size, alone := int(r.Args[0].(int64)), r.Args[1].(bool)
+		send := func(fill byte) any {
+			if alone {
+				return bytes.Repeat([]byte{fill}, size)
+			}
+			return value(size, fill)
+		}
+		if r.Action == "call" {
+			return c.WriteMessage(dirty.NewResponse(r.ID, send(byte(r.Args[2].(int64)))))
+		}
+		for i := range 3 {
+			if err := c.WriteMessage(dirty.NewChunk(r.ID, send(byte(i)))); err != nil {
+				return err
+			}
+		}
+		return c.WriteMessage(dirty.NewEnd(r.ID))
+	}))
+	for name, ahead := range aheads {
+		c := p.client(t, client.WithReadAhead(ahead))
+		for _, size := range sizes {
+			t.Run(fmt.Sprint(name, "/", size), func(t *testing.T) {
+				ctx := context.Background()
+				var alone [][]byte
+				var structs []values
+				for i := range 3 {
+					b, err := client.Call[[]byte](ctx, c, app, "call", size, true, i)
+					require.NoError(t, err)
+					v, err := client.Call[values](ctx, c, app, "call", size, false, i)
+					require.NoError(t, err)
+					alone, structs = append(alone, b), append(structs, v)
+				}
+				chunks, err := collect(client.StreamOf[[]byte](ctx, c, app, "stream", size, true))
+				require.NoError(t, err)
+				records, err := collect(client.StreamOf[values](ctx, c, app, "stream", size, false))
+				require.NoError(t, err)
+				alone, structs = append(alone, chunks...), append(structs, records...)
+				require.Len(t, alone, 6)
+				require.Len(t, structs, 6)
+				for i := range 6 {
+					want := bytes.Repeat([]byte{byte(i % 3)}, size)
+					require.True(t, bytes.Equal(want, alone[i]), i)
+					require.True(t, bytes.Equal(want, structs[i].Bytes), i)
+					require.True(t, bytes.Equal(encoded(want), structs[i].Raw), i)
+					require.True(t, bytes.Equal(want, structs[i].Any.([]byte)), i)
+				}
+			})
+		}
+	}
+	assert.Equal(t, len(aheads), p.connections(), "one each, so that the memory was used again")
 }

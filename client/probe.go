@@ -50,13 +50,9 @@ func (c *Client) probe(outer context.Context, old *conn) peerSpeech {
 	ctx, cancel := context.WithTimeout(outer, probeTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.pool.life, cancel)()
-	closed := make(chan struct{})
-	c.pool.run(func() {
-		defer close(closed)
-		old.close()
-	})
+	c.pool.run(old.close)
 	select {
-	case <-closed:
+	case <-old.closed:
 	case <-ctx.Done():
 		return speechUnknown
 	}
