@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -205,4 +207,62 @@ func TestOpErrorIs(t *testing.T) {
 			assert.Equal(t, execute, op.Operation)
 		})
 	}
+}
+
+// sentinels are all errors of the package by name.
+var sentinels = map[string]error{
+	"ErrClosed": client.ErrClosed, "ErrNoSocket": client.ErrNoSocket, "ErrUnavailable": client.ErrUnavailable,
+	"ErrPoolTimeout": client.ErrPoolTimeout, "ErrTimeout": client.ErrTimeout, "ErrOutcomeUnknown": client.ErrOutcomeUnknown,
+	"ErrIDMismatch": client.ErrIDMismatch, "ErrStreamingResponse": client.ErrStreamingResponse,
+	"ErrUnexpectedReply": client.ErrUnexpectedReply, "ErrStreamUsed": client.ErrStreamUsed, "ErrStreamClosed": client.ErrStreamClosed,
+	"ErrUnsupportedPeer": client.ErrUnsupportedPeer, "ErrInvalidArgument": client.ErrInvalidArgument, "ErrHookFailed": client.ErrHookFailed,
+}
+
+// TestPrefix: each error says "dirty: " once, at its start, whatever is in it.
+func TestPrefix(t *testing.T) {
+	once := func(err error) {
+		t.Helper()
+		require.Error(t, err)
+		assert.True(t, strings.HasPrefix(err.Error(), "dirty: "), "%v", err)
+		assert.Equal(t, 1, strings.Count(err.Error(), "dirty: "), "%v", err)
+	}
+	source, err := os.ReadFile("errors.go")
+	require.NoError(t, err)
+	names := regexp.MustCompile(`(?m)^\t(Err\w+) += sentinel`).FindAllStringSubmatch(string(source), -1)
+	require.Len(t, names, len(sentinels))
+	inner := &client.OpError{Operation: execute, Stage: client.StageDial, Err: client.ErrUnavailable}
+	for _, name := range names {
+		s := sentinels[name[1]]
+		require.NotNil(t, s, name[1])
+		once(s)
+		for _, err := range []error{
+			s, fmt.Errorf("%w: %w", s, dirty.ErrTooDeep), fmt.Errorf("while x: %w", s), fmt.Errorf("%w: %w: %w", context.Canceled, s, inner),
+			fmt.Errorf("%w: at last: %w", s, inner), &dirty.MarshalError{Err: s}, &dirty.ProtocolError{Err: s},
+		} {
+			for _, stage := range []client.Stage{client.StagePrepare, client.StageDial, client.StageRead, client.StageDecode} {
+				once(&client.OpError{Operation: execute, Stage: stage, Sent: true, Err: err})
+			}
+		}
+	}
+	_, err = client.New(nil)
+	once(err)
+	for _, opts := range [][]client.Option{
+		{client.WithTimeout(-1)}, {client.WithMaxConns(0)}, {client.WithDialTimeout(0)}, {client.WithDialer(nil)},
+		{client.WithLimits(dirty.Limits{MaxPayload: -1})},
+	} {
+		_, err := client.New(opts...)
+		once(err)
+	}
+	c := newClient(t, client.WithSocket("/nowhere"), client.WithMaxConns(1), client.WithDialer(func(ctx context.Context, path string) (net.Conn, error) {
+		return nil, fmt.Errorf("by another client: %w", inner)
+	}))
+	once(c.Ping(context.Background()))
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(client.ErrStreamClosed)
+	once(c.WaitReady(ctx))
+	once(c.Ping(ctx))
+
+	// But what the peer says is told as it is.
+	err = &client.OpError{Operation: execute, Stage: client.StageRead, Sent: true, Err: &dirty.RemoteError{Type: dirty.ClassApp, Message: "dirty: dirty: laundry"}}
+	assert.EqualError(t, err, "dirty: execute app:App.x: DirtyAppError: dirty: dirty: laundry")
 }

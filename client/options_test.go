@@ -2,8 +2,10 @@ package client_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -92,4 +94,59 @@ func TestNewDoesNothing(t *testing.T) {
 		return "", nil
 	}))
 	assert.Equal(t, client.Stats{}, c.Stats())
+}
+
+// TestNumbers: each duration and count of each option at its limits. What is not
+// refused works, and does not keep a processor busy: time that is synthetic would
+// stand still.
+func TestNumbers(t *testing.T) {
+	durations := []time.Duration{0, 1, -1, math.MinInt64, math.MaxInt64}
+	counts := []int{0, 1, -1, math.MinInt, math.MaxInt}
+	type row struct {
+		opt     client.Option
+		refused bool
+		fails   bool // 1 ns is too short
+	}
+	rows := map[string]row{}
+	for _, d := range durations {
+		rows[fmt.Sprint("WithTimeout ", d)] = row{client.WithTimeout(d), d < 0, d == 1}
+		rows[fmt.Sprint("WithStreamTimeout ", d)] = row{client.WithStreamTimeout(d), d < 0, d == 1}
+		rows[fmt.Sprint("WithDialTimeout ", d)] = row{client.WithDialTimeout(d), d <= 0, d == 1}
+		rows[fmt.Sprint("WithWaitForServer ", d)] = row{client.WithWaitForServer(d), d < 0, false}
+		for _, n := range counts {
+			rows[fmt.Sprint("WithMaxIdle ", n, d)] = row{client.WithMaxIdle(n, d), n < 0 || d < 0, false}
+		}
+	}
+	for _, n := range counts {
+		rows[fmt.Sprint("WithMaxConns ", n)] = row{client.WithMaxConns(n), n < 1, false}
+		rows[fmt.Sprint("WithMaxDials ", n)] = row{client.WithMaxDials(n), n < 1, false}
+		rows[fmt.Sprint("WithReadAhead ", n)] = row{client.WithReadAhead(n), n < 0, false}
+	}
+	for name, tt := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPipePeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
+					time.Sleep(time.Minute)
+					return arbiter(c, m)
+				}))
+				_, err := client.New(tt.opt)
+				if tt.refused {
+					require.ErrorIs(t, err, client.ErrInvalidArgument)
+					return
+				}
+				require.NoError(t, err)
+				c := p.client(t, client.WithTimeout(time.Hour), client.WithStreamTimeout(time.Hour), tt.opt)
+				for _, op := range operations {
+					for range 2 {
+						if err := op.call(context.Background(), c); !tt.fails {
+							require.NoError(t, err, op.name)
+						} else if err != nil { // each is tried; not all have that bound
+							require.ErrorIs(t, err, client.ErrTimeout, op.name)
+						}
+					}
+				}
+				time.Sleep(24 * time.Hour)
+			})
+		})
+	}
 }

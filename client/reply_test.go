@@ -172,6 +172,17 @@ func TestResponseToStream(t *testing.T) {
 	got, err := collect(client.StreamOf[[]int](context.Background(), c, app, "echo", 1, 2))
 	require.NoError(t, err)
 	assert.Equal(t, [][]int{{1, 2}}, got)
+	for action, single := range map[string]bool{"echo": true, "count": false} {
+		s, err := c.OpenStream(context.Background(), app, action, 1)
+		require.NoError(t, err)
+		assert.False(t, s.Single(), "it is not known yet")
+		_, err = s.Recv()
+		require.NoError(t, err)
+		assert.Equal(t, single, s.Single(), action)
+		_, err = collect(s.All())
+		require.NoError(t, err)
+		assert.Equal(t, single, s.Single(), action)
+	}
 	require.NoError(t, c.Ping(context.Background()))
 	assert.Equal(t, 1, p.connections(), "the connection is kept")
 }
