@@ -15,8 +15,8 @@ type Client struct {
 	cfg  *config
 	pool *pool
 
-	// id is the last request id. They must differ from those of every other
-	// client of the arbiter, whose late replies may come here.
+	// id is the last request id. The ids must differ from those of all other
+	// clients of the arbiter, because their late replies may come here.
 	id atomic.Uint64
 }
 
@@ -33,10 +33,11 @@ func New(opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Config returns what is in force, with all defaults filled in.
+// Config returns the settings that are in force, with all defaults filled in.
 func (c *Client) Config() Config { return c.cfg.Config }
 
-// Stats returns a snapshot of the connections and what became of them.
+// Stats returns a snapshot: how many connections there are, and what became of
+// those that there were.
 func (c *Client) Stats() Stats { return c.pool.snapshot() }
 
 // Close ends the client at once: calls and streams that go on fail with

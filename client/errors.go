@@ -40,8 +40,8 @@ const (
 	ErrClosed            = sentinel("the client is closed")
 	ErrNoSocket          = sentinel("no socket: use client.WithSocket or set GUNICORN_DIRTY_SOCKET")
 	ErrUnavailable       = sentinel("the arbiter is not available")                       // refused, absent, stale, or its backlog stayed full
-	ErrPoolTimeout       = sentinel("no connection became free in time")                  // all were in use until the context or the timeout ended
-	ErrTimeout           = sentinel("timed out on this side")                             // the client's own timeout; matches context.DeadlineExceeded too
+	ErrPoolTimeout       = sentinel("no connection became free in time")                  // all were in use until the call's time was up
+	ErrTimeout           = sentinel("timed out on this side")                             // a timeout of the client's options; matches context.DeadlineExceeded too
 	ErrOutcomeUnknown    = sentinel("the outcome is unknown")                             // the request was sent whole, no answer came; it may have been acted on
 	ErrIDMismatch        = sentinel("the reply belongs to another request")               // it was not delivered; gunicorn up to 26.0 after a timeout
 	ErrStreamingResponse = sentinel("the action streams: use Stream or OpenStream")       // a chunk came to a call
@@ -53,7 +53,7 @@ const (
 	ErrHookFailed        = sentinel("code that was given to the client failed")           // a Dialer, Resolver, Interceptor, Tracer or Marshaler panicked or called runtime.Goexit; the error names it
 )
 
-// Stage is how far a call came.
+// Stage is the step at which a call failed.
 type Stage string
 
 // The stages of a call, in order.
@@ -105,8 +105,8 @@ type OpError struct {
 	Err   error
 }
 
-// Error returns a line for people; do not parse it. The peer's traceback is
-// not part of it.
+// Error returns a line for people, which may change; do not parse it. It holds
+// the peer's message but not its traceback.
 func (e *OpError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, prefix+"%v: ", e.Operation)
@@ -124,10 +124,10 @@ func (e *OpError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the reason.
+// Unwrap returns Err.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// Is matches ErrOutcomeUnknown.
+// Is reports whether target is ErrOutcomeUnknown and the outcome is unknown.
 func (e *OpError) Is(target error) bool {
 	return target == ErrOutcomeUnknown && e.outcomeUnknown()
 }
@@ -152,7 +152,8 @@ func (e *OpError) answered() bool {
 	return remote || e.Stage == StageDecode
 }
 
-// outcomeUnknown is false for a peer that cannot read what it got.
+// outcomeUnknown reports whether the peer may have acted. A peer that cannot read
+// what it got has not.
 func (e *OpError) outcomeUnknown() bool {
 	return e.Sent && !e.reads && !e.answered() && !errors.Is(e.Err, ErrUnsupportedPeer)
 }
@@ -163,13 +164,12 @@ func (e *OpError) outcomeUnknown() bool {
 // It is false for errors that a repetition would only repeat: arguments that
 // cannot be encoded, answers of the wrong type, a closed client, no address.
 //
-// The peer says so with [dirty.ErrNoWorkers], and with those errors of a dying
-// worker that were never seen after an action had begun. The latter are told
-// by texts, which gunicorn may change: those of every supported release are
-// known, and any other text is taken to be unsafe.
+// The peer says that nothing ran with [dirty.ErrNoWorkers], and with some errors
+// of a dying worker. Those are recognised by their texts. The texts of every
+// supported release of gunicorn are known; any other is taken to be unsafe.
 //
 // Wait before a repetition: gunicorn needs 0.1 to 0.3 seconds to replace a
-// worker or an arbiter, and calls that were given up still queue there.
+// worker or an arbiter, and calls that were cancelled still wait in its queue.
 func SafeToRetry(err error) bool {
 	var e *OpError
 	if !errors.As(err, &e) {
@@ -190,12 +190,12 @@ func SafeToRetry(err error) bool {
 	return !e.Sent || e.reads
 }
 
-// lastingErrors are those that neither time nor repetition cures.
+// lastingErrors come again however often a call is repeated.
 var lastingErrors = []error{ErrClosed, ErrNoSocket, ErrUnsupportedPeer, ErrHookFailed}
 
-// neverRan knows the arbiter's texts for a request that no worker received
-// (240 kills: none of the 121 requests with these had run; others with "0 bytes
-// read" had).
+// neverRan reports whether a message of the arbiter's says that no worker
+// received the request. In 240 kills of a worker 121 requests ended with one of
+// these texts, and none had run; some that ended with "0 bytes read" had.
 func neverRan(message string) bool {
 	message, ok := strings.CutPrefix(message, "Worker communication failed: ")
 	if !ok {
@@ -209,7 +209,7 @@ func neverRan(message string) bool {
 	return message == "Connection lost"
 }
 
-// timeoutError is the end of one of our own bounds.
+// timeoutError says that a timeout of the client's options has passed.
 type timeoutError struct {
 	what string
 	d    time.Duration
@@ -221,7 +221,7 @@ func (e *timeoutError) Is(target error) bool {
 	return target == ErrTimeout || target == context.DeadlineExceeded
 }
 
-// contextError is the error of a context that has ended: Err and Cause.
+// contextError returns the error of a context that has ended, with its cause.
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == nil || cause == err {
@@ -230,5 +230,5 @@ func contextError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// because is reason with a sentinel in front.
+// because puts a sentinel in front of a reason.
 func because(s sentinel, reason error) error { return errorf("%w: %w", s, reason) }

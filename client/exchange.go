@@ -95,7 +95,7 @@ type turn struct {
 	id    uint64
 	sent  bool // the request was written whole
 	heard bool // something came back
-	again bool // after a failure: it is safe to try once more
+	again bool // the attempt has failed, and another one is safe
 }
 
 func (c *Client) newTurn(ctx context.Context, op Operation, timeout time.Duration) *turn {
@@ -219,10 +219,10 @@ func (t *turn) acquire() (*conn, Stage, error) {
 	return c, stage, err
 }
 
-// close ends the lease. A connection whose context has ended is never kept,
-// nor one with something more to read: the next reply could not be told.
+// close ends the lease. A connection whose context has ended is never kept, nor
+// one on which more has come: the next call would take that for its reply.
 func (t *turn) close(reason closeReason) {
-	if reason == keep { // else somebody may decode what was read
+	if reason == keep { // else the reader of a stream may still decode what it read
 		t.conn.buffer.Release()
 	}
 	if t.stop != nil && !t.stop() && reason == keep {
@@ -302,7 +302,8 @@ func (t *turn) explain(err error) (closeReason, error) {
 	return closedFailed, t.fail(stage, err)
 }
 
-// isEnd reports whether the peer has closed the connection or is dead.
+// isEnd reports whether an error says that the peer has closed the connection or
+// is dead.
 func isEnd(err error) bool {
 	for _, end := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE, io.ErrClosedPipe} {
 		if errors.Is(err, end) {

@@ -8,7 +8,7 @@ import (
 
 // lookInterval is how often the janitor looks whether arbiters live. A
 // connection that was open when a worker was forked gets no EOF when the arbiter
-// is killed, because the worker holds it too.
+// is killed, because the worker has it too.
 const lookInterval = time.Second
 
 // startJanitor makes sure that idle connections are closed in time, and that

@@ -21,13 +21,13 @@ const (
 	DefaultIdleTime      = 2 * time.Second
 )
 
-// Config is what the options of [New] amount to; [Client.Config] returns it.
+// Config is what the options of [New] set; [Client.Config] returns it.
 type Config struct {
 	Timeout       time.Duration // of a call whose context has no deadline; 0: none
 	StreamTimeout time.Duration // until the first and the next chunk of a stream; 0: none
 	DialTimeout   time.Duration // of one dial, with its retries on a full backlog
 	WaitForServer time.Duration // how long a dial waits for a socket that is absent or refuses; 0: not at all
-	MaxConns      int           // connections at one time, in use, idle, being dialled or closed
+	MaxConns      int           // connections at one time: in use, idle, being dialled or closed
 	MaxDials      int           // dials at one time
 	MaxIdle       int           // connections that are kept idle
 	IdleTime      time.Duration // how long they are kept
@@ -50,8 +50,12 @@ type config struct {
 type Option func(*config)
 
 // Dialer makes a connection to the arbiter at path. It must honour its
-// context, which is not the context of a call: a dial serves whoever waits
-// when it is done.
+// context, which is not the context of a call: a dial serves the call that waits
+// longest when it is done. It may be called concurrently.
+//
+// The client closes the connection in a goroutine of its own, so that Close may
+// take its time. Until it returns the connection counts as open. A connection
+// that has no deadlines will do, if its Close ends a Read and a Write that wait.
 type Dialer func(ctx context.Context, path string) (net.Conn, error)
 
 // WithSocket sets the path of the arbiter's socket. Each dial follows a symbolic
@@ -67,8 +71,8 @@ func WithResolver(r Resolver) Option { return func(c *config) { c.resolve = r } 
 func WithDialer(d Dialer) Option { return func(c *config) { c.dial = d } }
 
 // WithTimeout bounds calls whose context has no deadline, from the wait for a
-// connection to the answer; 30 seconds by default. 0 is no bound: gunicorn can
-// lose a request for ever.
+// connection to the answer; 30 seconds by default. With 0 there is no bound, and a
+// request that gunicorn loses is waited for until the context ends.
 func WithTimeout(d time.Duration) Option { return func(c *config) { c.Timeout = d } }
 
 // WithStreamTimeout bounds the time until the first and between two chunks of
@@ -83,53 +87,59 @@ func WithDialTimeout(d time.Duration) Option { return func(c *config) { c.DialTi
 // absent or refuses, as while it restarts. By default that fails at once.
 func WithWaitForServer(d time.Duration) Option { return func(c *config) { c.WaitForServer = d } }
 
-// WithMaxConns sets how many connections there may be, 64 by default; calls
-// beyond that wait in order. A number near that of the dirty workers keeps
-// calls out of the arbiter's queue, where they cannot be cancelled. Each open
-// stream takes one.
+// WithMaxConns sets how many connections there may be at one time, 64 by
+// default and at least 1. Further calls wait in order. Each open stream takes
+// one. A number near that of the dirty workers keeps calls out of the arbiter's
+// queue, where they cannot be cancelled.
 func WithMaxConns(n int) Option { return func(c *config) { c.MaxConns = n } }
 
 // WithMaxIdle sets how many connections are kept idle, and for how long: 8 and
-// 2 seconds by default. On Python 3.12 and later an idle connection delays
-// gunicorn's shutdown. 0 keeps none, so that each call dials.
+// 2 seconds by default. If either is 0 none is kept, and each call dials. On
+// Python 3.12 and later an idle connection delays gunicorn's shutdown.
 func WithMaxIdle(n int, d time.Duration) Option {
 	return func(c *config) { c.MaxIdle, c.IdleTime = n, d }
 }
 
-// WithMaxDials sets how many dials may go on at one time, 16 by default.
+// WithMaxDials sets how many dials may go on at one time, 16 by default and at
+// least 1.
 func WithMaxDials(n int) Option { return func(c *config) { c.MaxDials = n } }
 
-// WithReadAhead makes each stream read up to that many bytes of payloads ahead
-// of its reader, in a goroutine of its own, so that a slow reader does not block
-// the worker until they are full. 0 is off, the default.
+// WithReadAhead makes each stream read chunks before its reader asks for them,
+// until their payloads have that many bytes; then it waits for the reader. So a
+// reader may be slow for a while without blocking the worker. 0 turns it off,
+// which is the default.
 func WithReadAhead(bytes int) Option { return func(c *config) { c.ReadAhead = bytes } }
 
-// WithPeerCheck turns the check of the peer's process off or on; it is on by
+// WithPeerCheck turns the check of the peer's process on or off. It is on by
 // default, and done on Linux only. A socket whose arbiter was killed can accept
-// for ever, because its orphaned workers hold it; nothing answers there. Turn
-// it off for a server that listens on a socket which another process made and
-// then exited.
+// connections for ever, because the workers that it left behind hold it; but
+// nothing answers there. Turn the check off for a server whose socket was made
+// by another process that has exited.
 func WithPeerCheck(on bool) Option { return func(c *config) { c.PeerCheck = on } }
 
-// WithDict makes dicts decode to [dirty.Dict], which keeps their order,
-// wherever the destination is an any.
+// WithDict makes dicts decode to [dirty.Dict], which keeps their order, wherever
+// the destination is an any. By default they decode to map[string]any.
 func WithDict() Option { return func(c *config) { c.UseDict = true } }
 
-// WithLimits sets the limits of what is sent and received.
+// WithLimits sets the limits of what is sent and received. The zero value of
+// each field is its default.
 func WithLimits(l dirty.Limits) Option { return func(c *config) { c.Limits = l } }
 
-// WithLogger sets where the client reports what no call returns, such as
-// connections that it closed: at Debug, and at Warn what points to a fault of
-// the peer. It never logs arguments, values or tracebacks. By default it is silent.
+// WithLogger sets where the client reports what no call returns: at Debug for
+// example the connections that it closes, at Warn what points to a fault of the
+// peer, at Error code of yours that panicked. It never logs arguments, values or
+// the tracebacks of apps. By default it is silent. A handler that panics loses its
+// record, which [Stats].HookFailures counts.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.hooks.logger = l } }
 
-// WithTracer adds a tracer; it may be given more than once.
+// WithTracer adds a tracer. It may be given more than once; the first one is
+// called first at the start of a call, and last at its end.
 func WithTracer(t Tracer) Option {
 	return func(c *config) { c.tracers.list = append(c.tracers.list, t) }
 }
 
-// WithInterceptor adds an interceptor around all calls; the first one given is
-// the outermost.
+// WithInterceptor adds an interceptor around all calls and streams. It may be
+// given more than once; the first one is the outermost.
 func WithInterceptor(i Interceptor) Option {
 	return func(c *config) { c.interceptors = append(c.interceptors, i) }
 }

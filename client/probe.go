@@ -12,7 +12,7 @@ type peerSpeech int
 
 const (
 	speechUnknown peerSpeech = iota // nothing is known yet
-	speechKnown                     // ours, or nothing that we know: no more probes
+	speechKnown                     // it is ours, or it is not JSON: no more probes
 	speechJSON                      // that of gunicorn 25.0
 )
 
@@ -82,7 +82,7 @@ func (p *pool) speechOf(which peer) peerSpeech {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if which != p.current {
-		return speechKnown // it is not ours any more
+		return speechKnown // another arbiter has taken its place: no probe
 	}
 	return p.speech
 }

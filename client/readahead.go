@@ -8,8 +8,8 @@ import (
 )
 
 // readAhead is a queue of frames between the goroutine that reads them and the
-// caller that takes them. It holds frames until they reach the limit, so at most
-// one frame more than that.
+// caller that takes them. Frames are added until the limit is reached, so it
+// holds at most one frame more than that.
 type readAhead struct {
 	limit int
 	added chan struct{} // has a token if something was added
@@ -48,8 +48,8 @@ func (s *Stream) readAhead() {
 	}
 }
 
-// cost is what a frame counts: the queue must be bounded even if the payloads
-// are empty.
+// cost is what a frame counts in the queue, in bytes. It is never 0: empty
+// payloads must fill the queue too.
 func cost(f dirty.Frame) int { return len(f.Payload) + frameCost }
 
 // frameCost is about the memory in bytes that a frame takes besides its payload.
@@ -99,7 +99,7 @@ func (q *readAhead) take() (dirty.Frame, error) {
 	}
 }
 
-// close ends what waits in the queue.
+// close ends the waits of both sides.
 func (q *readAhead) close() { close(q.over) }
 
 // signal leaves a token in a channel of capacity 1.

@@ -8,23 +8,24 @@ import (
 	"time"
 )
 
-// The pause between two questions of WaitReady doubles from the first to the
-// last, and is a random part of that.
+// The pause between two questions of WaitReady doubles each time, from the first
+// to the longest. A random part of it is waited.
 const (
-	firstPoll = 10 * time.Millisecond
-	lastPoll  = 500 * time.Millisecond
+	firstPoll   = 10 * time.Millisecond
+	longestPoll = 500 * time.Millisecond
 
-	// crashes is how many workers an arbiter must have replaced for those that
-	// do not boot to be called crashing.
-	crashes = 10
+	// manyCrashes is the least number of workers that the arbiter must have
+	// replaced meanwhile for the error to say that they crash at boot.
+	manyCrashes = 10
 )
 
 // WaitReady waits until the arbiter is there and each app has a worker that has
 // booted; without apps, until any worker has. It asks for the status again and
 // again. Without a deadline of the context it waits as long as a call may take.
 //
-// At the end of that time the error matches [ErrUnavailable] and says what is
-// missing. An error that waiting does not cure is returned at once.
+// When that time is up the error matches [ErrUnavailable] and says what is
+// missing. An error that does not go away by waiting, such as [ErrClosed], is
+// returned at once.
 func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
 	if err := checkContext(ctx); err != nil {
 		return &OpError{Operation: readiness, Stage: StagePrepare, Err: err}
@@ -38,8 +39,8 @@ func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
 		apps = []string{""}
 	}
 	var last error
-	first := -1 // age of the newest worker at first sight
-	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
+	first := -1 // the age of the newest worker in the first answer
+	for pause := firstPoll; ; pause = min(2*pause, longestPoll) {
 		status, err := c.Status(ctx)
 		if err == nil {
 			err = status.lacks(apps, &first)
@@ -52,14 +53,14 @@ func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
 				return err
 			}
 		}
-		if last == nil || ctx.Err() == nil { // otherwise it only says that time is up
+		if last == nil || ctx.Err() == nil { // else err only says that the time is up
 			last = err
 		}
 		if !sleep(ctx, rand.N(pause)+1) {
 			return &OpError{
 				Operation: readiness,
 				Stage:     StageWait,
-				Err:       fmt.Errorf("%w: %w; at last: %w", ErrUnavailable, contextError(ctx), last),
+				Err:       fmt.Errorf("%w: %w; last answer: %w", ErrUnavailable, contextError(ctx), last),
 			}
 		}
 	}
@@ -68,8 +69,9 @@ func (c *Client) WaitReady(ctx context.Context, apps ...string) error {
 // readiness is what errors of WaitReady call it.
 var readiness = Operation{Name: "wait until ready", reads: true}
 
-// lacks says which app has no worker that has booted. An arbiter replaces
-// workers that fail while booting without end, and tells nobody.
+// lacks returns an error that says which app has no worker that has booted, or
+// nil. An arbiter replaces workers that crash while they boot, again and again,
+// and tells no client; so their number is part of the error.
 func (s *Status) lacks(apps []string, first *int) error {
 	newest := 0
 	for _, w := range s.Workers {
@@ -86,7 +88,7 @@ func (s *Status) lacks(apps []string, first *int) error {
 		if app != "" {
 			text = fmt.Sprintf("no worker of %q has booted", app)
 		}
-		if died := newest - *first; died >= crashes {
+		if died := newest - *first; died >= manyCrashes {
 			text += fmt.Sprintf("; %d workers were started meanwhile: they crash at boot, see gunicorn's log", died)
 		}
 		return errors.New(text)

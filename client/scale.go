@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// MaxScale is how many workers one call can add or remove. The arbiter has
-	// no limit of its own: a slip of the finger would take the machine down.
+	// MaxScale is how many workers one call can add or remove at most. The
+	// arbiter has no limit of its own, and a number with two zeros too many
+	// would take the machine down.
 	MaxScale = 256
 
 	// scaleTime is what the arbiter takes for each worker, with a margin.

@@ -15,9 +15,9 @@ import (
 // lives as long as the arbiter, and has no transactions. A Stash may be used
 // concurrently; it does nothing by itself.
 //
-// Keys are what Python's dicts tell apart: strings, integers, floats, bools and
-// []byte. As there, 5 is not "5", but 1, 1.0 and true are one key. Other keys are
-// an [ErrInvalidArgument].
+// A key is a string, an integer, a float, a bool or a []byte; others are an
+// [ErrInvalidArgument]. Keys are equal as in a dict of Python's: 5 is not "5", but
+// 1, 1.0 and true are one key.
 //
 // Errors are an [*OpError] that names table and key.
 type Stash struct {
@@ -36,7 +36,7 @@ func (c *Client) Stash(table string) *Stash { return &Stash{c, table} }
 func (s *Stash) Put(ctx context.Context, key, value any) error {
 	m := dirty.StashRequest{Op: dirty.StashPut, Key: key}
 	var err error
-	if m.Value, err = storable(value, s.client.cfg.Limits); err != nil {
+	if m.Value, err = encodeStorable(value, s.client.cfg.Limits); err != nil {
 		return s.refuse(m, err)
 	}
 	_, err = askKey[any](ctx, s, m)
@@ -91,7 +91,7 @@ func (s *Stash) Items(ctx context.Context, pattern string) iter.Seq2[StashItem, 
 			return
 		}
 		for _, key := range keys {
-			// Not Get: keys of any kind that the arbiter tells are good.
+			// Not Get, which would refuse some keys that other clients have stored.
 			value, err := ask[any](ctx, s, dirty.StashRequest{Op: dirty.StashGet, Key: key})
 			switch {
 			case errors.Is(err, dirty.ErrKeyNotFound):
@@ -220,7 +220,7 @@ func checkKey(key any) error {
 	_, encodesItself := key.(dirty.Marshaler)
 	_, encoded := key.(dirty.RawValue)
 	switch {
-	case encodesItself || encoded: // as who knows what
+	case encodesItself || encoded: // to what cannot be seen here
 	case !v.IsValid(), v.Kind() == reflect.Slice && v.IsNil(): // which would be None
 		return fmt.Errorf("%w: the key is nil", ErrInvalidArgument)
 	case v.CanFloat() && math.IsNaN(v.Float()):
@@ -233,9 +233,9 @@ func checkKey(key any) error {
 	return fmt.Errorf("%w: a key of type %T, want a string, a number, a bool or []byte", ErrInvalidArgument, key)
 }
 
-// storable returns a value that can be put, or why it cannot be. What may be a
-// dict is encoded for that, and returned so.
-func storable(value any, limits dirty.Limits) (any, error) {
+// encodeStorable returns a value that can be put, or why it cannot be. A value
+// that may be a dict is encoded to see its keys, and returned so.
+func encodeStorable(value any, limits dirty.Limits) (any, error) {
 	switch value.(type) {
 	case nil, bool, int, int64, float64, string, []byte, []any:
 		return value, nil

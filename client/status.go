@@ -22,8 +22,8 @@ type Worker struct {
 	Apps []string // those that it serves
 
 	// Booted is set once the worker has given a sign of life. gunicorn's own
-	// field of that name is always false, so it is derived: the arbiter tells a
-	// negative age for a heartbeat that has not come yet.
+	// field of that name is always false, so it is derived from the heartbeat:
+	// the arbiter tells a negative age for one that has not come yet.
 	Booted bool
 
 	// HeartbeatAge is the time since the last sign of life, 0 if there was none
@@ -51,11 +51,11 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return s, nil
 }
 
-// maxSeconds is less than a Duration can hold.
+// maxSeconds bounds the seconds of a heartbeat: a Duration can hold them.
 const maxSeconds = 1 << 33
 
-// Serving returns the number of workers that have booted and serve the app; as
-// many calls of its actions run at one time. "" is any app.
+// Serving returns the number of workers that have booted and serve the app. As
+// many calls of its actions can run at one time. "" stands for any app.
 func (s *Status) Serving(app string) int {
 	n := 0
 	for _, w := range s.Workers {

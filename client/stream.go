@@ -56,8 +56,8 @@ func streamOf(app, action string) Operation {
 }
 
 // Stream is a call that streams. It has a connection of its own until its end.
-// Who opens one must read it to its end or an error, or close it; the end of the
-// context closes it as well.
+// Read it to its end or to an error, or close it; the end of the context closes
+// it as well.
 //
 // It must not be used concurrently, but for Close.
 type Stream struct {
@@ -78,6 +78,9 @@ type Stream struct {
 
 // OpenStream calls an action of an app and returns when the request was sent.
 // For loops [Client.Stream] is simpler.
+//
+// Interceptors run on until the stream has ended, and may make further attempts
+// before the first chunk; Recv then waits for these.
 func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any) (s *Stream, err error) {
 	op := streamOf(app, action)
 	call, err := newCall(op, args)
