@@ -1,0 +1,294 @@
+// Package proxy sits between clients and an arbiter of gunicorn's dirty workers
+// and watches what passes. It never changes a byte: frames go through as they
+// are, those too that it cannot read, and both ends close as the other one did.
+//
+// A [Proxy] tells a tap of each frame: when it passed, what it was, and how long
+// an answer took. The tap works beside the traffic and cannot slow it. If it is
+// too slow itself, it misses events, and is told how many.
+//
+//	p := &proxy.Proxy{
+//		Dial: proxy.DialUnix("/run/app/arbiter.sock"),
+//		Tap:  func(e proxy.Event) { fmt.Println(e) },
+//	}
+//	l, err := net.Listen("unix", "/run/app/watched.sock")
+//	...
+//	err = p.Serve(l)
+//
+// The arbiter sees the proxy's process in place of the clients', and clients see
+// it in place of the arbiter's.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrClosed is what Serve returns after Close.
+var ErrClosed = errors.New("dirty: the proxy is closed")
+
+// Proxy forwards connections. Dial must be set; the fields must not be changed
+// once it serves. Its methods may be called concurrently. It must not be copied.
+type Proxy struct {
+	// Dial connects to the arbiter. It is called once for each client, at the
+	// same time as for others. If it fails the client's connection is closed.
+	Dial func(ctx context.Context) (net.Conn, error)
+
+	// Tap, if it is set, is told of what passes, in the order in which it
+	// passed, by one goroutine. A panic of it is logged.
+	Tap func(Event)
+
+	// Payloads gives the tap a copy of each payload. By default it gets none:
+	// they may be large, and secret.
+	Payloads bool
+
+	// MaxPending bounds the copies of payloads that wait for the tap, in bytes,
+	// by default [DefaultMaxPending]. What is over it is missed.
+	MaxPending int64
+
+	// Logger is told of clients that could not be connected, and of a tap that
+	// panics. By default the proxy is silent.
+	Logger *slog.Logger
+
+	once   sync.Once
+	ctx    context.Context // of dials
+	cancel context.CancelFunc
+	log    *slog.Logger
+	taps   *tapQueue // nil without a tap
+
+	lastConn atomic.Uint32
+
+	mu      sync.Mutex
+	closed  bool
+	closers map[*closer]struct{} // listeners and connections
+	conns   int                  // connections that are forwarded
+	drained chan struct{}        // closed when conns is 0, once closed is set
+}
+
+// DefaultMaxPending is the default of MaxPending: one payload of the largest size
+// and as much again.
+const DefaultMaxPending = 128 << 20
+
+// closer closes something once Close is called.
+type closer struct{ close func() }
+
+// DialUnix returns a Dial function for the socket at a path.
+func DialUnix(path string) func(ctx context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+}
+
+func (p *Proxy) setUp() {
+	p.once.Do(func() {
+		p.ctx, p.cancel = context.WithCancel(context.Background())
+		p.closers = map[*closer]struct{}{}
+		p.drained = make(chan struct{})
+		p.log = p.Logger
+		if p.log == nil {
+			p.log = slog.New(slog.DiscardHandler)
+		}
+		if p.Tap != nil {
+			p.taps = newTapQueue(p.MaxPending)
+			go p.taps.run(p.callTap)
+		}
+	})
+}
+
+// callTap tells the tap of an event.
+func (p *Proxy) callTap(e Event) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.log.Error("dirty: the tap of a proxy panicked", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	p.Tap(e)
+}
+
+// Serve accepts clients until the listener fails or the proxy is closed, which is
+// [ErrClosed]. It closes the listener.
+func (p *Proxy) Serve(l net.Listener) error {
+	if p.Dial == nil {
+		return errors.Join(errors.New("dirty: Proxy.Dial is not set"), l.Close())
+	}
+	p.setUp()
+	remove, ok := p.addCloser(func() { _ = l.Close() })
+	if !ok {
+		_ = l.Close()
+		return ErrClosed
+	}
+	defer remove()
+	defer l.Close()
+	for pause := time.Duration(0); ; {
+		client, err := l.Accept()
+		var passing interface{ Temporary() bool }
+		switch {
+		case err == nil:
+			pause = 0
+			go func() { _ = p.ServeConn(client) }() // the tap is told why it ended
+		case p.isClosed():
+			return ErrClosed
+		case errors.As(err, &passing) && passing.Temporary():
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			p.log.Warn("dirty: a proxy cannot accept a client, it tries again", "error", err, "after", pause)
+			select {
+			case <-time.After(pause):
+			case <-p.ctx.Done():
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// ServeConn forwards one client, of whatever kind, until both directions have
+// ended, and closes its connection. The error says why it ended before: the
+// dial has failed, or a connection. It needs no listener.
+func (p *Proxy) ServeConn(client net.Conn) error {
+	if p.Dial == nil {
+		return errors.Join(errors.New("dirty: Proxy.Dial is not set"), client.Close())
+	}
+	p.setUp()
+	remove, ok := p.beginConn(func() { _ = client.Close() })
+	if !ok {
+		_ = client.Close()
+		return ErrClosed
+	}
+	defer p.endConn(remove)
+	defer client.Close()
+	t := newTrace(p.taps, p.lastConn.Add(1), p.Payloads)
+	t.opened()
+	arbiter, err := p.dial()
+	if err != nil {
+		err = fmt.Errorf("dirty: the proxy cannot reach the arbiter: %w", err)
+		p.log.Warn("dirty: a proxy cannot reach the arbiter", "error", err)
+		t.closed(err)
+		return err
+	}
+	defer arbiter.Close()
+	removeArbiter, ok := p.addCloser(func() { _ = arbiter.Close() })
+	if !ok {
+		t.closed(ErrClosed)
+		return ErrClosed
+	}
+	defer removeArbiter()
+	err = forwardBoth(client, arbiter, t)
+	switch {
+	case errors.Is(err, io.EOF):
+		err = nil
+	case err != nil && p.isClosed():
+		err = ErrClosed
+	}
+	t.closed(err)
+	return err
+}
+
+// dial calls Dial, whatever it does.
+func (p *Proxy) dial() (c net.Conn, err error) {
+	err = errors.New("Proxy.Dial ended its goroutine")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("Proxy.Dial panicked: %v", v)
+				p.log.Error("dirty: Dial of a proxy panicked", "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
+		if c, err = p.Dial(p.ctx); c == nil && err == nil {
+			err = errors.New("Proxy.Dial returned no connection and no error")
+		}
+	}()
+	<-done
+	return c, err
+}
+
+// Close closes all listeners and connections and waits for nothing. It may be
+// called more than once, and from everywhere. It always returns nil.
+func (p *Proxy) Close() error {
+	p.setUp()
+	p.mu.Lock()
+	var closers []*closer
+	if !p.closed {
+		p.closed = true
+		for c := range p.closers {
+			closers = append(closers, c)
+		}
+		if p.conns == 0 {
+			close(p.drained)
+		}
+	}
+	p.mu.Unlock()
+	p.cancel()
+	for _, c := range closers {
+		c.close()
+	}
+	return nil
+}
+
+// Shutdown closes the proxy as Close does. Then it waits until all connections
+// have ended and the tap was told of everything, or until the context ends, which
+// is the error.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	_ = p.Close()
+	select {
+	case <-p.drained:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if p.taps == nil {
+		return nil
+	}
+	p.taps.close()
+	select {
+	case <-p.taps.told:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *Proxy) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
+// addCloser has Close call a function. ok is false if Close was called before.
+func (p *Proxy) addCloser(f func()) (remove func(), ok bool) { return p.add(f, 0) }
+
+// beginConn is addCloser for a connection of a client; endConn ends it.
+func (p *Proxy) beginConn(f func()) (remove func(), ok bool) { return p.add(f, 1) }
+
+func (p *Proxy) add(f func(), conns int) (remove func(), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, false
+	}
+	p.conns += conns
+	c := &closer{f}
+	p.closers[c] = struct{}{}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.closers, c)
+	}, true
+}
+
+func (p *Proxy) endConn(remove func()) {
+	remove()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns--; p.conns == 0 && p.closed {
+		close(p.drained)
+	}
+}
