@@ -98,26 +98,26 @@ func (b *FrameBuffer) decode(o *DecodeOptions, decode func() (aliased bool, err 
 	return err
 }
 
-// scratch is a pool of memory that Readers and Writers share.
-type scratch struct{ pool sync.Pool }
+// memoryPool is a pool of memory that Readers and Writers share.
+type memoryPool struct{ pool sync.Pool }
 
 var (
-	payloads scratch // for payloads that are read; one is held until the whole payload has come
-	frames   scratch // for frames that are written; one is held until the peer has taken the frame
+	payloads memoryPool // for payloads that are read; one is held until the whole payload has come
+	frames   memoryPool // for frames that are written; one is held until the peer has taken the frame
 )
 
 // get takes memory from the pool. It may be empty.
-func (s *scratch) get() *[]byte {
-	if b, ok := s.pool.Get().(*[]byte); ok {
+func (p *memoryPool) get() *[]byte {
+	if b, ok := p.pool.Get().(*[]byte); ok {
 		return b
 	}
 	return new([]byte)
 }
 
 // put gives memory back to the pool. Nothing may refer to it any more.
-func (s *scratch) put(b *[]byte) {
+func (p *memoryPool) put(b *[]byte) {
 	if cap(*b) > sharedMemory {
 		*b = nil
 	}
-	s.pool.Put(b)
+	p.pool.Put(b)
 }

@@ -55,12 +55,12 @@ func newChecker(data []byte, lim Limits) checker {
 // value checks the next value and moves behind it. On an error it stays before the
 // fault.
 //
-// It does not recurse. cur is the list or dict that holds the next value, and outer
-// are those around it that still have values to come. The outermost of them is
-// none of the data: it has the one value that is asked for.
+// It does not recurse. cur is the list or dict that holds the next value. outer are
+// those around it that still have values to come. The outermost one is not in the
+// data: its only element is the value to check.
 //
-// The memory is compared with its limit once a round. Nothing is built meanwhile,
-// so it does no harm that a round may exceed the limit.
+// Each round compares the memory with its limit. A round may exceed the limit, which
+// does no harm because nothing is built.
 func (c *checker) value() *ProtocolError {
 	type level struct {
 		left   int // elements that are still to come; in a dict keys and values both count
@@ -177,9 +177,9 @@ func (c *checker) value() *ProtocolError {
 	}
 }
 
-// entries is for speed: it checks keys and values of a dict in a short loop, as long
-// as they are scalars other than bytes, ASCII and without a fault. That is all that
-// most dicts hold. left keys and values are still to come; it returns how many are
+// entries is for speed. It checks keys and values of a dict in a short loop, as long as
+// they are None, bools, numbers and ASCII strings without a fault. Most dicts hold
+// nothing else. left keys and values are still to come, and it returns how many are
 // left after it. value goes on from there, and makes the errors.
 func (c *checker) entries(left int) int {
 	rest := c.data[c.off:]
@@ -220,9 +220,10 @@ func (c *checker) entries(left int) int {
 	return left
 }
 
-// strings is for speed: it checks the strings that are next, at most n, moves over
-// them and returns how many there were. It looks at their text all at once. It stops
-// before a string with any other fault, for which value makes the error.
+// strings is for speed. It checks the strings that are next, at most n of them, moves
+// over them and returns how many there were. It looks at all of their text at once.
+// It stops before a string that has another fault than its text, for which value
+// makes the error.
 func (c *checker) strings(n int) (int, *ProtocolError) {
 	ahead := c.cursor
 	i := 0

@@ -29,8 +29,8 @@ type (
 	// around it.
 	encodeFunc = func(e *encoder, b []byte, v reflect.Value, depth int) ([]byte, *MarshalError)
 
-	// decodeFunc reads the next value into v, which can be set and may hold
-	// something already. On an error it may have moved d anywhere.
+	// decodeFunc reads the next value into v, which has an address and may
+	// hold something already.
 	decodeFunc = func(d *builder, v reflect.Value) error
 )
 
