@@ -27,32 +27,6 @@ type FrameBuffer struct {
 	aliased bool    // something that was decoded refers to the payload
 }
 
-// take returns memory for a payload of n bytes. It may be too small, or nil.
-func (b *FrameBuffer) take(n int) []byte {
-	switch {
-	case n <= keptPayload:
-		return b.small
-	case n <= sharedMemory:
-		b.large = payloads.get()
-		return (*b.large)[:0]
-	}
-	return nil
-}
-
-// hold notes the frame and the memory in which its payload is.
-func (b *FrameBuffer) hold(f Frame) {
-	b.frame = f
-	switch {
-	case cap(f.Payload) <= keptPayload:
-		b.small = f.Payload[:0]
-	case b.large == nil:
-		payload := []byte(f.Payload)
-		b.large = &payload
-	default:
-		*b.large = f.Payload
-	}
-}
-
 // Release drops the frame, so that others can use the memory of a large payload.
 // Call it as soon as the frame is decoded, or at least before a wait. b can be
 // filled again. ReadFrameTo releases the last frame by itself.
@@ -96,6 +70,32 @@ func (b *FrameBuffer) decode(o *DecodeOptions, decode func() (aliased bool, err 
 	aliased, err := decode()
 	b.aliased = before || aliased
 	return err
+}
+
+// take returns memory for a payload of n bytes. It may be too small, or nil.
+func (b *FrameBuffer) take(n int) []byte {
+	switch {
+	case n <= keptPayload:
+		return b.small
+	case n <= sharedMemory:
+		b.large = payloads.get()
+		return (*b.large)[:0]
+	}
+	return nil
+}
+
+// hold notes the frame and the memory in which its payload is.
+func (b *FrameBuffer) hold(f Frame) {
+	b.frame = f
+	switch {
+	case cap(f.Payload) <= keptPayload:
+		b.small = f.Payload[:0]
+	case b.large == nil:
+		payload := []byte(f.Payload)
+		b.large = &payload
+	default:
+		*b.large = f.Payload
+	}
 }
 
 // memoryPool is a pool of memory that Readers and Writers share.
