@@ -269,15 +269,16 @@ func ExampleSafeToRetry() {
 	// warm <nil>
 }
 
+// A limit for the calls of one app. A stream holds its place until its end.
 func ExampleWithInterceptor() {
-	limit := make(chan struct{}, 10) // calls of the model at one time
+	places := make(chan struct{}, 1)
 	c, err := client.New(client.WithInterceptor(func(ctx context.Context, call *client.CallInfo, next func(context.Context) error) error {
-		if call.App != "app:Model" {
+		if call.App != "app:LLM" {
 			return next(ctx)
 		}
 		select {
-		case limit <- struct{}{}:
-			defer func() { <-limit }()
+		case places <- struct{}{}:
+			defer func() { <-places }()
 			return next(ctx)
 		default:
 			return fmt.Errorf("too many calls of %v", call.Operation)
@@ -288,9 +289,58 @@ func ExampleWithInterceptor() {
 	}
 	defer c.Close()
 
-	fmt.Println(c.Execute(context.Background(), "app:Model", "add", 1, 2))
+	ctx := context.Background()
+	for token, err := range c.Stream(ctx, "app:LLM", "generate", "Tell me of a cat.") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		_, busy := c.OpenStream(ctx, "app:LLM", "generate", "Tell me of a dog.")
+		fmt.Printf("%q; %v\n", token, busy)
+		break
+	}
+	s, err := c.OpenStream(ctx, "app:LLM", "generate", "Tell me of a dog.")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.Recv())
+	s.Close()
 	// Output:
-	// 3 <nil>
+	// "A "; too many calls of stream app:LLM.generate
+	// A  <nil>
+}
+
+// An interceptor that adds a keyword argument to each call.
+func ExampleCallInfo() {
+	c, err := client.New(client.WithInterceptor(func(ctx context.Context, call *client.CallInfo, next func(context.Context) error) error {
+		call.Kwargs["top"] = 1 // a copy; the caller's stay as they are
+		return next(ctx)
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	_, err = c.Execute(context.Background(), "app:Model", "predict", []byte{0xff, 0xd8})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+}
+
+func ExampleOutcome() {
+	c, err := client.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	counts := map[string]int{} // a metric with a label, in real life
+	for _, action := range []string{"add", "predict_all", "add"} {
+		_, err := c.Execute(context.Background(), "app:Model", action, 1, 2)
+		counts[client.Outcome(err)]++
+	}
+	fmt.Println(counts)
+	// Output:
+	// map[app_error:1 ok:2]
 }
 
 func ExampleWithTracer() {

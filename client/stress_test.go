@@ -42,8 +42,8 @@ func stress(t *testing.T, calls int, pipes bool) {
 	}
 	clients := []*client.Client{ // replies to one can come to another
 		newClient(t, append(common, client.WithMaxConns(8), client.WithMaxIdle(2, time.Millisecond))...),
-		newClient(t, append(common, client.WithMaxConns(12), client.WithReadAhead(300))...),
-		newClient(t, append(common, client.WithMaxDials(2))...), // with connections to spare
+		newClient(t, append(common, client.WithMaxConns(12), client.WithReadAhead(300), client.WithInterceptor(passOn))...),
+		newClient(t, append(common, client.WithMaxDials(2), client.WithInterceptor(passOn), client.WithTracer((&retries{}).tracer()))...), // with connections to spare
 	}
 	s := &stressed{t: t, safe: make([]bool, calls), good: make([]bool, calls)}
 	var next atomic.Int64
