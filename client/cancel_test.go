@@ -70,7 +70,7 @@ func steps(call func(ctx context.Context, c *client.Client, arg any) error) []st
 			return c, &links{}, done
 		}},
 		{"write", client.StageWrite, false, func(t *testing.T, ctx context.Context) (*client.Client, *links, <-chan error) {
-			return begun(t, ctx, call, 20<<20, func(nc net.Conn, reached func()) {
+			return startCall(t, ctx, call, 20<<20, func(nc net.Conn, reached func()) {
 				_, _ = io.ReadFull(nc, make([]byte, 1000))
 				reached()
 				awaitEnd(nc)
@@ -93,7 +93,7 @@ func steps(call func(ctx context.Context, c *client.Client, arg any) error) []st
 			return c, &p.links, done
 		}},
 		{"read", client.StageRead, true, func(t *testing.T, ctx context.Context) (*client.Client, *links, <-chan error) {
-			return begun(t, ctx, call, 200_000, func(nc net.Conn, reached func()) {
+			return startCall(t, ctx, call, 200_000, func(nc net.Conn, reached func()) {
 				_, err := dirty.ReadMessage(nc)
 				assert.NoError(t, err)
 				reached()
@@ -101,7 +101,7 @@ func steps(call func(ctx context.Context, c *client.Client, arg any) error) []st
 			})
 		}},
 		{"read in a header", client.StageRead, true, func(t *testing.T, ctx context.Context) (*client.Client, *links, <-chan error) {
-			return begun(t, ctx, call, 200_000, func(nc net.Conn, reached func()) {
+			return startCall(t, ctx, call, 200_000, func(nc net.Conn, reached func()) {
 				m, err := dirty.ReadMessage(nc)
 				assert.NoError(t, err)
 				_, _ = nc.Write(replyTo(m)[:7])
@@ -110,7 +110,7 @@ func steps(call func(ctx context.Context, c *client.Client, arg any) error) []st
 			})
 		}},
 		{"read in a payload", client.StageRead, true, func(t *testing.T, ctx context.Context) (*client.Client, *links, <-chan error) {
-			return begun(t, ctx, call, 200_000, func(nc net.Conn, reached func()) {
+			return startCall(t, ctx, call, 200_000, func(nc net.Conn, reached func()) {
 				m, err := dirty.ReadMessage(nc)
 				assert.NoError(t, err)
 				_, _ = nc.Write(replyTo(m)[:100_000])
@@ -121,9 +121,9 @@ func steps(call func(ctx context.Context, c *client.Client, arg any) error) []st
 	}
 }
 
-// begun starts a call with an argument of that size, and returns when the peer
+// startCall starts a call with an argument of that size, and returns when the peer
 // says that it is reached.
-func begun(t *testing.T, ctx context.Context, call func(context.Context, *client.Client, any) error, size int, serve func(nc net.Conn, reached func())) (*client.Client, *links, <-chan error) {
+func startCall(t *testing.T, ctx context.Context, call func(context.Context, *client.Client, any) error, size int, serve func(nc net.Conn, reached func())) (*client.Client, *links, <-chan error) {
 	reached := make(chan bool, 1)
 	p := newPeer(t, func(nc net.Conn) { serve(nc, func() { reached <- true }) })
 	c := p.client(t)

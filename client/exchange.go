@@ -102,28 +102,42 @@ func (c *Client) newTurn(ctx context.Context, op Operation, timeout time.Duratio
 	return &turn{client: c, op: op, ctx: ctx, bound: callTimeout, timeout: timeout, deadline: findDeadline(ctx, timeout)}
 }
 
-// try makes an attempt, and once more where that is known to be safe. It turns
-// a panic of a Marshaler or an Unmarshaler into an error.
+// try makes attempts: a second one at once if a kept connection was dead, and
+// those of WithRetry. It turns a panic of a Marshaler or an Unmarshaler into an
+// error.
 func (t *turn) try(attempt func() error) error {
-	err := t.client.cfg.hooks.catch(hookValue, attempt)
-	if err != nil && t.again {
-		if failure := t.tellRetry(err); failure != nil {
-			return t.fail(StageWrite, failure)
+	err := t.tryOnce(attempt)
+	atOnce := true // once
+	for n := 2; err != nil; n++ {
+		dead := atOnce && t.again
+		if !dead && !t.awaitRetry(n, err) {
+			break
 		}
-		err = t.client.cfg.hooks.catch(hookValue, attempt)
+		atOnce = atOnce && !dead
+		if failure := t.tellRetry(n, err, dead); failure != nil {
+			return t.fail(t.stage(StageWrite, StageRead), failure)
+		}
+		err = t.tryOnce(attempt)
 	}
+	return err
+}
+
+// tryOnce makes one attempt.
+func (t *turn) tryOnce(attempt func() error) error {
+	t.sent, t.heard, t.again = false, false, false
+	err := t.client.cfg.hooks.catch(hookValue, attempt)
 	if failure, ok := err.(*hookError); ok { // all others are made by fail
 		return t.fail(t.stage(StagePrepare, StageDecode), failure)
 	}
 	return err
 }
 
-// tellRetry notes that the call is made again.
-func (t *turn) tellRetry(err error) error {
-	t.client.pool.noteRetry()
-	t.client.cfg.hooks.log(slog.LevelDebug, "dirty: call made again on another connection",
-		"operation", t.op.Name, "reason", errors.Unwrap(err)) // without the key
-	return t.client.cfg.tracers.retry(t.ctx, t.op, 2, err)
+// tellRetry tells that an attempt follows, because of err.
+func (t *turn) tellRetry(attempt int, err error, dead bool) error {
+	t.client.pool.noteRetry(dead)
+	t.client.cfg.hooks.log(slog.LevelDebug, "dirty: call made again",
+		"operation", t.op.Name, "attempt", attempt, "reason", errors.Unwrap(err)) // without the key
+	return t.client.cfg.tracers.retry(t.ctx, t.op, attempt, err)
 }
 
 // exchange sends the request and reads its reply, on a connection of its own
@@ -168,7 +182,6 @@ func unexpected(f dirty.Frame) error { return fmt.Errorf("%w: %v", ErrUnexpected
 // open leases a connection and writes the request. On an error the lease has
 // ended. After a success the timer of the connection is set.
 func (t *turn) open(request requestFunc, call *CallInfo) error {
-	t.sent, t.heard, t.again = false, false, false
 	if t.ctx.Err() != nil {
 		return t.fail(StagePrepare, contextError(t.ctx))
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	MaxIdle       int           // connections that are kept idle
 	IdleTime      time.Duration // how long they are kept
 	ReadAhead     int           // bytes of a stream's payloads that are read before they are asked for; 0: none
+	Retry         Retry         // zero without WithRetry: nothing is repeated but what is always safe at once
 	PeerCheck     bool          // whether a peer whose process is dead is refused (Linux)
 	UseDict       bool          // whether dicts decode to dirty.Dict where the destination is an any
 	Limits        dirty.Limits
@@ -177,6 +178,7 @@ func (cfg *config) validate() error {
 	}{
 		{"WithTimeout", cfg.Timeout}, {"WithStreamTimeout", cfg.StreamTimeout},
 		{"WithWaitForServer", cfg.WaitForServer}, {"WithMaxIdle", cfg.IdleTime},
+		{"WithRetry", cfg.Retry.Pause}, {"WithRetry", cfg.Retry.MaxPause},
 	} {
 		if d.d < 0 {
 			return errorf("client.%s: %v is negative: %w", d.option, d.d, ErrInvalidArgument)
@@ -187,11 +189,14 @@ func (cfg *config) validate() error {
 		n, min int
 	}{
 		{"WithMaxConns", cfg.MaxConns, 1}, {"WithMaxDials", cfg.MaxDials, 1},
-		{"WithMaxIdle", cfg.MaxIdle, 0}, {"WithReadAhead", cfg.ReadAhead, 0},
+		{"WithMaxIdle", cfg.MaxIdle, 0}, {"WithReadAhead", cfg.ReadAhead, 0}, {"WithRetry", cfg.Retry.Attempts, 0},
 	} {
 		if n.n < n.min {
 			return errorf("client.%s: %d, must be at least %d: %w", n.option, n.n, n.min, ErrInvalidArgument)
 		}
+	}
+	if cfg.Retry.Attempts > MaxAttempts {
+		return errorf("client.WithRetry: %d attempts, at most %d are possible: %w", cfg.Retry.Attempts, MaxAttempts, ErrInvalidArgument)
 	}
 	if cfg.DialTimeout <= 0 {
 		return errorf("client.WithDialTimeout: %v, must be positive: %w", cfg.DialTimeout, ErrInvalidArgument)

@@ -50,7 +50,10 @@ func TestOptions(t *testing.T) {
 		"WithDict":              {client.WithDict(), func(c *client.Config) { c.UseDict = true }},
 		"WithLimits":            {client.WithLimits(limits), func(c *client.Config) { c.Limits = limits }},
 		"WithSocket":            {client.WithSocket("x"), func(*client.Config) {}},
-		"WithTracer":            {client.WithTracer(client.Tracer{}), func(*client.Config) {}},
+		"WithRetry": {client.WithRetry(client.Retry{}), func(c *client.Config) {
+			c.Retry = client.Retry{Attempts: 3, Pause: 100 * time.Millisecond, MaxPause: 2 * time.Second}
+		}},
+		"WithTracer": {client.WithTracer(client.Tracer{}), func(*client.Config) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := newClient(t).Config()
@@ -113,6 +116,7 @@ func TestNumbers(t *testing.T) {
 		rows[fmt.Sprint("WithStreamTimeout ", d)] = row{client.WithStreamTimeout(d), d < 0, d == 1}
 		rows[fmt.Sprint("WithDialTimeout ", d)] = row{client.WithDialTimeout(d), d <= 0, d == 1}
 		rows[fmt.Sprint("WithWaitForServer ", d)] = row{client.WithWaitForServer(d), d < 0, false}
+		rows[fmt.Sprint("WithRetry ", d)] = row{client.WithRetry(client.Retry{Pause: d, MaxPause: d}), d < 0, false}
 		for _, n := range counts {
 			rows[fmt.Sprint("WithMaxIdle ", n, d)] = row{client.WithMaxIdle(n, d), n < 0 || d < 0, false}
 		}
@@ -120,6 +124,7 @@ func TestNumbers(t *testing.T) {
 	for _, n := range counts {
 		rows[fmt.Sprint("WithMaxConns ", n)] = row{client.WithMaxConns(n), n < 1, false}
 		rows[fmt.Sprint("WithMaxDials ", n)] = row{client.WithMaxDials(n), n < 1, false}
+		rows[fmt.Sprint("WithRetry ", n)] = row{client.WithRetry(client.Retry{Attempts: n}), n < 0 || n > client.MaxAttempts, false}
 		rows[fmt.Sprint("WithReadAhead ", n)] = row{client.WithReadAhead(n), n < 0, false}
 	}
 	for name, tt := range rows {

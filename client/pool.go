@@ -337,13 +337,15 @@ func (p *pool) noteTrouble(err error) {
 	p.stats.BacklogFull++
 }
 
-// noteRetry notes that a kept connection was dead, and that its call is made
-// again. Those connections that are idle will be dead too.
-func (p *pool) noteRetry() {
+// noteRetry notes that a call is made again. If that is because a kept
+// connection was dead, those that are idle will be dead too.
+func (p *pool) noteRetry(dead bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stats.Retries++
-	p.dropIdle(closedDead)
+	if dead {
+		p.dropIdle(closedDead)
+	}
 }
 
 // noteMismatch counts a reply to somebody else.

@@ -3,12 +3,15 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -224,4 +227,128 @@ func TestRetryThatFails(t *testing.T) {
 	requireOp(t, err, client.StageDial, false)
 	assert.True(t, client.SafeToRetry(err))
 	assert.EqualValues(t, 1, c.Stats().Retries)
+}
+
+// refusing answers the first n requests with an error, and later ones as an
+// arbiter does. It counts the requests.
+func refusing(n int, err error, requests *int) func(net.Conn) {
+	return answering(func(c *dirty.Conn, m dirty.Message) error {
+		if *requests++; *requests <= n {
+			return c.WriteMessage(dirty.NewErrorReply(m.RequestID(), err))
+		}
+		return arbiter(c, m)
+	})
+}
+
+// TestWithRetry: how often calls and streams are repeated, and for which errors.
+func TestWithRetry(t *testing.T) {
+	died := &dirty.RemoteError{Type: dirty.ClassWorker, Message: "Worker communication failed: [Errno 111] Connection refused"}
+	for _, tt := range []struct {
+		name     string
+		retry    client.Retry
+		fails    int
+		err      error
+		requests int
+		ok       bool
+		longest  time.Duration // all pauses
+	}{
+		{"by default", client.Retry{}, 2, dirty.ErrNoWorkers, 3, true, 300 * time.Millisecond},
+		{"not more often", client.Retry{}, 3, dirty.ErrNoWorkers, 3, false, 300 * time.Millisecond},
+		{"a worker that died", client.Retry{}, 2, died, 3, true, 300 * time.Millisecond},
+		{"a misspelt app", client.Retry{Attempts: 5}, math.MaxInt, dirty.ErrNoWorkers, 5, false, 1500 * time.Millisecond},
+		{"as often as possible", client.Retry{Attempts: client.MaxAttempts, Pause: time.Millisecond, MaxPause: time.Millisecond}, 99, dirty.ErrNoWorkers, 100, true, 100 * time.Millisecond},
+		{"within the bound of the call", client.Retry{Attempts: client.MaxAttempts}, math.MaxInt, dirty.ErrNoWorkers, -1, false, 30 * time.Second},
+		{"not if it is off", client.Retry{Attempts: 1}, 1, dirty.ErrNoWorkers, 1, false, 0},
+		{"not what an app raised", client.Retry{}, 1, errors.New("boom"), 1, false, 0},
+		{"not a timeout of the peer", client.Retry{}, 1, dirty.ErrPeerTimeout, 1, false, 0},
+		{"the longest pauses", client.Retry{Pause: math.MaxInt64, MaxPause: math.MaxInt64}, 1, dirty.ErrNoWorkers, 1, false, 0},
+	} {
+		for name, call := range intercepted {
+			for _, opts := range [][]client.Option{nil, {client.WithInterceptor(passOn)}} {
+				t.Run(fmt.Sprint(tt.name, "/", name, "/", len(opts)), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						requests := 0
+						tracer := &retries{}
+						c := newPipePeer(t, refusing(tt.fails, tt.err, &requests)).client(t,
+							append(opts, client.WithRetry(tt.retry), client.WithTracer(tracer.tracer()))...)
+						begin := time.Now()
+						got, err := call(context.Background(), c, 1)
+						assert.LessOrEqual(t, time.Since(begin), tt.longest)
+						if tt.requests > 0 {
+							assert.Equal(t, tt.requests, requests)
+						}
+						assert.Len(t, tracer.attempts, requests-1)
+						assert.EqualValues(t, requests-1, c.Stats().Retries)
+						if tt.ok {
+							require.NoError(t, err)
+							assert.Equal(t, []any{int64(1)}, got)
+							return
+						}
+						var remote *dirty.RemoteError
+						require.ErrorAs(t, err, &remote)
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestWithRetryOfDials: an arbiter that restarts.
+func TestWithRetryOfDials(t *testing.T) {
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPipePeer(t, answering(arbiter))
+				begin := time.Now()
+				c := newClient(t, client.WithSocket("x"), client.WithRetry(client.Retry{Attempts: 50}),
+					client.WithDialer(func(ctx context.Context, path string) (net.Conn, error) {
+						if time.Since(begin) < 5*time.Second {
+							return nil, dialError(syscall.ENOENT)
+						}
+						return p.dial(ctx, path)
+					}))
+				require.NoError(t, op.call(context.Background(), c))
+				assert.LessOrEqual(t, time.Since(begin), 7*time.Second)
+			})
+		})
+	}
+}
+
+// TestWithRetryAfterChunk: a stream is not repeated once it has begun.
+func TestWithRetryAfterChunk(t *testing.T) {
+	requests := 0
+	p := newPeer(t, sending(func(id uint64) []byte {
+		requests++
+		return frames(dirty.NewChunk(id, 1), dirty.NewErrorReply(id, dirty.ErrNoWorkers))
+	}))
+	got, err := collect(p.client(t, client.WithRetry(client.Retry{})).Stream(context.Background(), app, "x"))
+	require.ErrorIs(t, err, dirty.ErrNoWorkers)
+	assert.Equal(t, []any{int64(1)}, got)
+	assert.Equal(t, 1, requests)
+}
+
+// TestWithRetryEnds: a pause ends with the context and with the client.
+func TestWithRetryEnds(t *testing.T) {
+	for how, end := range map[string]func(c *client.Client, cancel func()){
+		"cancel": func(_ *client.Client, cancel func()) { cancel() },
+		"close":  func(c *client.Client, _ func()) { _ = c.Close() },
+	} {
+		for name, call := range intercepted {
+			t.Run(how+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					requests := 0
+					c := newPipePeer(t, refusing(math.MaxInt, dirty.ErrNoWorkers, &requests)).client(t, client.WithTimeout(0),
+						client.WithRetry(client.Retry{Attempts: 100, Pause: 1000 * time.Hour, MaxPause: 1000 * time.Hour}))
+					ctx, cancel := context.WithCancel(context.Background())
+					defer cancel()
+					done := async(func() error { _, err := call(ctx, c, 1); return err })
+					synctest.Wait()
+					begin := time.Now()
+					end(c, cancel)
+					require.Error(t, <-done)
+					assert.Zero(t, time.Since(begin))
+				})
+			})
+		}
+	}
 }

@@ -19,7 +19,7 @@ type Stats struct {
 	Dials        uint64        // dials that succeeded
 	DialErrors   uint64        // dials that failed
 	BacklogFull  uint64        // attempts to dial that found the listen backlog full, or nobody there, and were repeated
-	Retries      uint64        // calls that the client made again by itself
+	Retries      uint64        // attempts that the client made again by itself
 	Mismatches   uint64        // replies that belonged to other requests
 	HookFailures uint64        // times that a Dialer, Tracer, Logger or other code of yours panicked or called runtime.Goexit
 	Closed       ClosedStats

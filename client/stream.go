@@ -67,7 +67,7 @@ type Stream struct {
 	ranged bool
 	single bool
 	chunks atomic.Int64
-	life   *streamLife // nil without interceptors
+	life   *streamLife // nil without interceptors and WithRetry
 
 	mu    sync.Mutex
 	turn  *turn        // the attempt that is read; nil until it is known
@@ -105,7 +105,7 @@ func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any
 		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
 	s = &Stream{client: c, op: op, traced: traced}
-	if len(c.cfg.interceptors) > 0 {
+	if len(c.cfg.interceptors) > 0 || c.cfg.Retry.Attempts > 1 {
 		opened = true // in any case it ends by itself
 		return s.openIntercepted(ctx, &call)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// streamLife is the life of a stream inside interceptors. They run in a
+// streamLife is the life of a stream inside interceptors, or with WithRetry. They run in a
 // goroutine of its own from the opening of the stream to its end, and make
 // attempts. The first attempt whose first frame is good becomes the stream.
 type streamLife struct {
@@ -41,6 +41,7 @@ func (s *Stream) openIntercepted(ctx context.Context, call *CallInfo) (*Stream, 
 	s.life = l
 	if !s.client.pool.adopt(s) {
 		err := s.fail(StagePrepare, ErrClosed)
+		l.cancel(err)
 		_ = s.settle(err)
 		return nil, err
 	}
@@ -102,21 +103,25 @@ func (s *Stream) enter() bool {
 
 // openAttempt sends the request and reads the first frame, which is no error. On
 // an error the lease has ended.
-func (s *Stream) openAttempt(t *turn, call *CallInfo) (dirty.Frame, error) {
-	if err := t.try(func() error { return t.open(newRequest, call) }); err != nil {
-		return dirty.Frame{}, err
-	}
-	s.life.chain.sent.Store(true)
-	s.life.tellSent.Do(func() { close(s.life.sent) })
-	t.becomeStream()
-	f, err := t.readWithin(s.client.cfg.ReadAhead > 0)
-	reason, err := t.judge(f, err)
-	if err == io.EOF { // a stream without chunks
-		return f, nil
-	}
-	if err != nil {
-		t.close(reason)
-	}
+func (s *Stream) openAttempt(t *turn, call *CallInfo) (f dirty.Frame, err error) {
+	err = t.try(func() error {
+		t.bound, t.timeout = callTimeout, s.client.cfg.Timeout
+		if err := t.open(newRequest, call); err != nil {
+			return err
+		}
+		s.life.chain.sent.Store(true)
+		s.life.tellSent.Do(func() { close(s.life.sent) })
+		t.becomeStream()
+		f, err = t.readWithin(s.client.cfg.ReadAhead > 0)
+		reason, err := t.judge(f, err)
+		if err == io.EOF { // a stream without chunks
+			return nil
+		}
+		if err != nil {
+			t.close(reason)
+		}
+		return err
+	})
 	return f, err
 }
 

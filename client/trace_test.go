@@ -53,18 +53,20 @@ func (j *journal) tracer() client.Tracer {
 			j.note(ctx, func() {}, "chunk %v %d", op, size)
 		},
 		Dialed: func(_ context.Context, d client.DialResult) {
-			j.note(nil, func() { j.dial = d }, "dial after %d: %v", d.Retries, d.Err != nil)
+			j.write(func() { j.dial = d }, "dial after %d: %v", d.Retries, d.Err != nil)
 		},
 	}
 }
 
-// note writes an event down.
+// note writes an event of a call down.
 func (j *journal) note(ctx context.Context, keep func(), format string, args ...any) {
+	assert.Equal(j.t, "call", ctx.Value(journalKey(j.name)), format)
+	j.write(keep, format, args...)
+}
+
+func (j *journal) write(keep func(), format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if ctx != nil {
-		assert.Equal(j.t, "call", ctx.Value(journalKey(j.name)), format)
-	}
 	keep()
 	j.events = append(j.events, fmt.Sprintf(format, args...))
 }
