@@ -2,14 +2,18 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/internal/loud"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
@@ -87,6 +91,82 @@ func TestKeyMatcher(t *testing.T) {
 			assert.False(t, match(key), "%q must not match %#v", g.pattern, key)
 		}
 	}
+}
+
+// hostilePatterns are patterns and keys that would take hours.
+func hostilePatterns() map[string][2]string {
+	set := "["
+	for r := rune(0x1000); r < 0x3000; r += 2 {
+		set += string(r)
+	}
+	set += "a]"
+	key := strings.Repeat("a", 20<<20)
+	return map[string][2]string{
+		"characters":          {"*" + strings.Repeat("a", 60<<10) + "b*", key},
+		"sets of many ranges": {"*" + set + set + "b*", key},
+		"many parts":          {"*" + strings.Repeat("aaaaaaaaab*", 5<<10), key},
+	}
+}
+
+// TestFilterKeysIsBounded checks that no pattern takes a core for long.
+func TestFilterKeysIsBounded(t *testing.T) {
+	for name, test := range hostilePatterns() {
+		t.Run(name, func(t *testing.T) {
+			begin := time.Now()
+			_, err := server.FilterKeys(ctx, []any{test[1], test[1], test[1], test[1], test[1], test[1]}, test[0])
+			took := time.Since(begin)
+			assert.ErrorContains(t, err, "the pattern takes too long for these keys")
+			assert.Less(t, took, time.Minute) // hours without a bound
+		})
+	}
+}
+
+// TestFilterKeysEndsWithItsContext checks that a pattern which takes long stops
+// when its client leaves or the server ends.
+func TestFilterKeysEndsWithItsContext(t *testing.T) {
+	ended, cancel := context.WithCancelCause(ctx)
+	cancel(errBoom)
+	pattern := hostilePatterns()["characters"]
+	_, err := server.FilterKeys(ended, []any{pattern[1]}, pattern[0])
+	assert.Equal(t, errBoom, err)
+	many := make([]any, 3<<20) // short ones
+	for i := range many {
+		many[i] = "x"
+	}
+	_, err = server.FilterKeys(ended, many, "y")
+	assert.Equal(t, errBoom, err)
+}
+
+// TestFilterKeys checks what is returned, also of very many keys.
+func TestFilterKeys(t *testing.T) {
+	for pattern, want := range map[string][]any{
+		"":    {"user:1", 5, nil, []byte("x"), "ä"},
+		"*":   {"user:1", 5, nil, []byte("x"), "ä"},
+		"?":   {5, "ä"},
+		"*e*": {"user:1", nil},
+		"no":  {},
+	} {
+		got, err := server.FilterKeys(ctx, []any{"user:1", 5, nil, []byte("x"), "ä"}, pattern)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, pattern)
+	}
+	keys := make([]any, dirty.MaxElements) // more cannot be told to a client
+	for i := range keys {
+		keys[i] = "user:session:0123456789abcdef:" + strconv.Itoa(i%10)
+	}
+	got, err := server.FilterKeys(ctx, keys, "*abcdef*[!0-8]")
+	require.NoError(t, err)
+	assert.Len(t, got, dirty.MaxElements/10)
+}
+
+// TestStashPatternOfAClient checks the bound where a client meets it.
+func TestStashPatternOfAClient(t *testing.T) {
+	c := connect(t, new(server.Server))
+	pattern := hostilePatterns()["sets of many ranges"]
+	require.Equal(t, dirty.NewResponse(1, true), ask(t, c, dirty.NewStashRequest(1, dirty.StashPut, "t", pattern[1], nil, "")))
+	got := ask(t, c, dirty.NewStashRequest(1, dirty.StashKeys, "t", nil, nil, pattern[0]))
+	assert.Equal(t, "dirty: DirtyError: the pattern takes too long for these keys", failed(t, got).Error())
+	usable(t, c)
 }
 
 // oracle answers lines of JSON, lists of a pattern and a text, with whether they

@@ -5,10 +5,13 @@ import "math"
 // bytesID is the identity of a []byte key: Go cannot compare those.
 type bytesID string
 
-// KeyIdentity returns what makes a key of the stash the same as another: two
-// keys are one in Python if their identities are equal in Go, so it can be the key
-// of a Go map. 5 is not "5", but true, 1 and 1.0 are one key, and NaN is not even
-// equal to itself.
+// KeyIdentity returns the identity of a key of the stash: two keys are one in
+// Python if their identities are equal in Go, so that the identity can be the
+// key of a Go map. It does not refer to the memory of key.
+//
+// 5 and "5" are two keys, and so are "k" and the bytes of "k"; true, 1 and 1.0
+// are one. As in Python, NaN equals no key, not even itself: what is stored in a
+// Go map under NaN can be listed, but never found or deleted one by one.
 //
 // A key is nil, a bool, an int or int64, a float64, a string, or a []byte.
 // Anything else is an error in Python's words: unhashable type: 'list'.

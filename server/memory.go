@@ -4,17 +4,23 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"math"
 	"sync"
 
 	"github.com/gunicorn-go/dirty"
 )
 
 // MemoryStore is a [Store] in memory. It copies what it is given and what it
-// gives, so nobody's later change shows. Nothing is ever deleted by itself, and
-// its size has no bound but what clients put into it.
+// returns, so later changes of a caller do not show. Nothing is ever deleted by
+// itself, and nothing bounds its size: clients can fill the memory.
 //
-// The zero value is empty and ready to use. It may be used concurrently, by
-// servers and by others.
+// It does what gunicorn's stash does, with one difference: a table whose name is
+// NaN is always the same table, while gunicorn makes a new one for each Put, which
+// nobody can find or delete. A NaN key is as in gunicorn: each Put adds another
+// one, Get, Exists and Delete never find it, and only Clear and Drop delete it.
+//
+// The zero value is empty and ready to use. It may be used concurrently, also
+// by several servers.
 type MemoryStore struct {
 	mu     sync.RWMutex
 	tables ordered[*ordered[dirty.RawValue]]
@@ -93,9 +99,21 @@ func (m *MemoryStore) ensure(id, name any) *ordered[dirty.RawValue] {
 	return t
 }
 
+// nanTable is the identity of all tables whose name is NaN. KeyIdentity has
+// none for them, so such a table could never be deleted.
+type nanTable struct{}
+
+// tableIdentity returns the identity of a table.
+func tableIdentity(table any) (comparable any, err error) {
+	if f, isFloat := table.(float64); isFloat && math.IsNaN(f) {
+		return nanTable{}, nil
+	}
+	return KeyIdentity(table)
+}
+
 // identities returns those of a table and a key, if both can be keys.
 func identities(table, key any) (tableID, keyID any, err error) {
-	if tableID, err = KeyIdentity(table); err != nil {
+	if tableID, err = tableIdentity(table); err != nil {
 		return nil, nil, err
 	}
 	keyID, err = KeyIdentity(key)
@@ -146,24 +164,11 @@ func (m *MemoryStore) Delete(_ context.Context, table, key any) (existed bool, e
 // Keys returns the keys of a table that match a pattern, in the order in which
 // they were first put.
 func (m *MemoryStore) Keys(ctx context.Context, table any, pattern string) ([]any, error) {
-	id, err := KeyIdentity(table)
+	id, err := tableIdentity(table)
 	if err != nil {
 		return nil, err
 	}
-	// Nobody waits for a pattern that takes long.
-	keys := m.keys(id)
-	match := keyMatcher(pattern, func() bool { return ctx.Err() != nil })
-	matching := keys[:0]
-	for _, key := range keys {
-		ok, done := match(key)
-		if !done || ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if ok {
-			matching = append(matching, key)
-		}
-	}
-	return matching, nil
+	return FilterKeys(ctx, m.keys(id), pattern) // without the lock: a pattern may take long
 }
 
 // keys returns all keys of a table.
@@ -178,7 +183,7 @@ func (m *MemoryStore) keys(id any) []any {
 
 // Clear deletes all keys of a table, if there is one.
 func (m *MemoryStore) Clear(_ context.Context, table any) error {
-	id, err := KeyIdentity(table)
+	id, err := tableIdentity(table)
 	if err != nil {
 		return err
 	}
@@ -192,7 +197,7 @@ func (m *MemoryStore) Clear(_ context.Context, table any) error {
 
 // Len returns the number of keys, or [dirty.ErrTableNotFound].
 func (m *MemoryStore) Len(_ context.Context, table any) (int, error) {
-	id, err := KeyIdentity(table)
+	id, err := tableIdentity(table)
 	if err != nil {
 		return 0, err
 	}
@@ -206,7 +211,7 @@ func (m *MemoryStore) Len(_ context.Context, table any) (int, error) {
 
 // Ensure makes a table, if there is none.
 func (m *MemoryStore) Ensure(_ context.Context, table any) error {
-	id, err := KeyIdentity(table)
+	id, err := tableIdentity(table)
 	if err != nil {
 		return err
 	}
@@ -218,7 +223,7 @@ func (m *MemoryStore) Ensure(_ context.Context, table any) error {
 
 // Drop deletes a table and its keys, and reports whether it was there.
 func (m *MemoryStore) Drop(_ context.Context, table any) (existed bool, err error) {
-	id, err := KeyIdentity(table)
+	id, err := tableIdentity(table)
 	if err != nil {
 		return false, err
 	}

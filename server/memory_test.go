@@ -1,13 +1,10 @@
 package server_test
 
 import (
-	"context"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/server"
@@ -88,26 +85,49 @@ func TestMemoryStoreErrors(t *testing.T) {
 	assert.Equal(t, dirty.ErrTableNotFound, err)
 }
 
-// A pattern that takes hours keeps nobody from the store, and ends with its
-// client.
-func TestMemoryStoreSlowPattern(t *testing.T) {
+// TestMemoryStoreNaN checks tables and keys that are NaN: such a table is one and
+// can be deleted; such keys are as in Python.
+func TestMemoryStoreNaN(t *testing.T) {
+	nan, other := math.NaN(), math.Float64frombits(0xfff8000000000001)
 	m := new(server.MemoryStore)
-	require.NoError(t, m.Put(ctx, "t", strings.Repeat("a", 20<<20), encoded(1)))
-	canceled, cancel := context.WithCancelCause(ctx)
-	done := make(chan error, 1)
-	go func() {
-		_, err := m.Keys(canceled, "t", "*"+strings.Repeat("a", 60<<10)+"b*")
-		done <- err
-	}()
-	for i := range 100 {
-		require.NoError(t, m.Put(ctx, "t", int64(i), encoded(1)))
+	for range 3 {
+		require.NoError(t, m.Put(ctx, nan, "k", encoded(1)))
+		require.NoError(t, m.Ensure(ctx, other))
 	}
-	time.Sleep(50 * time.Millisecond)
-	require.Empty(t, done)
-	cancel(errBoom)
-	begin := time.Now()
-	assert.Equal(t, errBoom, wait(t, "the end", done))
-	assert.Less(t, time.Since(begin), 2*time.Second)
+	tables, err := m.Tables(ctx)
+	require.NoError(t, err)
+	require.Len(t, tables, 1)
+	assert.True(t, math.IsNaN(tables[0].(float64)))
+	n, err := m.Len(ctx, other)
+	require.NoError(t, err)
+	assert.Equal(t, 1, n)
+	_, err = m.Get(ctx, other, "k")
+	assert.NoError(t, err)
+	existed, err := m.Drop(ctx, nan)
+	require.NoError(t, err)
+	assert.True(t, existed)
+	tables, err = m.Tables(ctx)
+	require.NoError(t, err)
+	assert.Empty(t, tables)
+	existed, err = m.Drop(ctx, nan)
+	require.NoError(t, err)
+	assert.False(t, existed)
+
+	for range 3 { // each adds another key
+		require.NoError(t, m.Put(ctx, "t", nan, encoded(1)))
+	}
+	n, err = m.Len(ctx, "t")
+	require.NoError(t, err)
+	assert.Equal(t, 3, n)
+	_, err = m.Get(ctx, "t", nan)
+	assert.Equal(t, dirty.ErrKeyNotFound, err)
+	existed, err = m.Delete(ctx, "t", nan)
+	require.NoError(t, err)
+	assert.False(t, existed)
+	require.NoError(t, m.Clear(ctx, "t"))
+	n, err = m.Len(ctx, "t")
+	require.NoError(t, err)
+	assert.Zero(t, n)
 }
 
 // Many at once; run with -race.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -61,8 +62,8 @@ func pythonText(v any) string {
 	return "{...}"
 }
 
-// shownKey is pythonText for messages, cut if it is long.
-func shownKey(v any) string {
+// showKey is pythonText for messages, cut if it is long.
+func showKey(v any) string {
 	switch k := v.(type) {
 	case string:
 		if len(k) > maxShown {
@@ -102,35 +103,32 @@ func pythonFloat(f float64) string {
 // pythonBytes spells bytes as Python does: b'...', with escapes.
 func pythonBytes(b []byte) string {
 	quote := byte('\'')
-	if strings.IndexByte(string(b), '\'') >= 0 && strings.IndexByte(string(b), '"') < 0 {
+	if bytes.IndexByte(b, '\'') >= 0 && bytes.IndexByte(b, '"') < 0 {
 		quote = '"'
 	}
-	var s strings.Builder
-	s.WriteByte('b')
-	s.WriteByte(quote)
+	const digits = "0123456789abcdef"
+	s := append(make([]byte, 0, len(b)+3), 'b', quote)
 	for _, c := range b {
 		switch {
 		case c == quote, c == '\\':
-			s.WriteByte('\\')
-			s.WriteByte(c)
+			s = append(s, '\\', c)
 		case c == '\t':
-			s.WriteString(`\t`)
+			s = append(s, `\t`...)
 		case c == '\n':
-			s.WriteString(`\n`)
+			s = append(s, `\n`...)
 		case c == '\r':
-			s.WriteString(`\r`)
+			s = append(s, `\r`...)
 		case c < ' ', c > '~':
-			fmt.Fprintf(&s, `\x%02x`, c)
+			s = append(s, '\\', 'x', digits[c>>4], digits[c&15])
 		default:
-			s.WriteByte(c)
+			s = append(s, c)
 		}
 	}
-	s.WriteByte(quote)
-	return s.String()
+	return string(append(s, quote))
 }
 
-// pythonFalse reports whether Python takes a value for false.
-func pythonFalse(v any) bool {
+// isPythonFalse reports whether Python takes a value for false.
+func isPythonFalse(v any) bool {
 	switch v := v.(type) {
 	case nil:
 		return true

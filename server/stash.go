@@ -84,21 +84,9 @@ func (s *stashCall) set(opts dirty.DecodeOptions, name string, raw dirty.RawValu
 
 // do makes the operation.
 func (s *stashCall) do(ctx context.Context, store Store) (any, error) {
-	op, ok := s.operation()
-	if !ok {
-		return nil, dirtyError("Unknown stash operation: " + shownKey(s.op))
-	}
-	if op == dirty.StashTables {
-		return store.Tables(ctx)
-	}
-	if _, err := KeyIdentity(s.table); err != nil {
+	op := s.operation()
+	if err := s.checkKeys(op); err != nil {
 		return nil, err
-	}
-	switch op {
-	case dirty.StashPut, dirty.StashGet, dirty.StashDelete, dirty.StashExists:
-		if _, err := KeyIdentity(s.key); err != nil {
-			return nil, err
-		}
 	}
 	switch op {
 	case dirty.StashPut:
@@ -122,9 +110,32 @@ func (s *stashCall) do(ctx context.Context, store Store) (any, error) {
 		return true, store.Ensure(ctx, s.table)
 	case dirty.StashDeleteTable:
 		return store.Drop(ctx, s.table)
-	default: // StashExists: operation lets no others through
+	case dirty.StashTables:
+		return store.Tables(ctx)
+	case dirty.StashExists:
 		return store.Exists(ctx, s.table, s.key)
 	}
+	return nil, s.unknownOperation()
+}
+
+// checkKeys returns an error if the table or the key of an operation cannot be
+// a key in Python, or if there is no such operation.
+func (s *stashCall) checkKeys(op dirty.StashOp) error {
+	switch op {
+	case dirty.StashTables:
+		return nil
+	case dirty.StashKeys, dirty.StashClear, dirty.StashInfo, dirty.StashEnsure, dirty.StashDeleteTable:
+		_, err := KeyIdentity(s.table)
+		return err
+	case dirty.StashPut, dirty.StashGet, dirty.StashDelete, dirty.StashExists:
+		_, _, err := identities(s.table, s.key)
+		return err
+	}
+	return s.unknownOperation()
+}
+
+func (s *stashCall) unknownOperation() error {
+	return dirtyError("Unknown stash operation: " + showKey(s.op))
 }
 
 // stashInfo is the result of an info operation.
@@ -133,21 +144,22 @@ type stashInfo struct {
 	Table any `dirty:"table"`
 }
 
-// operation returns the operation; as in Python 1.0 and True are 1.
-func (s *stashCall) operation() (op dirty.StashOp, ok bool) {
+// operation returns the operation, or 0, which is none. As in Python 1.0 and
+// True are 1.
+func (s *stashCall) operation() dirty.StashOp {
 	switch s.op.(type) {
 	case bool, int64, float64:
 		id, _ := KeyIdentity(s.op)
-		n, isInt := id.(int64)
-		op = dirty.StashOp(n)
-		return op, isInt && n >= int64(dirty.StashPut) && n <= int64(dirty.StashExists)
+		if n, isInt := id.(int64); isInt && n == int64(dirty.StashOp(n)) {
+			return dirty.StashOp(n)
+		}
 	}
-	return 0, false
+	return 0
 }
 
 // patternText returns the pattern; what is false in Python is none.
 func (s *stashCall) patternText() (string, error) {
-	if pythonFalse(s.pattern) {
+	if isPythonFalse(s.pattern) {
 		return "", nil
 	}
 	text, ok := s.pattern.(string)
@@ -173,9 +185,9 @@ func (s *stashCall) explain(err error) error {
 	case errors.As(err, &remote), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, dirty.ErrKeyNotFound):
-		return &dirty.RemoteError{Type: "StashKeyNotFoundError", Message: "Key not found: " + shownKey(s.key)}
+		return &dirty.RemoteError{Type: "StashKeyNotFoundError", Message: "Key not found: " + showKey(s.key)}
 	case errors.Is(err, dirty.ErrTableNotFound):
-		return &dirty.RemoteError{Type: "StashTableNotFoundError", Message: "Table not found: " + shownKey(s.table)}
+		return &dirty.RemoteError{Type: "StashTableNotFoundError", Message: "Table not found: " + showKey(s.table)}
 	}
 	return dirtyError(strings.ToValidUTF8(err.Error(), "\ufffd"))
 }

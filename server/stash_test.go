@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -174,6 +175,36 @@ func TestStashOperations(t *testing.T) {
 	_, err := c.NetConn().Write(frame(dirty.TypeStash, 1, nil))
 	require.NoError(t, err)
 	assert.Equal(t, "Unknown stash operation: None", failed(t, receive(t, c)).Message)
+}
+
+// TestEveryStashOperation checks that the server does each operation that the
+// protocol knows. One that is added must be added here.
+func TestEveryStashOperation(t *testing.T) {
+	want := map[dirty.StashOp]dirty.Message{ // of a key that is there; in order of the numbers
+		dirty.StashPut:         dirty.NewResponse(1, true),
+		dirty.StashGet:         dirty.NewResponse(1, "v"),
+		dirty.StashDelete:      dirty.NewResponse(1, true),
+		dirty.StashKeys:        dirty.NewResponse(1, []any{}),
+		dirty.StashClear:       dirty.NewResponse(1, true),
+		dirty.StashInfo:        dirty.NewResponse(1, kw{"size": int64(0), "table": "t"}),
+		dirty.StashEnsure:      dirty.NewResponse(1, true),
+		dirty.StashDeleteTable: dirty.NewResponse(1, true),
+		dirty.StashTables:      dirty.NewResponse(1, []any{}),
+		dirty.StashExists:      dirty.NewResponse(1, false),
+	}
+	c := connect(t, new(server.Server))
+	known := 0
+	for op := range 256 {
+		op := dirty.StashOp(op)
+		got := ask(t, c, dirty.NewStashRequest(1, op, "t", "k", "v", ""))
+		if strings.HasPrefix(op.String(), "StashOp(") {
+			assert.Equal(t, fmt.Sprintf("Unknown stash operation: %d", op), failed(t, got).Message)
+			continue
+		}
+		known++
+		assert.Equal(t, want[op], got, op.String())
+	}
+	assert.Len(t, want, known)
 }
 
 // How keys are named in errors: as Python's str has them.
