@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync/atomic"
@@ -16,9 +17,12 @@ import (
 type conn struct {
 	server *Server
 	cfg    *config
-	nc     net.Conn
-	ctx    context.Context // of the handlers; they get children of it
+	given  net.Conn // as the listener returned it
+	nc     net.Conn // the same, guarded
+
+	life   context.Context // of the connection; cancel ends it
 	cancel context.CancelCauseFunc
+	ctx    context.Context // of the handlers; it ends with life at the latest
 
 	in     input
 	reader *dirty.Reader
@@ -29,7 +33,9 @@ type conn struct {
 	// decoded bytes may alias their payload.
 	scratch []byte
 
-	state atomic.Int32 // a connState
+	state   atomic.Int32 // a connState
+	closing atomic.Bool
+	closed  chan struct{} // closed when close is done
 }
 
 const keptScratch = 64<<10 - 1
@@ -44,14 +50,16 @@ const (
 	connOver                     // it is to be closed
 )
 
-func newConn(s *Server, ctx context.Context, nc net.Conn) *conn {
+func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 	cfg := &s.cfg
-	c := &conn{
-		server: s, cfg: cfg, nc: nc,
-		in:  input{nc: nc, timeout: cfg.frameTimeout},
-		out: output{nc: nc, timeout: cfg.writeTimeout, writer: dirty.NewWriter(nc, dirty.WithLimits(cfg.limits))},
+	c := &conn{server: s, cfg: cfg, given: given, nc: given, closed: make(chan struct{})}
+	c.life, c.cancel = context.WithCancelCause(ctx)
+	c.ctx = c.life
+	if isForeign(given) {
+		c.nc = &foreignConn{Conn: given, end: func() { c.cancel(os.ErrDeadlineExceeded) }, report: s.reportFailure}
 	}
-	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.in = input{nc: c.nc, timeout: cfg.frameTimeout}
+	c.out = output{nc: c.nc, timeout: cfg.writeTimeout, writer: dirty.NewWriter(c.nc, dirty.WithLimits(cfg.limits))}
 	c.reader = dirty.NewReader(&c.in, dirty.WithLimits(cfg.limits))
 	c.watch.init(c)
 	return c
@@ -59,21 +67,58 @@ func newConn(s *Server, ctx context.Context, nc net.Conn) *conn {
 
 // serve answers until the client leaves, a fault, or the end of the server.
 // Then the connection is closed, and nothing of it is left.
-func (c *conn) serve() error {
-	stop := context.AfterFunc(c.ctx, c.close)
+func (c *conn) serve() (err error) {
+	defer c.watch.stop()
+	defer c.close()
+	returned := false
 	defer func() {
-		stop()
+		v := recover()
+		if !returned {
+			c.server.reportFailure(v)
+			err = errPanic
+		}
 		c.cancel(nil)
-		c.close()
-		c.watch.stop()
 	}()
+	err = c.answerAll()
+	returned = true
+	return err
+}
+
+// reportFailure reports that ConnContext or a method of a connection has
+// panicked with v or, if v is nil, called runtime.Goexit.
+func (s *Server) reportFailure(v any) {
+	where := slog.String("where", "connection")
+	if v == nil {
+		s.journal.reportExit(where)
+		return
+	}
+	s.journal.reportPanic(v, where)
+}
+
+// errPanic is why a connection ends after a panic or runtime.Goexit that no
+// reply can tell of.
+const errPanic = sentinel("dirty: the connection was closed because of a panic")
+
+// answerAll reads frames and answers them, until there is an error.
+func (c *conn) answerAll() error {
+	stop := context.AfterFunc(c.life, c.close)
+	if err := c.makeContext(); err != nil {
+		stop()
+		return c.server.countRefusal(err)
+	}
+	if c.ctx != c.life {
+		stop()
+		stop = context.AfterFunc(c.ctx, c.close)
+	}
+	defer stop()
+	c.server.counts.accepted.Add(1)
 	for {
 		f, err := c.watch.next()
-		if err != nil {
-			return c.ended(err)
+		if err == nil {
+			err = c.exchange(f)
 		}
-		if err := c.exchange(f); err != nil {
-			return c.ended(err)
+		if err != nil {
+			return c.explainEnd(err)
 		}
 		// Shutdown first says that it closes, then looks at the state.
 		if c.server.closing.Load() {
@@ -82,14 +127,47 @@ func (c *conn) serve() error {
 	}
 }
 
-// close closes the connection, in use or not, and more than once. The error
-// would be of no use: whatever it says, the connection is gone.
-func (c *conn) close() { _ = c.nc.Close() }
+// makeContext makes the context of the handlers.
+func (c *conn) makeContext() error {
+	if c.server.ConnContext == nil {
+		return nil
+	}
+	ctx := c.server.ConnContext(c.life, c.given)
+	if ctx == nil {
+		return errRefused
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	context.AfterFunc(c.life, func() { cancel(context.Cause(c.life)) }) // ctx need not be a child of life
+	c.ctx = ctx
+	return nil
+}
 
-// closeIdle closes the connection unless a frame is being answered.
+// close closes the connection, in use or not. The error would be of no use:
+// whatever it says, the connection is gone. Close of some types takes seconds;
+// every caller waits for it.
+func (c *conn) close() {
+	if !c.closing.CompareAndSwap(false, true) {
+		<-c.closed
+		return
+	}
+	returned := false
+	defer func() {
+		if v := recover(); !returned {
+			c.server.reportFailure(v)
+		}
+		close(c.closed)
+	}()
+	_ = c.nc.Close()
+	returned = true
+}
+
+// closeIdle ends the connection unless a frame is being answered.
 func (c *conn) closeIdle() {
 	if c.state.CompareAndSwap(connIdle, connOver) {
-		c.close()
+		c.cancel(ErrServerClosed)
 	}
 }
 
@@ -117,29 +195,28 @@ func (c *conn) cause(reason error) error {
 	return reason
 }
 
-// ended says why a connection has ended: nil if the client has left between
-// two frames, or while it was answered.
-func (c *conn) ended(err error) error {
+// explainEnd says why a connection has ended, and logs it: nil if the client
+// has left between two frames, or while it was answered.
+func (c *conn) explainEnd(err error) error {
 	err = c.cause(err)
+	journal := &c.server.journal
 	var protocol *dirty.ProtocolError
 	switch {
 	case err == io.EOF, errors.Is(err, ErrClientGone), errors.Is(err, syscall.ECONNRESET):
 		return nil
-	case c.server.closing.Load() && (errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)):
-		return ErrServerClosed
 	case errors.As(err, &protocol) && protocol.Err != io.ErrUnexpectedEOF:
 		c.server.counts.faults.Add(1)
-		c.cfg.logger.Warn("dirty: connection closed: the client does not speak the protocol", "error", err)
+		journal.warn("dirty: connection closed: the client does not speak the protocol", slog.Any("error", err))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.cfg.logger.Warn("dirty: connection closed: a frame took too long", "error", err)
+		journal.warn("dirty: connection closed: a frame took too long", slog.Any("error", err))
 	default:
-		c.cfg.logger.Debug("dirty: connection closed", "error", err)
+		journal.write(slog.LevelDebug, "dirty: connection closed", slog.Any("error", err))
 	}
 	return err
 }
 
-// leaves reports whether an error of reading means that the client has left.
-func leaves(err error) bool {
+// meansLeft reports whether an error of reading means that the client has left.
+func meansLeft(err error) bool {
 	var protocol *dirty.ProtocolError
 	if errors.As(err, &protocol) {
 		return protocol.Err == io.ErrUnexpectedEOF

@@ -3,8 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"runtime/debug"
 
 	"github.com/gunicorn-go/dirty"
 )
@@ -25,20 +25,51 @@ func (c *conn) exchange(f dirty.Frame) error {
 	}
 	defer c.watch.end()
 	w := &ResponseWriter{ctx: ctx, cancel: cancel, conn: c, id: f.RequestID}
-	err := c.handle(w, f)
+	err := c.answer(w, f)
 	if err == errAborted {
 		return errAborted
 	}
 	return w.finish(err)
 }
 
-// handle does what a frame asks for. A panic becomes an error.
-func (c *conn) handle(w *ResponseWriter, f dirty.Frame) (err error) {
+// answer does what a frame asks for. A panic becomes an error. If the user's
+// code ends the goroutine, and with it the connection, the client is told before.
+func (c *conn) answer(w *ResponseWriter, f dirty.Frame) (err error) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			err = c.panicked(w, f, v)
+		switch v := recover(); {
+		case returned:
+		case v == nil: // runtime.Goexit, which serve reports
+			_ = w.finish(errInternal)
+		case isAbort(v):
+			err = errAborted
+		default:
+			c.server.journal.reportPanic(v, w.describe(f))
+			err = errInternal
 		}
 	}()
+	err = c.dispatch(w, f)
+	returned = true
+	return err
+}
+
+// isAbort reports whether a handler has panicked with ErrAbortHandler.
+func isAbort(v any) (is bool) {
+	defer func() { _ = recover() }() // of the methods of v
+	err, ok := v.(error)
+	return ok && errors.Is(err, ErrAbortHandler)
+}
+
+// describe says for the log what was being answered.
+func (w *ResponseWriter) describe(f dirty.Frame) slog.Attr {
+	if w.request != nil {
+		return requestAttr(w.request)
+	}
+	return slog.String("where", f.Type.String())
+}
+
+// dispatch does what a frame asks for.
+func (c *conn) dispatch(w *ResponseWriter, f dirty.Frame) error {
 	switch f.Type {
 	case dirty.TypeRequest:
 		return c.request(w, f)
@@ -48,8 +79,10 @@ func (c *conn) handle(w *ResponseWriter, f dirty.Frame) (err error) {
 		return w.result(c.server.status(w.ctx))
 	case dirty.TypeManage:
 		return w.result(c.manage(w.ctx, f))
+	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd: // an arbiter hands them to a worker, which answers so
+		return &dirty.RemoteError{Type: "DirtyWorkerError", Message: "Unknown message type: " + f.Type.String()}
 	}
-	return &dirty.RemoteError{Type: "DirtyWorkerError", Message: "Unknown message type: " + f.Type.String()}
+	return fmt.Errorf("this server cannot answer a message of type %v", f.Type)
 }
 
 // result responds with v, unless there is an error.
@@ -64,54 +97,33 @@ func (c *conn) decodeOptions() dirty.DecodeOptions {
 	return dirty.DecodeOptions{Limits: c.cfg.limits, UseDict: c.cfg.useDict, AliasBytes: true}
 }
 
-// request calls the handler, as soon as fewer than MaxConcurrent run.
+// request calls the handler, as soon as fewer than MaxConcurrent run. Until
+// then the request stays undecoded: decoded it can take nine times the memory.
 func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
+	if err := c.server.queue.enter(w.ctx); err != nil {
+		return err
+	}
+	defer c.server.queue.leave()
 	m, err := c.decodeOptions().DecodeFrame(f)
 	if err != nil {
 		return err
 	}
-	r := m.(*dirty.Request)
-	w.request = r
+	w.request = m.(*dirty.Request)
 	counts := &c.server.counts
 	counts.requests.Add(1)
-	if err := c.server.queue.enter(w.ctx); err != nil {
-		return err
-	}
 	counts.running.Add(1)
-	defer func() {
-		counts.running.Add(-1)
-		c.server.queue.leave()
-	}()
-	return c.cfg.handler.ServeDirty(w.ctx, w, r)
+	defer counts.running.Add(-1)
+	return c.cfg.handler.ServeDirty(w.ctx, w, w.request)
 }
 
-// panicked logs what a handler panicked with, and returns what the client is
-// told.
-func (c *conn) panicked(w *ResponseWriter, f dirty.Frame, v any) error {
-	if err, ok := v.(error); ok && errors.Is(err, ErrAbortHandler) {
-		return errAborted
-	}
-	c.server.counts.panics.Add(1)
-	c.cfg.logger.Error("dirty: a handler panicked", "what", f.Type.String(), named(w.request),
-		"panic", v, "stack", string(debug.Stack()))
-	return errInternal
-}
-
-// told notes that a client was told of an error.
-func (c *conn) told(r *dirty.Request, err *dirty.RemoteError) {
+// countError counts and logs that a client was told of an error.
+func (c *conn) countError(r *dirty.Request, err *dirty.RemoteError) {
 	c.server.counts.errors.Add(1)
-	c.cfg.logger.Debug("dirty: answered with an error", named(r), "type", err.Type)
+	c.server.journal.write(slog.LevelDebug, "dirty: answered with an error", requestAttr(r), slog.String("type", err.Type))
 }
 
-// unheard logs an error that a handler returned when the reply was complete.
-func (c *conn) unheard(r *dirty.Request, err error) {
-	c.cfg.logger.Warn("dirty: a handler failed after its reply", named(r), "error", err)
-}
-
-// named is a request in a log line: what it asks for, never with what.
-func named(r *dirty.Request) slog.Attr {
-	if r == nil {
-		return slog.Attr{}
-	}
-	return slog.Group("", "app", r.AppPath, "action", r.Action)
+// logLateError logs an error that a handler returned when the reply was
+// complete.
+func (c *conn) logLateError(r *dirty.Request, err error) {
+	c.server.journal.warn("dirty: a handler failed after its reply", requestAttr(r), slog.Any("error", err))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -253,22 +252,6 @@ func TestAbortHandler(t *testing.T) {
 	closed(t, c)
 	assert.NotContains(t, log.String(), "panic")
 	assert.Zero(t, s.Stats().Panics)
-}
-
-// A handler may end its goroutine, as t.FailNow does. Its client must not wait.
-func TestGoexit(t *testing.T) {
-	s := &server.Server{MaxConcurrent: 1, Handler: server.HandlerFunc(
-		func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
-			if r.Action == "exit" {
-				runtime.Goexit()
-			}
-			return w.Respond(1)
-		})}
-	path := start(t, s)
-	c := dial(t, path)
-	require.NoError(t, c.WriteMessage(dirty.NewRequest(1, app, "exit", nil, nil)))
-	closed(t, c)
-	assert.Equal(t, dirty.NewResponse(1, int64(1)), call(t, dial(t, path), "do"), "its place is free again")
 }
 
 func TestChain(t *testing.T) {

@@ -81,6 +81,46 @@ func TestMaxConcurrent(t *testing.T) {
 	assert.EqualValues(t, limit, most.Load())
 }
 
+// TestWaitingRequestsAreNotDecoded checks that requests which wait for their
+// turn take the memory of their bytes alone. Decoded, these take many times that.
+func TestWaitingRequestsAreNotDecoded(t *testing.T) {
+	const waiting = 4
+	args := make([]any, 1<<20-1) // of 1 byte each on the wire, 16 decoded
+	next := make(chan struct{})
+	s := &server.Server{MaxConcurrent: 1, Handler: server.HandlerFunc(
+		func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			<-next
+			return w.Respond(len(r.Args))
+		})}
+	path := start(t, s)
+	first := dial(t, path)
+	send(t, first, "do")
+	eventually(t, "one runs", func() bool { return s.Stats().Running == 1 })
+	data := message(dirty.NewRequest(1, app, "do", args, nil))
+	before := memory()
+	var conns []*dirty.Conn
+	for i := range waiting {
+		conns = append(conns, dial(t, path))
+		_, err := conns[i].NetConn().Write(data)
+		require.NoError(t, err)
+		eventually(t, "it waits", func() bool { return s.Stats().Queued == i+1 })
+	}
+	assert.Less(t, memory()-before, int64(waiting*(4<<20)), "bytes for %d requests of 1 MiB", waiting)
+	assert.EqualValues(t, 1, s.Stats().Requests)
+	close(next)
+	assert.Equal(t, dirty.NewResponse(1, int64(0)), receive(t, first))
+	for _, c := range conns {
+		assert.Equal(t, dirty.NewResponse(1, int64(len(args))), receive(t, c))
+	}
+	// One that cannot be decoded gives its place back.
+	for range 3 {
+		_, err := first.NetConn().Write(frame(dirty.TypeRequest, 5, []byte{0xff}))
+		require.NoError(t, err)
+		assert.ErrorIs(t, failed(t, receive(t, first)), dirty.ErrPeerProtocol)
+	}
+	assert.Equal(t, dirty.NewResponse(1, int64(0)), call(t, first, "do"))
+}
+
 // Who waits and leaves is never handled, and its place in the queue is gone.
 func TestLeavingTheQueue(t *testing.T) {
 	next := make(chan struct{})

@@ -116,17 +116,37 @@ func TestBrokenPayloads(t *testing.T) {
 	}
 }
 
-// Frames that are no question are answered as an arbiter does.
-func TestNoQuestions(t *testing.T) {
-	c := connectTo(t, echo)
-	for _, m := range []dirty.Message{
-		dirty.NewResponse(3, 1), dirty.NewErrorReply(3, errBoom), dirty.NewChunk(3, 1), dirty.NewEnd(3),
-	} {
-		got := ask(t, c, m)
-		assert.Equal(t, dirty.NewErrorReply(3, &dirty.RemoteError{
-			Type: "DirtyWorkerError", Message: "Unknown message type: " + m.Type().String(), Details: map[string]any{}}), got)
+// TestEveryMessageType checks what the server answers to each type that the
+// protocol knows. A type that is added must be added here.
+func TestEveryMessageType(t *testing.T) {
+	noQuestion := func(typ string) dirty.Message {
+		return dirty.NewErrorReply(3, &dirty.RemoteError{Type: "DirtyWorkerError", Message: "Unknown message type: " + typ, Details: map[string]any{}})
 	}
-	usable(t, c)
+	stash := dirty.NewErrorReply(3, &dirty.RemoteError{Type: "DirtyError", Message: "Unknown stash operation: None", Details: map[string]any{}})
+	manage := dirty.NewErrorReply(3, &dirty.RemoteError{Type: "DirtyError", Message: "Unknown manage operation: 0", Details: map[string]any{}})
+	want := map[dirty.MessageType]dirty.Message{
+		dirty.TypeRequest:  dirty.NewResponse(3, nil),
+		dirty.TypeResponse: noQuestion("response"),
+		dirty.TypeError:    noQuestion("error"),
+		dirty.TypeChunk:    noQuestion("chunk"),
+		dirty.TypeEnd:      noQuestion("end"),
+		dirty.TypeStash:    stash,
+		dirty.TypeStatus:   dirty.NewResponse(3, "status"),
+		dirty.TypeManage:   manage,
+	}
+	c := connect(t, &server.Server{Handler: server.HandlerFunc(echo), Status: func(context.Context) (any, error) { return "status", nil }})
+	known := 0
+	for typ := range 256 {
+		typ := dirty.MessageType(typ)
+		if strings.HasPrefix(typ.String(), "MessageType(") {
+			continue
+		}
+		known++
+		_, err := c.NetConn().Write(frame(typ, 3, nil))
+		require.NoError(t, err)
+		assert.Equal(t, want[typ], receive(t, c), typ.String())
+	}
+	assert.Len(t, want, known)
 }
 
 // Keys of the payload that are named like fields of the header are data.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"syscall"
 	"time"
@@ -44,9 +45,9 @@ func (s *Server) Serve(l net.Listener) error {
 			s.accept(nc)
 		case s.closing.Load():
 			return ErrServerClosed
-		case isPassing(err):
+		case mayPass(err):
 			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
-			s.cfg.logger.Warn("dirty: cannot accept a connection, trying again", "error", err, "after", wait)
+			s.journal.write(slog.LevelWarn, "dirty: cannot accept a connection, trying again", slog.Any("error", err), slog.Duration("after", wait))
 			select {
 			case <-time.After(wait):
 			case <-s.ended:
@@ -64,89 +65,95 @@ const (
 	maxAcceptWait = time.Second
 )
 
-// isPassing reports whether accepting may succeed later: the system lacks file
-// descriptors or memory, or a client left too soon.
-func isPassing(err error) bool {
+// mayPass reports whether accepting may succeed later: the system lacks file
+// descriptors or memory, a client left too soon, or the listener says that its
+// error is a temporary one.
+func mayPass(err error) bool {
 	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
 		if errors.Is(err, e) {
 			return true
 		}
 	}
-	return false
+	var temporary interface{ Temporary() bool }
+	return errors.As(err, &temporary) && temporary.Temporary()
 }
 
-// accept serves a connection in the background.
+// accept serves a connection in the background. Nothing of it holds Serve.
 func (s *Server) accept(nc net.Conn) {
 	c, err := s.add(context.Background(), nc)
-	if err != nil {
-		return
-	}
 	go func() {
+		if err != nil {
+			_ = s.refuse(nc, err)
+			return
+		}
 		defer s.remove(c)
 		_ = c.serve() // it has logged why
 	}()
 }
 
 // ServeConn serves one connection, of whatever kind, until the client has
-// left, which is nil, and closes it. Other errors say that the connection was not
-// wanted ([ErrTooManyConns]), a fault of the client, the cause of ctx, or
-// [ErrServerClosed]. The handlers' contexts are made from ctx. It serves also
+// left, and closes it. The handlers' contexts are made from ctx. It serves also
 // without Serve: a server may have no listener.
+//
+// It returns nil when the client has left. Other errors are [ErrTooManyConns],
+// [ErrServerClosed], the cause of ctx, and what is wrong with the connection or
+// with what came over it.
+//
+// The connection may be of any type. If its SetDeadline does not work, the
+// server closes it where a deadline would end a read or write.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
-	if err := s.setUp(); err != nil {
+	err := s.setUp()
+	if err != nil {
 		_ = nc.Close()
 		return err
 	}
 	c, err := s.add(ctx, nc)
 	if err != nil {
-		return err
+		return s.refuse(nc, err)
 	}
 	defer s.remove(c)
 	return c.serve()
 }
 
-// add makes a connection one of the server's, or closes it.
+// add makes a connection one of the server's.
 func (s *Server) add(ctx context.Context, nc net.Conn) (*conn, error) {
-	if s.ConnContext != nil {
-		ctx = s.ConnContext(ctx, nc)
-	}
-	var err error
 	switch {
 	case ctx == nil:
-		err = errRefused
+		return nil, errRefused
 	case ctx.Err() != nil:
-		err = context.Cause(ctx)
-	default:
-		c := newConn(s, ctx, nc)
-		if err = s.register(c); err == nil {
-			return c, nil
-		}
-		c.cancel(err)
+		return nil, context.Cause(ctx)
 	}
-	s.counts.refused.Add(1)
-	s.cfg.logger.Warn("dirty: connection refused", "error", err)
-	_ = nc.Close()
-	return nil, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing.Load():
+		return nil, ErrServerClosed
+	case s.cfg.maxConns > 0 && len(s.conns) >= s.cfg.maxConns:
+		return nil, ErrTooManyConns
+	}
+	if s.conns == nil {
+		s.conns = map[*conn]struct{}{}
+	}
+	c := newConn(s, ctx, nc)
+	s.conns[c] = struct{}{}
+	return c, nil
 }
 
 // errRefused is for a connection that ConnContext does not want.
 const errRefused = sentinel("dirty: the connection is refused")
 
-func (s *Server) register(c *conn) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closing.Load():
-		return ErrServerClosed
-	case s.cfg.maxConns > 0 && len(s.conns) >= s.cfg.maxConns:
-		return ErrTooManyConns
-	}
-	if s.conns == nil {
-		s.conns = map[*conn]struct{}{}
-	}
-	s.conns[c] = struct{}{}
-	s.counts.accepted.Add(1)
-	return nil
+// refuse closes a connection that is not served, and returns why.
+func (s *Server) refuse(nc net.Conn, reason error) error {
+	_ = (&foreignConn{Conn: nc, report: s.reportFailure}).Close()
+	return s.countRefusal(reason)
+}
+
+// countRefusal counts and logs that a connection is not served, and returns
+// why.
+func (s *Server) countRefusal(reason error) error {
+	s.counts.refused.Add(1)
+	s.journal.warn("dirty: connection refused", slog.Any("error", reason))
+	return reason
 }
 
 // remove is called when all of a connection has ended.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -103,8 +104,9 @@ type Server struct {
 	cfg    config
 	cfgErr error
 
-	queue  *queue
-	counts counts
+	queue   *queue
+	counts  counts
+	journal journal
 
 	closing atomic.Bool   // Shutdown or Close was called
 	ended   chan struct{} // closed then
@@ -124,7 +126,6 @@ type config struct {
 	stashDepth                 int // of a value that can be given back
 	useDict                    bool
 	frameTimeout, writeTimeout time.Duration // 0: none
-	logger                     *slog.Logger
 }
 
 // setUp fills in the defaults, at first use.
@@ -138,18 +139,18 @@ func (s *Server) setUp() error {
 			limits:       s.Limits,
 			stashDepth:   max(cmp.Or(s.Limits.MaxDepth, dirty.DefaultMaxEncodeDepth)-1, 1),
 			useDict:      s.UseDict,
-			frameTimeout: max(cmp.Or(s.FrameTimeout, DefaultFrameTimeout), 0),
-			writeTimeout: max(cmp.Or(s.WriteTimeout, DefaultWriteTimeout), 0),
-			logger:       s.Logger,
+			frameTimeout: timeout(s.FrameTimeout, DefaultFrameTimeout),
+			writeTimeout: timeout(s.WriteTimeout, DefaultWriteTimeout),
 		}
+		s.journal.counts, s.journal.logger = &s.counts, s.Logger
 		if s.cfg.handler == nil {
 			s.cfg.handler = NewMux()
 		}
 		if s.cfg.stash == nil {
 			s.cfg.stash = new(MemoryStore)
 		}
-		if s.cfg.logger == nil {
-			s.cfg.logger = slog.New(slog.DiscardHandler)
+		if s.Logger == nil {
+			s.journal.logger = slog.New(slog.DiscardHandler)
 		}
 		s.queue = newQueue(s.MaxConcurrent, &s.counts.queued)
 		if err := s.Limits.Validate(); err != nil {
@@ -158,3 +159,13 @@ func (s *Server) setUp() error {
 	})
 	return s.cfgErr
 }
+
+// timeout returns the timeout in force for a field of Server: 0 if there is
+// none.
+func timeout(field, byDefault time.Duration) time.Duration {
+	return min(max(cmp.Or(field, byDefault), 0), maxTimeout)
+}
+
+// maxTimeout bounds timeouts, so that the sum of a time and two of them does not
+// overflow. It is 73 years.
+const maxTimeout = time.Duration(math.MaxInt64 / 4)

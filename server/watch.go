@@ -55,7 +55,7 @@ func (w *watch) init(c *conn) {
 	w.result = make(chan reading, 1)
 	w.timer = time.AfterFunc(time.Hour, w.look)
 	w.timer.Stop()
-	if u, ok := c.nc.(*net.UnixConn); ok && u.LocalAddr().Network() == "unix" {
+	if u, ok := c.given.(*net.UnixConn); ok && u.LocalAddr().Network() == "unix" {
 		if raw, err := u.SyscallConn(); err == nil {
 			w.unix = raw
 		}
@@ -121,19 +121,30 @@ func (w *watch) look() {
 }
 
 // read reads a frame, and ends the exchange's context if the client has left.
+// There is a result whatever the connection's methods do.
 func (w *watch) read() {
+	r, returned := reading{err: errPanic}, false
+	defer func() {
+		v := recover()
+		if !returned {
+			w.conn.server.reportFailure(v)
+			w.cancel(errPanic)
+		}
+		w.result <- r
+	}()
 	f, err := w.conn.read(nil) // the scratch memory holds the frame that is answered
-	if err != nil && leaves(err) && w.left() {
+	r = reading{f, err}
+	if err != nil && meansLeft(err) && w.hasLeft() {
 		w.cancel(w.conn.cause(ErrClientGone))
 	} else {
 		w.poll()
 	}
-	w.result <- reading{f, err}
+	returned = true
 }
 
-// left reports whether a client from which nothing more comes has left. If it
+// hasLeft reports whether a client from which nothing more comes has left. If it
 // has closed its socket for writing only, it waits for the reply.
-func (w *watch) left() bool { return w.unix == nil || hungUp(w.unix) }
+func (w *watch) hasLeft() bool { return w.unix == nil || hungUp(w.unix) }
 
 // poll looks again and again until the exchange is over: nothing more is read
 // meanwhile, so that this is the only way to see the client leave.

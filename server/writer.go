@@ -25,9 +25,10 @@ type ResponseWriter struct {
 	id      uint64
 	request *dirty.Request // nil for what is no request, or is broken
 
-	mu    sync.Mutex
-	state replyState
-	err   error // why the reply fails
+	mu       sync.Mutex
+	state    replyState
+	err      error // why the reply fails
+	returned bool  // the handler has
 }
 
 // replyState is how far a reply is.
@@ -80,7 +81,7 @@ func (w *ResponseWriter) send(m dirty.Message) error {
 	switch {
 	case w.err != nil:
 		return w.err
-	case w.state == replyComplete:
+	case w.state == replyComplete, w.returned:
 		return ErrReplied
 	case w.ctx.Err() != nil:
 		return w.fail(context.Cause(w.ctx))
@@ -104,13 +105,23 @@ func (w *ResponseWriter) fail(err error) error {
 	return w.err
 }
 
-// finish completes the reply of a handler that has returned err. The error is
-// one of the connection, which is then of no more use.
-func (w *ResponseWriter) finish(err error) error {
+// finish completes the reply of a handler that has returned err. If the methods
+// of err, or what it holds, panic, the client is told of an internal error. The
+// error is one of the connection, which is then of no more use.
+func (w *ResponseWriter) finish(err error) (ended error) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.conn.server.journal.reportPanic(v, requestAttr(w.request))
+			ended = w.complete(errInternal)
+		}
+	}()
+	return w.complete(err)
+}
+
+func (w *ResponseWriter) complete(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	state := w.state
-	w.state = replyComplete
+	w.returned = true
 	if err == nil {
 		err = w.err
 	}
@@ -119,16 +130,16 @@ func (w *ResponseWriter) finish(err error) error {
 		return context.Cause(w.ctx)
 	case w.conn.out.err != nil:
 		return w.conn.out.err
-	case state == replyComplete:
+	case w.state == replyComplete:
 		if err != nil {
-			w.conn.unheard(w.request, err)
+			w.conn.logLateError(w.request, err)
 		}
 		return nil
 	case err != nil:
 		reply := w.errorReply(err)
-		w.conn.told(w.request, reply.Err)
+		w.conn.countError(w.request, reply.Err)
 		return w.conn.out.writeError(reply)
-	case state == replyStreaming:
+	case w.state == replyStreaming:
 		return w.conn.out.write(dirty.NewEnd(w.id))
 	}
 	return w.conn.out.write(dirty.NewResponse(w.id, nil))

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// foreignConn is a connection whose type is not of package net, such as a
+// channel of an ssh connection. Nothing rests on that type: a panic in its
+// methods becomes an error, and because not every type has deadlines, a Read or
+// Write that goes on past its deadline ends the connection.
+//
+// One goroutine reads and one writes at a time, and each sets only its own
+// deadline.
+type foreignConn struct {
+	net.Conn
+	end              func()    // ends the connection
+	report           func(any) // is told what a method has panicked with
+	reading, writing bound
+}
+
+// bound ends the connection when a Read or a Write reaches its deadline.
+type bound struct {
+	until time.Time // zero: there is none
+	timer *time.Timer
+}
+
+// isForeign reports whether a connection is to be guarded by a foreignConn.
+func isForeign(nc net.Conn) bool {
+	switch nc.(type) {
+	case *net.UnixConn, *net.TCPConn:
+		return false
+	}
+	return true
+}
+
+// Read reads until the deadline for reading.
+func (c *foreignConn) Read(p []byte) (n int, err error) {
+	defer c.recoverInto(&err)
+	c.reading.start(c.end)
+	defer func() { err = c.reading.stop(err) }()
+	return c.Conn.Read(p)
+}
+
+// Write writes until the deadline for writing.
+func (c *foreignConn) Write(p []byte) (n int, err error) {
+	defer c.recoverInto(&err)
+	c.writing.start(c.end)
+	defer func() { err = c.writing.stop(err) }()
+	return c.Conn.Write(p)
+}
+
+// SetReadDeadline sets the deadline of later Reads.
+func (c *foreignConn) SetReadDeadline(t time.Time) (err error) {
+	c.reading.until = t
+	defer c.recoverInto(&err)
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline sets the deadline of later Writes.
+func (c *foreignConn) SetWriteDeadline(t time.Time) (err error) {
+	c.writing.until = t
+	defer c.recoverInto(&err)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Close closes the connection.
+func (c *foreignConn) Close() (err error) {
+	defer c.recoverInto(&err)
+	return c.Conn.Close()
+}
+
+// start sets the timer, if there is a deadline.
+func (b *bound) start(end func()) {
+	switch {
+	case b.until.IsZero():
+	case b.timer == nil:
+		b.timer = time.AfterFunc(time.Until(b.until), end)
+	default:
+		b.timer.Reset(time.Until(b.until))
+	}
+}
+
+// stop stops the timer. An error of a deadline then matches
+// [os.ErrDeadlineExceeded], whatever type it has.
+func (b *bound) stop(err error) error {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+	}
+	return err
+}
+
+// recoverInto reports a panic and makes an error of it. It is deferred.
+func (c *foreignConn) recoverInto(err *error) {
+	if v := recover(); v != nil {
+		c.report(v)
+		*err = errConnPanic
+	}
+}
+
+// errConnPanic is the error of a method of a connection that panicked.
+const errConnPanic = sentinel("dirty: a method of the connection panicked")
