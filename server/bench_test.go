@@ -123,3 +123,65 @@ func listenBare(b *testing.B, path string) {
 		}
 	}()
 }
+
+// BenchmarkFunc is one call of a typed handler with the arguments of a model:
+// 1,024 features, some options, and texts. The rest of a call is the same in all:
+// the bytes are written to a pipe, and the reply is small.
+//
+//	go test -run '^$' -bench Func -benchmem ./server
+func BenchmarkFunc(b *testing.B) {
+	type options struct {
+		Temperature float64        `dirty:"temperature"`
+		TopK        int            `dirty:"top_k"`
+		Stop        []string       `dirty:"stop"`
+		Labels      map[string]int `dirty:"labels"`
+	}
+	type args struct {
+		Model    string    `dirty:"model"`
+		Features []float64 `dirty:"features"`
+		Options  options   `dirty:"options"`
+	}
+	features := make([]float64, 1024)
+	for i := range features {
+		features[i] = float64(i) / 7
+	}
+	request := message(dirty.NewRequest(1, app, "do", []any{"model-1"}, map[string]any{
+		"features": features,
+		"options": options{Temperature: 0.7, TopK: 40, Stop: []string{"a", "b", "c"},
+			Labels: map[string]int{"cat": 1, "dog": 2, "cow": 3, "hen": 4}},
+	}))
+	typed := server.Func(func(_ context.Context, a args) (int, error) { return len(a.Features), nil })
+	mux := server.NewMux()
+	mux.Handle(app, "do", typed)
+	behind := func(next server.Handler) server.Handler {
+		return server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			return next.ServeDirty(ctx, w, r)
+		})
+	}
+	for _, bench := range []struct {
+		name string
+		s    *server.Server
+	}{
+		{"direct", &server.Server{Handler: mux}},
+		{"middleware", &server.Server{Handler: behind(mux)}},
+		{"middleware and RawArgs", &server.Server{Handler: behind(mux), RawArgs: true}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			ours, theirs := net.Pipe()
+			served := make(chan error, 1)
+			go func() { served <- bench.s.ServeConn(ctx, theirs) }()
+			var in dirty.FrameBuffer
+			reader := dirty.NewReader(ours)
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := ours.Write(request)
+				require.NoError(b, err)
+				f, err := reader.ReadFrameTo(&in)
+				require.NoError(b, err)
+				require.Equal(b, dirty.TypeResponse, f.Type)
+			}
+			require.NoError(b, ours.Close())
+			require.NoError(b, <-served)
+		})
+	}
+}

@@ -29,16 +29,14 @@ type conn struct {
 	out    output
 	watch  watch
 
-	// scratch is memory for payloads. It is less than the size from which
-	// decoded bytes may alias their payload.
-	scratch []byte
+	// frame holds the frame that is answered, ahead what the watch reads
+	// meanwhile.
+	frame, ahead *dirty.FrameBuffer
 
 	state   atomic.Int32 // a connState
 	closing atomic.Bool
 	closed  chan struct{} // closed when close is done
 }
-
-const keptScratch = 64<<10 - 1
 
 // connState says whether Shutdown may close a connection.
 type connState = int32
@@ -52,7 +50,8 @@ const (
 
 func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 	cfg := &s.cfg
-	c := &conn{server: s, cfg: cfg, given: given, nc: given, closed: make(chan struct{})}
+	c := &conn{server: s, cfg: cfg, given: given, nc: given, closed: make(chan struct{}),
+		frame: new(dirty.FrameBuffer), ahead: new(dirty.FrameBuffer)}
 	c.life, c.cancel = context.WithCancelCause(ctx)
 	c.ctx = c.life
 	if isForeign(given) {
@@ -97,7 +96,7 @@ func (s *Server) reportFailure(v any) {
 
 // errPanic is why a connection ends after a panic or runtime.Goexit that no
 // reply can tell of.
-const errPanic = sentinel("dirty: the connection was closed because of a panic")
+const errPanic = sentinel("the connection was closed because of a panic")
 
 // answerAll reads frames and answers them, until there is an error.
 func (c *conn) answerAll() error {
@@ -171,19 +170,10 @@ func (c *conn) closeIdle() {
 	}
 }
 
-// next reads the next frame. Its payload is good until the call after.
-func (c *conn) next() (dirty.Frame, error) {
-	f, err := c.read(c.scratch)
-	if err == nil && cap(f.Payload) > cap(c.scratch) && cap(f.Payload) <= keptScratch {
-		c.scratch = f.Payload[:0]
-	}
-	return f, err
-}
-
-// read reads the next frame, into buf if it is large enough.
-func (c *conn) read(buf []byte) (dirty.Frame, error) {
+// read reads the next frame into b.
+func (c *conn) read(b *dirty.FrameBuffer) (dirty.Frame, error) {
 	c.in.nextFrame(c.reader.Buffered() > 0)
-	return c.reader.ReadFrameInto(buf)
+	return c.reader.ReadFrameTo(b)
 }
 
 // cause is why something has failed: because the connection was ended, or for

@@ -10,10 +10,10 @@ import (
 )
 
 // errAborted is how exchange is told of an ErrAbortHandler.
-const errAborted = sentinel("dirty: the handler was aborted")
+const errAborted = sentinel("the handler was aborted")
 
 // errInternal is what a client is told of a panic.
-const errInternal = sentinel("internal error")
+var errInternal = errors.New("internal error")
 
 // exchange answers a frame. The error is one of the connection, which is then
 // of no more use.
@@ -24,6 +24,7 @@ func (c *conn) exchange(f dirty.Frame) error {
 		return ErrServerClosed
 	}
 	defer c.watch.end()
+	defer c.frame.Release()
 	w := &ResponseWriter{ctx: ctx, cancel: cancel, conn: c, id: f.RequestID}
 	err := c.answer(w, f)
 	if err == errAborted {
@@ -80,7 +81,7 @@ func (c *conn) dispatch(w *ResponseWriter, f dirty.Frame) error {
 	case dirty.TypeManage:
 		return w.result(c.manage(w.ctx, f))
 	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd: // an arbiter hands them to a worker, which answers so
-		return &dirty.RemoteError{Type: "DirtyWorkerError", Message: "Unknown message type: " + f.Type.String()}
+		return &dirty.RemoteError{Type: dirty.ClassWorker, Message: "Unknown message type: " + f.Type.String()}
 	}
 	return fmt.Errorf("this server cannot answer a message of type %v", f.Type)
 }
@@ -94,7 +95,7 @@ func (w *ResponseWriter) result(v any, err error) error {
 }
 
 func (c *conn) decodeOptions() dirty.DecodeOptions {
-	return dirty.DecodeOptions{Limits: c.cfg.limits, UseDict: c.cfg.useDict, AliasBytes: true}
+	return dirty.DecodeOptions{Limits: c.cfg.limits, UseDict: c.cfg.useDict}
 }
 
 // request calls the handler, as soon as fewer than MaxConcurrent run. Until
@@ -104,16 +105,74 @@ func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
 		return err
 	}
 	defer c.server.queue.leave()
-	m, err := c.decodeOptions().DecodeFrame(f)
+	h, r, err := c.decodeRequest(f)
 	if err != nil {
 		return err
 	}
-	w.request = m.(*dirty.Request)
+	c.frame.Release() // the handler may take long
+	w.request = r
 	counts := &c.server.counts
 	counts.requests.Add(1)
 	counts.running.Add(1)
 	defer counts.running.Add(-1)
-	return c.cfg.handler.ServeDirty(w.ctx, w, w.request)
+	return h.ServeDirty(w.ctx, w, r)
+}
+
+// decodeRequest decodes a request and returns the handler to call. If that is
+// one of Func or StreamFunc, the arguments stay encoded.
+func (c *conn) decodeRequest(f dirty.Frame) (Handler, *dirty.Request, error) {
+	var app, action string
+	mux, isMux := c.cfg.handler.(*Mux)
+	if isMux {
+		app, action = peekNames(f.Payload)
+	}
+	typed := findTyped(c.cfg.handler, app, action)
+	r, err := c.decodeWith(typed != nil || c.server.RawArgs)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case typed == nil:
+		return c.cfg.handler, r, nil
+	case isMux && (r.AppPath != app || r.Action != action):
+		// A name is there twice. The last one counts, so this request is for
+		// another handler.
+		r, err = c.decodeWith(c.server.RawArgs)
+		return mux, r, err
+	}
+	return typed, r, nil
+}
+
+func (c *conn) decodeWith(rawArgs bool) (*dirty.Request, error) {
+	opts := c.decodeOptions()
+	opts.RawArgs = rawArgs
+	m, err := c.frame.DecodeFrame(opts)
+	if err != nil {
+		return nil, err
+	}
+	return m.(*dirty.Request), nil
+}
+
+// peekNames reads which app and action a request asks for, without what
+// follows them.
+func peekNames(payload []byte) (app, action string) {
+	left := 2
+	for key, v := range dirty.View(payload).Entries() {
+		var name *string
+		switch string(key) {
+		case "app_path":
+			name = &app
+		case "action":
+			name = &action
+		default:
+			continue
+		}
+		text, _ := v.Text()
+		*name = string(text)
+		if left--; left == 0 {
+			break
+		}
+	}
+	return app, action
 }
 
 // countError counts and logs that a client was told of an error.

@@ -106,4 +106,4 @@ func (c *foreignConn) recoverInto(err *error) {
 }
 
 // errConnPanic is the error of a method of a connection that panicked.
-const errConnPanic = sentinel("dirty: a method of the connection panicked")
+const errConnPanic = sentinel("a method of the connection panicked")

@@ -13,27 +13,27 @@ import (
 //
 // The type A says which arguments there are:
 //
-//   - A struct takes one a field: positional ones in order of the fields'
-//     declaration, keyword arguments by their names. A field's name is that of its
-//     dirty tag, or else its json tag, or its own; "-" leaves it out, and the name
-//     may differ in case if no field has just this one. Fields of embedded structs
-//     count as the struct's own. An argument that is not given leaves its field
-//     zero. So struct{} takes none.
+//   - A struct takes one argument for each field. Positional arguments go into
+//     the fields in order of declaration, keyword arguments into the fields of
+//     their names. Names, tags and embedded structs have the meaning that they
+//     have for [dirty.Unmarshal]; a name may differ in case. So struct{} takes no
+//     arguments.
 //   - [*dirty.Request] is the request itself.
-//   - Any other type, also a pointer to a struct, and a struct that decodes
-//     itself (a [dirty.Unmarshaler], or an [encoding.TextUnmarshaler] such as
-//     [time.Time]), is the one argument of the call, positional.
+//   - Any other type is the one argument of the call, which is positional. This
+//     holds for pointers to structs too, and for structs that decode themselves: a
+//     [dirty.Unmarshaler], or an [encoding.TextUnmarshaler] such as [time.Time].
 //
-// Arguments are decoded as [dirty.Unmarshal] does. Too many, unknown, missing or
-// doubled ones, and those that do not fit, are answered with a DirtyAppError that
-// names the argument; f is not called.
+// An argument of a struct may be left out; then its field is zero. One whose
+// field has the option required, as in `dirty:"name,required"`, must be given, but
+// may be None.
+//
+// The arguments are decoded as [dirty.Unmarshal] does, from their bytes if no
+// middleware is between the server and this handler; see [Server.RawArgs]. If
+// there are too many, or one of them is unknown, missing, given twice or does not
+// fit, then f is not called, and the client gets a DirtyAppError that names the
+// argument.
 func Func[A, R any](f func(ctx context.Context, arg A) (R, error)) Handler {
-	b := newBinder(reflect.TypeFor[A]())
-	return HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *dirty.Request) error {
-		var arg A
-		if err := b.bind(r, reflect.ValueOf(&arg).Elem()); err != nil {
-			return err
-		}
+	return newTypedHandler(func(ctx context.Context, w *ResponseWriter, arg A) error {
 		result, err := f(ctx, arg)
 		if err != nil {
 			return err
@@ -43,20 +43,15 @@ func Func[A, R any](f func(ctx context.Context, arg A) (R, error)) Handler {
 }
 
 // StreamFunc is [Func] for replies that stream: each value of the sequence is
-// a chunk; nil has none. The first error ends it, and so does the end of the
-// context, at the latest with the next value.
+// a chunk; a nil sequence has none. The first error ends it. So does the end of
+// the context, at the latest with the next value.
 //
 // Yield something at least every 5 seconds if Python clients of gunicorn 26.2
 // or older call: their synchronous client gives up on a stream after a longer
 // gap, and takes the late chunk for the reply to its next call. From gunicorn
 // 27.0 on a gap may last 30 seconds.
 func StreamFunc[A, R any](f func(ctx context.Context, arg A) iter.Seq2[R, error]) Handler {
-	b := newBinder(reflect.TypeFor[A]())
-	return HandlerFunc(func(ctx context.Context, w *ResponseWriter, r *dirty.Request) error {
-		var arg A
-		if err := b.bind(r, reflect.ValueOf(&arg).Elem()); err != nil {
-			return err
-		}
+	return newTypedHandler(func(ctx context.Context, w *ResponseWriter, arg A) error {
 		w.Stream()
 		values := f(ctx, arg)
 		if values == nil {
@@ -73,3 +68,47 @@ func StreamFunc[A, R any](f func(ctx context.Context, arg A) iter.Seq2[R, error]
 		return nil
 	})
 }
+
+// typedHandler decodes the arguments of a request into an A.
+type typedHandler[A any] struct {
+	binder *binder
+	serve  func(ctx context.Context, w *ResponseWriter, arg A) error
+}
+
+func newTypedHandler[A any](serve func(ctx context.Context, w *ResponseWriter, arg A) error) Handler {
+	return &typedHandler[A]{newBinder(reflect.TypeFor[A]()), serve}
+}
+
+// ServeDirty calls the function. Arguments may be RawValues or not.
+func (h *typedHandler[A]) ServeDirty(ctx context.Context, w *ResponseWriter, r *dirty.Request) error {
+	var arg A
+	if err := h.binder.bind(w.conn.decodeOptions(), r, &arg); err != nil {
+		return err
+	}
+	return h.serve(ctx, w, arg)
+}
+
+// wantsRawArgs reports whether the arguments should be RawValues.
+func (h *typedHandler[A]) wantsRawArgs() bool { return !h.binder.whole }
+
+// findTyped returns the handler that a request of h comes to, if it wants
+// RawValues, or nil. It looks through Muxes, but through no handler of others.
+func findTyped(h Handler, app, action string) Handler {
+	for range maxMuxes {
+		switch next := h.(type) {
+		case *Mux:
+			h = next.Handler(app, action)
+		case interface{ wantsRawArgs() bool }:
+			if next.wantsRawArgs() {
+				return h
+			}
+			return nil
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// maxMuxes is how many Muxes inside each other findTyped looks through.
+const maxMuxes = 8

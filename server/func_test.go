@@ -3,8 +3,10 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,6 +129,138 @@ func TestFuncArguments(t *testing.T) {
 	}
 }
 
+// TestFuncRequiredArguments checks fields with the option required.
+func TestFuncRequiredArguments(t *testing.T) {
+	type inner struct {
+		Deep int `dirty:"deep,required"`
+	}
+	type args struct {
+		First  string `dirty:"first,required"`
+		Second *int   `json:"second,required"`
+		inner
+		Option int `dirty:"option,omitempty"`
+	}
+	var calls atomic.Int64
+	path := start(t, &server.Server{Handler: server.Func(func(_ context.Context, a args) (any, error) {
+		calls.Add(1)
+		return []any{a.First, a.Second, a.Deep, a.Option}, nil
+	})})
+	for name, test := range map[string]struct {
+		args   []any
+		kwargs kw
+		want   any
+		err    string
+	}{
+		"all, positional":      {[]any{"x", 1, 2, 3}, nil, []any{"x", int64(1), int64(2), int64(3)}, ""},
+		"all, by name":         {nil, kw{"first": "x", "Second": 1, "DEEP": 2}, []any{"x", int64(1), int64(2), int64(0)}, ""},
+		"both":                 {[]any{"x"}, kw{"second": 1, "deep": 2, "option": 3}, []any{"x", int64(1), int64(2), int64(3)}, ""},
+		"None is given":        {[]any{nil, nil, nil}, nil, []any{"", nil, int64(0), int64(0)}, ""},
+		"none at all":          {nil, nil, nil, "do() is missing the required argument 'first'"},
+		"only an optional one": {nil, kw{"option": 1}, nil, "do() is missing the required argument 'first'"},
+		"one of two":           {[]any{"x"}, nil, nil, "do() is missing the required argument 'second'"},
+		"an embedded one":      {[]any{"x", 1}, nil, nil, "do() is missing the required argument 'deep'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := calls.Load()
+			got := ask(t, dial(t, path), dirty.NewRequest(1, app, "do", test.args, test.kwargs))
+			if test.err == "" {
+				assert.Equal(t, dirty.NewResponse(1, test.want), got)
+				return
+			}
+			assert.Equal(t, test.err, failed(t, got).Message)
+			assert.Equal(t, before, calls.Load(), "it is not called")
+		})
+	}
+}
+
+// TestRawArgs checks who gets arguments that are still encoded: typed handlers
+// that the server reaches by itself, and with RawArgs all.
+func TestRawArgs(t *testing.T) {
+	raw := func(v any) bool { _, is := v.(dirty.RawValue); return is }
+	var seen atomic.Value // what middleware saw
+	look := func(next server.Handler) server.Handler {
+		return server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			seen.Store(raw(r.Args[0]) && raw(r.Kwargs["k"]))
+			return next.ServeDirty(ctx, w, r)
+		})
+	}
+	plain := server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		return w.Respond([]any{raw(r.Args[0]), raw(r.Kwargs["k"])})
+	})
+	typed := server.Func(func(_ context.Context, a struct {
+		A point
+		K []int `dirty:"k"`
+	}) (any, error) {
+		return []any{a.A.X, a.K[1]}, nil
+	})
+	whole := server.Func(func(_ context.Context, r *dirty.Request) (any, error) {
+		return []any{raw(r.Args[0]), raw(r.Kwargs["k"])}, nil
+	})
+	change := func(next server.Handler) server.Handler { // some raw, some not, some new
+		return server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			r.Args[0] = point{X: 7}
+			return next.ServeDirty(ctx, w, r)
+		})
+	}
+	inner := server.NewMux()
+	inner.HandleApp(app, typed)
+	for name, test := range map[string]struct {
+		h       server.Handler
+		want    any // of a plain server
+		wantRaw any // with RawArgs
+	}{
+		"plain":                     {plain, []any{false, false}, []any{true, true}},
+		"the whole request":         {whole, []any{false, false}, []any{true, true}},
+		"typed":                     {typed, []any{int64(1), int64(3)}, []any{int64(1), int64(3)}},
+		"typed, behind a Mux":       {inner, []any{int64(1), int64(3)}, []any{int64(1), int64(3)}},
+		"typed, behind middleware":  {look(typed), []any{int64(1), int64(3)}, []any{int64(1), int64(3)}},
+		"typed, behind a change":    {change(typed), []any{int64(7), int64(3)}, []any{int64(7), int64(3)}},
+		"typed, middleware and Mux": {server.Chain(inner, look, change), []any{int64(7), int64(3)}, []any{int64(7), int64(3)}},
+	} {
+		mux := server.NewMux()
+		mux.HandleApp(app, test.h)
+		for through, h := range map[string]server.Handler{"directly": test.h, "through a Mux": mux} {
+			for rawArgs, want := range map[bool]any{false: test.want, true: test.wantRaw} {
+				t.Run(fmt.Sprintf("%s, %s, RawArgs %v", name, through, rawArgs), func(t *testing.T) {
+					seen.Store(rawArgs)
+					c := connect(t, &server.Server{Handler: h, RawArgs: rawArgs})
+					got := ask(t, c, dirty.NewRequest(1, app, "do", []any{point{1, 2}}, kw{"k": []int{2, 3}}))
+					assert.Equal(t, dirty.NewResponse(1, want), got)
+					assert.Equal(t, rawArgs, seen.Load())
+				})
+			}
+		}
+	}
+}
+
+// TestTypedHandlersOfDoubledNames checks requests that name their app or action
+// twice: the last name counts, and no handler gets what is for another kind.
+func TestTypedHandlersOfDoubledNames(t *testing.T) {
+	mux := server.NewMux()
+	mux.Handle(app, "typed", server.Func(func(_ context.Context, n int) (any, error) { return n + 1, nil }))
+	mux.Handle(app, "plain", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		return w.Respond(r.Args[0].(int64) + 2)
+	}))
+	c := connect(t, &server.Server{Handler: mux})
+	for _, test := range []struct {
+		actions [2]string
+		want    any
+	}{
+		{[2]string{"typed", "plain"}, int64(12)},
+		{[2]string{"plain", "typed"}, int64(11)},
+		{[2]string{"typed", "typed"}, int64(11)},
+	} {
+		b := dirty.AppendDictHeader(nil, 4)
+		b = dirty.AppendString(dirty.AppendString(b, "app_path"), app)
+		b = dirty.AppendString(dirty.AppendString(b, "action"), test.actions[0])
+		b = dirty.AppendInt64(dirty.AppendListHeader(dirty.AppendString(b, "args"), 1), 10)
+		b = dirty.AppendString(dirty.AppendString(b, "action"), test.actions[1])
+		_, err := c.NetConn().Write(frame(dirty.TypeRequest, 1, b))
+		require.NoError(t, err)
+		assert.Equal(t, dirty.NewResponse(1, test.want), receive(t, c), "%v", test.actions)
+	}
+}
+
 // nested returns lists inside each other.
 func nested(depth int) any {
 	v := []any{}
@@ -181,22 +315,45 @@ func TestFuncErrors(t *testing.T) {
 	assert.ErrorIs(t, failed(t, call(t, c, "do", "remote")), dirty.ErrWorker)
 }
 
-func TestFuncPanicsAtRegistration(t *testing.T) {
+// TestFuncOfOddStructs checks that Func sees structs as the codec does: what one
+// can decode the other can, and neither panics.
+func TestFuncOfOddStructs(t *testing.T) {
 	type secret struct{ X int }
 	type recursive struct{ *Recursive }
-	for name, make := range map[string]func(){
-		"two fields of one name": func() {
-			back[struct {
-				A int `dirty:"x"`
-				B int `json:"x"`
-			}]()
-		},
-		"a hidden pointer": func() { back[struct{ *secret }]() },
-		"itself":           func() { back[recursive]() },
-	} {
-		assert.Panics(t, make, name)
+	type twice struct {
+		A int `dirty:"x"`
+		B int `json:"x"`
 	}
-	assert.NotPanics(t, func() { back[struct{ secret }]() })
+	type hidden struct{ *secret }
+	type visible struct{ secret }
+	type dash struct {
+		A int `json:"-,"`
+	}
+	for name, test := range map[string]struct {
+		handler server.Handler
+		dst     any    // the same for the codec
+		keyword string // that is tried
+		err     string
+	}{
+		"two fields of one name":     {back[twice](), new(twice), "x", "do() has no argument named 'x'"},
+		"a hidden pointer":           {back[hidden](), new(hidden), "X", "do() cannot take argument 'X'"},
+		"a hidden struct":            {back[visible](), new(visible), "X", ""},
+		"a struct inside of itself":  {back[recursive](), new(recursive), "x", "do() has no argument named 'x'"},
+		"a field with the name dash": {back[dash](), new(dash), "-", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := connect(t, &server.Server{Handler: test.handler})
+			got := ask(t, c, dirty.NewRequest(1, app, "do", nil, kw{test.keyword: 5}))
+			codec := dirty.DecodeOptions{DisallowUnknownFields: true}.Unmarshal(encoded(kw{test.keyword: 5}), test.dst)
+			if test.err != "" {
+				assert.Contains(t, failed(t, got).Message, test.err)
+				assert.Error(t, codec)
+				return
+			}
+			assert.Equal(t, dirty.NewResponse(1, kw{test.keyword: int64(5)}), got)
+			assert.NoError(t, codec)
+		})
+	}
 }
 
 // Recursive cannot be flattened.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -276,18 +277,90 @@ func TestChain(t *testing.T) {
 	assert.False(t, isLister)
 }
 
-// The request is the handler's to keep.
-func TestRequestIsOwned(t *testing.T) {
-	requests := make(chan *dirty.Request, 2)
-	c := connectTo(t, func(_ context.Context, _ *server.ResponseWriter, r *dirty.Request) error {
-		requests <- r
-		return nil
-	})
-	call(t, c, "first", "aaaa", []byte("aaaa"), map[string]any{"k": "aaaa"})
-	call(t, c, "other", "bbbb", []byte("bbbb"), map[string]any{"k": "bbbb"})
-	r := <-requests
-	assert.Equal(t, "first", r.Action)
-	assert.Equal(t, []any{"aaaa", []byte("aaaa"), map[string]any{"k": "aaaa"}}, r.Args)
+// TestArgumentsAreOwned checks that what a handler keeps stays as it was while
+// later frames are read, by the connection and, ahead, by the watch of a handler
+// that takes long. The sizes are those around which the root package changes what
+// it does with the memory of a payload.
+func TestArgumentsAreOwned(t *testing.T) {
+	type args struct {
+		Data []byte
+		Text string
+		Any  any
+	}
+	kinds := map[string]func(kept chan<- any) server.Handler{
+		"a Request": func(kept chan<- any) server.Handler {
+			return server.HandlerFunc(func(_ context.Context, _ *server.ResponseWriter, r *dirty.Request) error {
+				kept <- []any{r.Args[0], r.Args[1], r.Args[2]}
+				return nil
+			})
+		},
+		"a Request of Func": func(kept chan<- any) server.Handler {
+			return server.Func(func(_ context.Context, r *dirty.Request) (any, error) {
+				kept <- []any{r.Args[0], r.Args[1], r.Args[2]}
+				return nil, nil
+			})
+		},
+		"arguments of Func": func(kept chan<- any) server.Handler {
+			return server.Func(func(_ context.Context, a args) (any, error) {
+				kept <- []any{a.Data, a.Text, a.Any}
+				return nil, nil
+			})
+		},
+		"raw arguments of Func": func(kept chan<- any) server.Handler {
+			return server.Func(func(_ context.Context, a struct{ Data, Text, Any dirty.RawValue }) (any, error) {
+				kept <- []any{[]byte(a.Data[5:]), string(a.Text[5:]), []byte(a.Any[5:])}
+				return nil, nil
+			})
+		},
+	}
+	for name, handler := range kinds {
+		for _, size := range []int{1, 100, 4<<10 - 100, 4 << 10, 40 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, 1 << 20, 2 << 20} {
+			t.Run(fmt.Sprint(name, " of ", size), func(t *testing.T) {
+				const frames = 6
+				kept, next := make(chan any, frames), make(chan struct{})
+				h := handler(kept)
+				mux := server.NewMux()
+				mux.Handle(app, "direct", h)
+				mux.Handle(app, "slow", server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+					<-next // so that the watch reads ahead
+					return h.ServeDirty(ctx, w, r)
+				}))
+				s := &server.Server{Handler: mux}
+				ours, theirs := net.Pipe()
+				served := make(chan error, 1)
+				go func() { served <- s.ServeConn(ctx, theirs) }()
+				c := dirty.NewConn(ours)
+				text := func(i int) string { return strings.Repeat(string(rune('a'+i)), size) }
+				check := func() {
+					var all []any
+					for range frames {
+						all = append(all, wait(t, "the arguments", kept))
+					}
+					for i, got := range all {
+						require.Equal(t, []any{[]byte(text(i)), text(i), []byte(text(i))}, got)
+					}
+				}
+				for i := range frames {
+					// Over a pipe this returns when the server has read the frame,
+					// while the handler of the one before runs.
+					send(t, c, "slow", []byte(text(i)), text(i), []byte(text(i)))
+					if i > 0 {
+						next <- struct{}{}
+						receive(t, c)
+					}
+				}
+				next <- struct{}{}
+				receive(t, c)
+				check()
+				for i := range frames {
+					call(t, c, "direct", []byte(text(i)), text(i), []byte(text(i)))
+				}
+				check()
+				require.NoError(t, ours.Close())
+				require.NoError(t, wait(t, "the end", served))
+			})
+		}
+	}
 }
 
 func TestUseDict(t *testing.T) {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"time"
@@ -25,11 +24,11 @@ type output struct {
 func (o *output) write(m dirty.Message) error {
 	o.setDeadline()
 	err := o.writer.WriteMessage(m)
-	if err == nil || isUnsendable(err) {
+	if err == nil || dirty.NothingWritten(err) {
 		return err
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: %w", ErrClientGone, err)
+		err = chain{ErrClientGone, err}
 	}
 	o.err = err
 	return err
@@ -38,12 +37,12 @@ func (o *output) write(m dirty.Message) error {
 // writeError is write for an error, which says so itself if it cannot be sent.
 func (o *output) writeError(m *dirty.ErrorReply) error {
 	err := o.write(m)
-	if isUnsendable(err) {
+	if dirty.NothingWritten(err) {
 		err = o.write(dirty.NewErrorReply(m.ID, &dirty.RemoteError{
-			Type: m.Err.Type, Message: "the error cannot be sent: " + err.Error(),
+			Type: m.Err.Type, Message: "the error cannot be sent: " + unprefixed(err),
 		}))
 	}
-	if isUnsendable(err) { // the type is at fault
+	if dirty.NothingWritten(err) { // the type is at fault
 		err = o.write(dirty.NewErrorReply(m.ID, errors.New("the error cannot be sent")))
 	}
 	return err
@@ -61,11 +60,4 @@ func (o *output) setDeadline() {
 		o.until = now.Add(o.timeout + o.timeout/4)
 		_ = o.nc.SetWriteDeadline(o.until) // fails only on a closed connection, as the write will
 	}
-}
-
-// isUnsendable reports whether a message was refused before anything of it was
-// written.
-func isUnsendable(err error) bool {
-	var marshal *dirty.MarshalError
-	return errors.As(err, &marshal)
 }

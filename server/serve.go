@@ -140,7 +140,7 @@ func (s *Server) add(ctx context.Context, nc net.Conn) (*conn, error) {
 }
 
 // errRefused is for a connection that ConnContext does not want.
-const errRefused = sentinel("dirty: the connection is refused")
+const errRefused = sentinel("the connection is refused")
 
 // refuse closes a connection that is not served, and returns why.
 func (s *Server) refuse(nc net.Conn, reason error) error {

@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -68,6 +67,14 @@ type Server struct {
 	// UseDict makes dicts in requests decode to [dirty.Dict], and keyword
 	// arguments to OrderedKwargs, which keeps their order.
 	UseDict bool
+
+	// RawArgs keeps the arguments of every request encoded: each value in
+	// Args, Kwargs and OrderedKwargs is a [dirty.RawValue], for middleware and for
+	// all handlers. [Func] and [StreamFunc] decode them into Go types at once. They
+	// get RawValues also without RawArgs, if the server calls them directly or
+	// through a [Mux]; behind middleware that costs a second encoding and
+	// decoding, which RawArgs saves.
+	RawArgs bool
 
 	// FrameTimeout bounds the time from the first byte of a frame to its
 	// last, by default [DefaultFrameTimeout]; a negative one is no bound. The
@@ -153,9 +160,7 @@ func (s *Server) setUp() error {
 			s.journal.logger = slog.New(slog.DiscardHandler)
 		}
 		s.queue = newQueue(s.MaxConcurrent, &s.counts.queued)
-		if err := s.Limits.Validate(); err != nil {
-			s.cfgErr = fmt.Errorf("dirty: server: %w", err)
-		}
+		s.cfgErr = s.Limits.Validate()
 	})
 	return s.cfgErr
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -32,10 +31,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.abortAll()
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ctx.Err()) {
-		return fmt.Errorf("dirty: server shutdown: %w", cause)
+		return chain{errShutdown, cause}
 	}
-	return fmt.Errorf("dirty: server shutdown: %w: %w", ctx.Err(), cause)
+	return chain{errShutdown, ctx.Err(), cause}
 }
+
+// errShutdown begins the text of what Shutdown returns.
+const errShutdown = sentinel("the server's shutdown was cut short")
 
 // Close closes the listeners and all connections at once, and ends the contexts
 // of the handlers, without waiting for them. It may be called more than once.

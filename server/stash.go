@@ -185,9 +185,9 @@ func (s *stashCall) explain(err error) error {
 	case errors.As(err, &remote), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, dirty.ErrKeyNotFound):
-		return &dirty.RemoteError{Type: "StashKeyNotFoundError", Message: "Key not found: " + showKey(s.key)}
+		return &dirty.RemoteError{Type: dirty.ClassKeyNotFound, Message: "Key not found: " + showKey(s.key)}
 	case errors.Is(err, dirty.ErrTableNotFound):
-		return &dirty.RemoteError{Type: "StashTableNotFoundError", Message: "Table not found: " + showKey(s.table)}
+		return &dirty.RemoteError{Type: dirty.ClassTableNotFound, Message: "Table not found: " + showKey(s.table)}
 	}
-	return dirtyError(strings.ToValidUTF8(err.Error(), "\ufffd"))
+	return dirtyError(strings.ToValidUTF8(unprefixed(err), "\ufffd"))
 }

@@ -8,22 +8,6 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// statusResult is the default answer to a status query, in gunicorn's form.
-type statusResult struct {
-	ArbiterPID  int            `dirty:"arbiter_pid"`
-	Workers     []statusWorker `dirty:"workers"`
-	WorkerCount int            `dirty:"worker_count"`
-	Apps        []string       `dirty:"apps"`
-}
-
-type statusWorker struct {
-	PID           int      `dirty:"pid"`
-	Age           int      `dirty:"age"`
-	Apps          []string `dirty:"apps"`
-	Booted        bool     `dirty:"booted"`
-	LastHeartbeat float64  `dirty:"last_heartbeat"` // seconds ago: it is alive now
-}
-
 // status answers a status query.
 func (s *Server) status(ctx context.Context) (any, error) {
 	if s.Status != nil {
@@ -34,9 +18,9 @@ func (s *Server) status(ctx context.Context) (any, error) {
 		apps = append(apps, l.Apps()...)
 	}
 	pid := os.Getpid()
-	return statusResult{
+	return dirty.StatusResult{
 		ArbiterPID:  pid,
-		Workers:     []statusWorker{{PID: pid, Age: 1, Apps: apps, Booted: true}},
+		Workers:     []dirty.WorkerStatus{{PID: pid, Age: 1, Apps: apps, Booted: true, LastHeartbeat: new(float64)}}, // just now
 		WorkerCount: 1,
 		Apps:        apps,
 	}, nil

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 
 	"github.com/gunicorn-go/dirty"
 )
@@ -58,7 +59,7 @@ var NoStash Store = noStash{}
 type noStash struct{}
 
 // errNoStash is what NoStash answers.
-const errNoStash = sentinel("this server has no stash")
+var errNoStash = errors.New("this server has no stash")
 
 func (noStash) Put(context.Context, any, any, dirty.RawValue) error { return errNoStash }
 

@@ -90,14 +90,17 @@ func (w *watch) end() {
 	}
 }
 
-// next returns the next frame, whoever reads it.
+// next returns the next frame, whoever reads it. It lies in the connection's
+// frame.
 func (w *watch) next() (dirty.Frame, error) {
-	if w.reading {
-		r := <-w.result
-		w.reading = false
-		return r.frame, r.err
+	c := w.conn
+	if !w.reading {
+		return c.read(c.frame)
 	}
-	return w.conn.next()
+	r := <-w.result
+	w.reading = false
+	c.frame, c.ahead = c.ahead, c.frame
+	return r.frame, r.err
 }
 
 // stop waits until nothing reads any more. The connection was closed before.
@@ -132,7 +135,7 @@ func (w *watch) read() {
 		}
 		w.result <- r
 	}()
-	f, err := w.conn.read(nil) // the scratch memory holds the frame that is answered
+	f, err := w.conn.read(w.conn.ahead)
 	r = reading{f, err}
 	if err != nil && meansLeft(err) && w.hasLeft() {
 		w.cancel(w.conn.cause(ErrClientGone))

@@ -4,13 +4,10 @@ import "github.com/gunicorn-go/dirty"
 
 // The errors of this file are what gunicorn's arbiter tells its clients.
 
-// typeAppError is gunicorn's class for a failure of an app.
-const typeAppError = "DirtyAppError"
-
 // unknownApp is gunicorn's error for an app that no worker has.
 func unknownApp(r *dirty.Request) *dirty.RemoteError {
 	return &dirty.RemoteError{
-		Type:    "DirtyNoWorkersAvailableError",
+		Type:    dirty.ClassNoWorkersAvailable,
 		Message: "No workers available for app: " + r.AppPath,
 		Details: map[string]any{"app_path": r.AppPath},
 	}
@@ -20,7 +17,7 @@ func unknownApp(r *dirty.Request) *dirty.RemoteError {
 // its clients make attributes of.
 func appError(r *dirty.Request, message string) *dirty.RemoteError {
 	return &dirty.RemoteError{
-		Type:    typeAppError,
+		Type:    dirty.ClassApp,
 		Message: message,
 		Details: map[string]any{"app_path": r.AppPath, "action": r.Action},
 	}
@@ -28,5 +25,5 @@ func appError(r *dirty.Request, message string) *dirty.RemoteError {
 
 // dirtyError is an error of no particular kind, in gunicorn's terms.
 func dirtyError(message string) *dirty.RemoteError {
-	return &dirty.RemoteError{Type: "DirtyError", Message: message}
+	return &dirty.RemoteError{Type: dirty.ClassError, Message: message}
 }

@@ -149,7 +149,7 @@ func (w *ResponseWriter) complete(err error) error {
 func (w *ResponseWriter) errorReply(err error) *dirty.ErrorReply {
 	reply := dirty.NewErrorReply(w.id, err)
 	var remote *dirty.RemoteError
-	if w.request != nil && reply.Err.Type == typeAppError && !errors.As(err, &remote) {
+	if w.request != nil && reply.Err.Type == dirty.ClassApp && !errors.As(err, &remote) {
 		reply.Err = appError(w.request, reply.Err.Message)
 	}
 	return reply
