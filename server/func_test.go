@@ -136,7 +136,7 @@ func TestFuncRequiredArguments(t *testing.T) {
 	}
 	type args struct {
 		First  string `dirty:"first,required"`
-		Second *int   `json:"second,required"`
+		Second *int   `dirty:"second,required"`
 		inner
 		Option int `dirty:"option,omitempty"`
 	}
@@ -327,7 +327,7 @@ func TestFuncOfOddStructs(t *testing.T) {
 	type hidden struct{ *secret }
 	type visible struct{ secret }
 	type dash struct {
-		A int `json:"-,"`
+		A int `dirty:"-,"`
 	}
 	for name, test := range map[string]struct {
 		handler server.Handler

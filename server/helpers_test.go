@@ -54,7 +54,7 @@ func dial(tb testing.TB, path string) *dirty.Conn {
 	tb.Helper()
 	nc, err := net.Dial("unix", path)
 	require.NoError(tb, err)
-	require.NoError(tb, nc.SetDeadline(time.Now().Add(30*time.Second)), "no test waits for ever")
+	require.NoError(tb, nc.SetDeadline(time.Now().Add(2*time.Minute)), "no test waits for ever")
 	c := dirty.NewConn(nc)
 	tb.Cleanup(func() { _ = c.Close() })
 	return c
@@ -132,7 +132,7 @@ func echo(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
 // eventually waits for something that another goroutine is about to do.
 func eventually(tb testing.TB, what string, is func() bool) {
 	tb.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		require.Falsef(tb, time.Now().After(deadline), "never: %s", what)
 	}
 }
@@ -142,7 +142,7 @@ func wait[T any](tb testing.TB, what string, c <-chan T) (v T) {
 	tb.Helper()
 	select {
 	case v = <-c:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		require.Failf(tb, "waited too long", "for %s", what)
 	}
 	return v

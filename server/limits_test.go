@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -158,7 +158,7 @@ func TestLeavingTheQueue(t *testing.T) {
 func TestClientsThatNeverRead(t *testing.T) {
 	const hostile = 50
 	big := make([]byte, 256<<10)
-	s := &server.Server{WriteTimeout: 2 * time.Second, Handler: server.HandlerFunc(
+	s := &server.Server{Handler: server.HandlerFunc(
 		func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
 			for r.Action == "stream" {
 				if err := w.Chunk(big); err != nil {
@@ -167,22 +167,35 @@ func TestClientsThatNeverRead(t *testing.T) {
 			}
 			return w.Respond("x")
 		})}
-	path := start(t, s)
-	before := memory()
-	for range hostile {
-		send(t, dial(t, path), "stream")
-	}
-	c := newClient(t, path)
-	eventually(t, "all are stuck", func() bool { return s.Stats().Running == hostile })
-	for range 100 {
-		v, err := c.Execute(ctx, app, "do")
-		require.NoError(t, err)
-		require.Equal(t, "x", v)
-	}
-	assert.Less(t, memory()-before, int64(hostile)<<20, "bytes for %d clients", hostile)
-	eventually(t, "the write timeout ends them", func() bool { return s.Stats().Running == 0 })
-	require.NoError(t, c.Close())
-	eventually(t, "they are closed", func() bool { return s.Stats().Conns == 0 })
+	synctest.Test(t, func(t *testing.T) {
+		connect := func() *dirty.Conn {
+			ours, theirs := net.Pipe()
+			go func() { _ = s.ServeConn(ctx, theirs) }()
+			return dirty.NewConn(ours)
+		}
+		before := memory()
+		var conns []*dirty.Conn
+		for range hostile {
+			c := connect()
+			send(t, c, "stream")
+			conns = append(conns, c)
+		}
+		synctest.Wait()
+		require.Equal(t, hostile, s.Stats().Running)
+		assert.Less(t, memory()-before, int64(hostile)<<20, "bytes for %d clients", hostile)
+		c := connect()
+		begin := time.Now()
+		for range 100 {
+			require.Equal(t, dirty.NewResponse(1, "x"), call(t, c, "do"))
+		}
+		require.Zero(t, time.Since(begin), "nobody waits")
+		time.Sleep(2 * server.DefaultWriteTimeout)
+		assert.Zero(t, s.Stats().Running, "the write timeout ends them")
+		assert.Equal(t, 1, s.Stats().Conns)
+		for _, c := range append(conns, c) {
+			_ = c.Close()
+		}
+	})
 }
 
 // memory returns the bytes that are in use.
@@ -257,34 +270,6 @@ func TestWrongLimits(t *testing.T) {
 	_, err = l.Accept()
 	assert.ErrorIs(t, err, net.ErrClosed)
 	assert.NoError(t, s.Close())
-}
-
-type userKey struct{}
-
-func TestConnContext(t *testing.T) {
-	var log record
-	s := &server.Server{Logger: log.logger(),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			cred, ok := server.PeerCred(c)
-			if !ok {
-				return nil
-			}
-			return context.WithValue(ctx, userKey{}, cred)
-		},
-		Handler: server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
-			return w.Respond(ctx.Value(userKey{}).(server.Cred).PID)
-		})}
-	path := start(t, s)
-	ours, theirs := net.Pipe()
-	assert.ErrorContains(t, s.ServeConn(ctx, theirs), "refused", "a pipe has no peer")
-	_, err := ours.Read(make([]byte, 1))
-	assert.Error(t, err)
-	c := dial(t, path)
-	if runtime.GOOS != "linux" {
-		closed(t, c)
-		return
-	}
-	assert.Equal(t, dirty.NewResponse(1, int64(os.Getpid())), call(t, c, "do"))
 }
 
 // Many callers at once each get their own answers.

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // time to end. Tests do not run in parallel, so they are those of this test.
 func noGoroutines(tb testing.TB) {
 	tb.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		left := goroutines()
 		if len(left) == 0 {
 			return

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -368,20 +369,22 @@ func TestHostileCrowd(t *testing.T) {
 				}
 				nc, err := net.Dial("unix", path)
 				if err != nil { // the backlog is full
-					time.Sleep(time.Millisecond)
+					runtime.Gosched()
 					continue
 				}
+				var answer [1]byte
 				switch i % 4 {
 				case 0:
 					_, _ = nc.Write([]byte("garbage, and a lot of it, without any end"))
+					_, _ = nc.Read(answer[:]) // until it is closed
 				case 1:
 					_, _ = nc.Write(whole[:len(whole)/2])
 				case 2:
 					_, _ = nc.Write(bytes.Repeat(whole, 50)) // and does not read
 				case 3:
 					_, _ = nc.Write(frame(dirty.TypeRequest, 1, []byte{0xff}))
+					_, _ = nc.Read(answer[:])
 				}
-				time.Sleep(time.Millisecond)
 				_ = nc.Close()
 			}
 		})

@@ -1,9 +1,12 @@
 package server_test
 
 import (
+	"context"
 	"math"
 	"net"
+	"os"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -223,4 +226,32 @@ func TestNumbersOfServer(t *testing.T) {
 			assert.Zero(t, s.Stats().Panics)
 		})
 	}
+}
+
+type userKey struct{}
+
+func TestConnContext(t *testing.T) {
+	var log record
+	s := &server.Server{Logger: log.logger(),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			cred, ok := server.PeerCred(c)
+			if !ok {
+				return nil
+			}
+			return context.WithValue(ctx, userKey{}, cred)
+		},
+		Handler: server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
+			return w.Respond(ctx.Value(userKey{}).(server.Cred).PID)
+		})}
+	path := start(t, s)
+	ours, theirs := net.Pipe()
+	assert.ErrorContains(t, s.ServeConn(ctx, theirs), "refused", "a pipe has no peer")
+	_, err := ours.Read(make([]byte, 1))
+	assert.Error(t, err)
+	c := dial(t, path)
+	if runtime.GOOS != "linux" {
+		closed(t, c)
+		return
+	}
+	assert.Equal(t, dirty.NewResponse(1, int64(os.Getpid())), call(t, c, "do"))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,7 +83,6 @@ func TestShutdownWaits(t *testing.T) {
 		}
 		return err != nil
 	})
-	time.Sleep(50 * time.Millisecond)
 	require.Empty(t, done, "it waits")
 	close(release)
 	require.NoError(t, wait(t, "Shutdown", done))
@@ -192,8 +192,10 @@ func TestShutdownUnderLoad(t *testing.T) {
 		var begun, answered atomic.Int64
 		s := &server.Server{Handler: server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
 			begun.Add(1)
-			if round%2 == 0 {
-				time.Sleep(time.Duration(r.ID%3) * time.Millisecond)
+			if round%2 == 0 { // some take longer
+				for range r.ID % 3 * 100 {
+					runtime.Gosched()
+				}
 			}
 			if r.Action == "stream" {
 				return errors.Join(w.Chunk(1), w.Chunk(2))
@@ -251,7 +253,7 @@ func TestCloseWhileDialling(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(2 * time.Millisecond)
+		eventually(t, "connections come", func() bool { return s.Stats().Accepted > 8 })
 		require.NoError(t, s.Close())
 		wg.Wait()
 		require.NoError(t, s.Shutdown(within(t, 5*time.Second)))
