@@ -31,30 +31,30 @@ func (c chain) Error() string {
 // Unwrap returns the errors, for [errors.Is] and [errors.As].
 func (c chain) Unwrap() []error { return c }
 
-// What can happen on this side, for [errors.Is]. What a client is told are
-// the kinds of package dirty, such as [dirty.ErrApp].
+// The errors of this package, for [errors.Is]. What clients are told has the
+// kinds of package dirty, such as [dirty.ErrApp].
 const (
-	// ErrServerClosed is what Serve returns after Shutdown or Close, and the
-	// cause for which these end a handler's context.
+	// ErrServerClosed is what Serve returns after Shutdown or Close. It is also
+	// the cause when these end a handler's context.
 	ErrServerClosed = sentinel("the server is closed")
 
-	// ErrClientGone is the cause for which a handler's context ends when its
-	// client has left, and what [ResponseWriter] returns then.
+	// ErrClientGone is the cause of a handler's context when the client has
+	// left. The methods of [ResponseWriter] return it then.
 	ErrClientGone = sentinel("the client has left")
 
-	// ErrReplied is what [ResponseWriter] returns when the reply is complete:
-	// after Respond, and after the handler has returned.
+	// ErrReplied is what the methods of [ResponseWriter] return when the reply
+	// is complete: after Respond, and after the handler has returned.
 	ErrReplied = sentinel("the reply is complete")
 
-	// ErrStreaming is what [ResponseWriter.Respond] returns for a reply that
-	// streams.
+	// ErrStreaming is what [ResponseWriter.Respond] returns after Chunk or
+	// Stream.
 	ErrStreaming = sentinel("the reply streams, it has no single value")
 
 	// ErrTooManyConns is what [Server.ServeConn] returns for a connection
 	// beyond MaxConns.
 	ErrTooManyConns = sentinel("too many connections")
 
-	// ErrAbortHandler is what a handler panics with to drop its connection
+	// ErrAbortHandler is for a handler to panic with. Its connection is closed
 	// without an answer and without a log line.
 	ErrAbortHandler = sentinel("abort the handler")
 )

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// input is what a connection's Reader reads from. It bounds the time for a
-// frame once its first bytes have come; before that a connection may be idle
-// for ever. A frame that comes in one piece costs no deadline.
+// input is what a connection's Reader reads from. It bounds the time for a frame
+// once its first bytes have come. Before that a connection may be idle for ever.
+// For a frame that comes in one piece no deadline is set.
 type input struct {
 	nc      net.Conn
 	timeout time.Duration // 0: none
@@ -26,7 +26,8 @@ func (in *input) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nextFrame begins the next frame, of which bytes may be buffered.
+// nextFrame begins the next frame. buffered says whether bytes of it have come
+// with the one before.
 func (in *input) nextFrame(buffered bool) {
 	in.begun = buffered
 	if in.bound {

@@ -28,7 +28,7 @@ type MemoryStore struct {
 
 var _ Store = (*MemoryStore)(nil)
 
-// ordered is a map with Python's keys that keeps their order.
+// ordered is a map with Python's keys. It keeps the order in which they came.
 type ordered[V any] struct {
 	byID  map[any]*list.Element // by KeyIdentity
 	items list.List             // of *item[V]

@@ -8,25 +8,26 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// Mux is a [Handler] that calls other handlers by the app and the action that
-// are asked for. The zero value knows none. It may be used concurrently, and
+// Mux is a [Handler] that calls other handlers, chosen by the app and the action
+// of the request. The zero value has no handlers. It may be used concurrently, and
 // handlers may be added while it serves.
 //
-// What it does not know it answers as an arbiter does: an app with a
-// DirtyNoWorkersAvailableError, an action of a known app with a DirtyAppError.
+// It answers unknown names as an arbiter does: an unknown app with a
+// DirtyNoWorkersAvailableError, an unknown action of a known app with a
+// DirtyAppError.
 type Mux struct {
 	mu    sync.RWMutex
 	apps  map[string]*muxApp
 	order []string // the apps, as they were added
 }
 
-// muxApp is what handles the actions of an app.
+// muxApp has the handlers of an app.
 type muxApp struct {
 	actions map[string]Handler
 	rest    Handler // the actions that have no handler of their own; may be nil
 }
 
-// NewMux returns a Mux that knows no app.
+// NewMux returns a Mux without handlers.
 func NewMux() *Mux { return new(Mux) }
 
 // Handle makes h answer an action of an app, "module:Class" as in gunicorn's

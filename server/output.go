@@ -19,8 +19,8 @@ type output struct {
 	err     error         // of the connection, which is then of no more use
 }
 
-// write writes a message. A [*dirty.MarshalError] means that nothing was
-// written; any other error is one of the connection.
+// write writes a message. If [dirty.NothingWritten] says so of the error, the
+// connection can be used on. After any other error it cannot.
 func (o *output) write(m dirty.Message) error {
 	o.setDeadline()
 	err := o.writer.WriteMessage(m)
@@ -34,7 +34,8 @@ func (o *output) write(m dirty.Message) error {
 	return err
 }
 
-// writeError is write for an error, which says so itself if it cannot be sent.
+// writeError writes an error. If that cannot be encoded or is too large, it
+// writes one that says so.
 func (o *output) writeError(m *dirty.ErrorReply) error {
 	err := o.write(m)
 	if dirty.NothingWritten(err) {
@@ -48,9 +49,9 @@ func (o *output) writeError(m *dirty.ErrorReply) error {
 	return err
 }
 
-// setDeadline makes sure that a frame has the timeout to be written. It leaves
-// a deadline that is a little longer as it is: to set one for each frame costs
-// more than small frames do.
+// setDeadline makes sure that the next frame has at least the timeout to be
+// written, and at most a quarter more. A deadline that is in this range stays as it
+// is, because setting one costs more than writing a small frame.
 func (o *output) setDeadline() {
 	if o.timeout == 0 {
 		return

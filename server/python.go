@@ -10,8 +10,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// The functions of this file say decoded values as Python does: what clients
-// are told names keys in its words, and patterns match them so.
+// The functions of this file spell decoded values as Python does, for messages
+// to clients and for patterns, which match a key's Python text.
 
 // pythonType is Python's name for the type of a decoded value.
 func pythonType(v any) string {
@@ -36,7 +36,8 @@ func pythonType(v any) string {
 	return fmt.Sprintf("%T", v)
 }
 
-// pythonText is Python's str of a key. Of what is no key it shows the kind.
+// pythonText is Python's str of a key. Of a list or a dict it shows only the
+// brackets.
 func pythonText(v any) string {
 	switch v := v.(type) {
 	case nil:

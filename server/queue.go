@@ -7,15 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// queue lets a number of requests be handled at one time, and the others wait
-// in the order in which they came. The nil queue has no bound.
+// queue bounds how many requests are handled at one time. The others wait in the
+// order in which they came. The nil queue has no bound.
 type queue struct {
 	length *atomic.Int64 // how many wait
 
 	mu      sync.Mutex
 	free    int       // places; if there are any, nobody waits
 	waiting list.List // of chan struct{}, closed when a place is given
-	closed  bool      // nobody is let in any more
+	closed  bool      // places that become free are given to nobody
 }
 
 func newQueue(places int, length *atomic.Int64) *queue {
@@ -69,7 +69,7 @@ func (q *queue) leave() {
 	q.give()
 }
 
-// give gives a place to who waits longest. The lock is held.
+// give gives a place to the request that waits longest. The lock is held.
 func (q *queue) give() {
 	front := q.waiting.Front()
 	if front == nil || q.closed {
@@ -80,8 +80,8 @@ func (q *queue) give() {
 	close(q.waiting.Remove(front).(chan struct{}))
 }
 
-// close leaves those who wait to their contexts, which are about to end: the
-// places that become free because others' have ended are for nobody.
+// close ends the giving of places. The contexts of all requests are about to end.
+// Those that wait must not run because others have ended a moment earlier.
 func (q *queue) close() {
 	if q == nil {
 		return

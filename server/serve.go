@@ -21,10 +21,14 @@ func (s *Server) ListenAndServe(path string) error {
 	return s.Serve(l)
 }
 
-// Serve accepts connections and serves each in a goroutine of its own, until
-// the listener fails or the server is closed, which is [ErrServerClosed]. It
-// closes the listener, but never removes its file: who has made it does that. A
-// server may serve several listeners.
+// Serve accepts connections and serves each in a goroutine of its own. It returns
+// [ErrServerClosed] when the server is closed, and the error of Accept when the
+// listener fails. After errors that may pass, such as a lack of file descriptors,
+// and after those with a method Temporary that returns true, it tries again, at
+// first after 5 ms and later each second.
+//
+// It closes the listener, but does not remove the file of a socket that it has
+// not made. A server may serve several listeners.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
 	if u, ok := l.(*net.UnixListener); ok {

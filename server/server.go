@@ -19,53 +19,55 @@ const (
 	DefaultMaxConns     = 1024
 	DefaultFrameTimeout = 30 * time.Second
 	DefaultWriteTimeout = 30 * time.Second
+	DefaultDrainTimeout = 30 * time.Second
 	DefaultMode         = fs.FileMode(0o600)
 )
 
 // Server answers gunicorn's clients, and those of this module, as an arbiter
 // does. The zero value is ready to use: it knows no app, but has a stash and a
-// status. The fields must not be changed once it serves; for each the zero value
-// is the default that is given.
+// status. The zero value of each field stands for the default that its comment
+// gives. The fields must not be changed once the server serves.
 //
-// Its methods may be called concurrently. After Shutdown or Close it cannot be
-// used again.
+// The methods may be called concurrently. After Shutdown or Close a Server
+// cannot be used again.
 type Server struct {
 	// Handler answers the requests, see [Mux]. By default no app is known.
 	Handler Handler
 
-	// Stash keeps the stash's tables. By default a [MemoryStore] of this
-	// Server's own; [NoStash] refuses all operations.
+	// Stash keeps the tables of the stash. By default it is a [MemoryStore] of
+	// this Server's own. [NoStash] refuses all operations.
 	Stash Store
 
-	// Status returns what a status query is answered with. By default that
-	// is one worker, which is this process and has the apps of the Handler, if
-	// that tells them as [Mux] does.
+	// Status returns the answer to a status query, such as a
+	// [dirty.StatusResult]. By default that is one worker: this process, with the
+	// apps of the Handler if it has a method Apps, as [Mux] has.
 	Status func(ctx context.Context) (any, error)
 
-	// Manage adds or removes workers, count of them, which is at least 1, and
-	// returns what the client is answered. By default it is an error that says
-	// that there are no workers to add or remove.
+	// Manage adds or removes workers and returns the answer, such as a
+	// [dirty.ManageResult]. count is how many, at least 1. By default the answer
+	// is an error: there are no workers to add or remove.
 	Manage func(ctx context.Context, op dirty.ManageOp, count int) (any, error)
 
 	// MaxConns is how many connections there may be, by default
-	// [DefaultMaxConns]; a negative number is no bound. Those beyond are
-	// accepted and closed at once: a client that fails sees more than one that
-	// waits for ever, for Python's clients keep theirs.
+	// [DefaultMaxConns]; a negative number is no bound. More connections are
+	// accepted and closed at once. They do not wait, because Python's clients keep
+	// their connections, so that a place may never become free.
 	MaxConns int
 
-	// MaxConcurrent is how many requests may be handled at one time; more of
-	// them wait in the order in which they came, or until their client leaves.
-	// By default there is no bound but MaxConns. It does not apply to the stash,
-	// to the status, and to Manage.
+	// MaxConcurrent is how many requests may be handled at one time. More
+	// requests wait in the order in which they came, until their client leaves.
+	// They are not decoded before their turn. By default, and if it is negative,
+	// only MaxConns is a bound. It does not apply to the stash, to Status, and to
+	// Manage.
 	MaxConcurrent int
 
-	// Limits bound what is read and written. A connection takes memory for
-	// two payloads, what they decode to, and a reply, so that MaxConns times
-	// MaxPayload matters where clients are not trusted.
+	// Limits bound what is read and written. A connection can take memory for
+	// two payloads, for what one of them decodes to, and for a reply. Where clients
+	// are not trusted, multiply that by MaxConns.
 	Limits dirty.Limits
 
-	// UseDict makes dicts in requests decode to [dirty.Dict], and keyword
-	// arguments to OrderedKwargs, which keeps their order.
+	// UseDict keeps the order of dicts: in requests they decode to
+	// [dirty.Dict], and keyword arguments come as OrderedKwargs.
 	UseDict bool
 
 	// RawArgs keeps the arguments of every request encoded: each value in
@@ -76,16 +78,25 @@ type Server struct {
 	// decoding, which RawArgs saves.
 	RawArgs bool
 
-	// FrameTimeout bounds the time from the first byte of a frame to its
-	// last, by default [DefaultFrameTimeout]; a negative one is no bound. The
-	// time between frames has none: Python's clients keep their connections as
-	// long as their threads live, and fail once if they find one closed.
+	// FrameTimeout bounds the time from the first byte of a frame to its last,
+	// by default [DefaultFrameTimeout]; a negative one is no bound. Then the
+	// connection is closed. The time between frames has no bound: Python's clients
+	// keep their connections as long as their threads live, and the next call of
+	// one that finds its connection closed fails.
 	FrameTimeout time.Duration
 
 	// WriteTimeout bounds the time to write a frame to a client that does not
 	// read, by default [DefaultWriteTimeout]; a negative one is no bound. A frame
-	// may have a quarter more.
+	// may have a quarter more, because a deadline costs more than a small frame.
+	// Then the handler's context ends, and the connection is closed. The context
+	// ends in time, but the handler's call returns only when the connection's Write
+	// does, which Close must see to.
 	WriteTimeout time.Duration
+
+	// DrainTimeout bounds the time that [Server.Run] waits for the replies that
+	// are under way when its context ends, by default [DefaultDrainTimeout]; a
+	// negative one is no bound.
+	DrainTimeout time.Duration
 
 	// Mode is the mode of the socket that ListenAndServe makes, by default
 	// [DefaultMode].
@@ -96,15 +107,19 @@ type Server struct {
 	// can set it. For the group's members to connect, set Mode to 0o660 too.
 	Group string
 
-	// ConnContext, if it is set, returns the context for the handlers of a
-	// connection, made from ctx, for example with what [PeerCred] tells of the
-	// client. If it returns nil the connection is closed.
+	// ConnContext returns the context for the handlers of a connection, made
+	// from ctx, for example with what [PeerCred] tells of the client. If it returns
+	// nil, the connection is closed. By default the handlers get ctx.
+	//
+	// It is called concurrently. The connection counts for MaxConns while it runs,
+	// and ctx ends when the server is closed or shut down.
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
-	// Logger is told what no client is told, such as panics, with their
-	// stacks, and connections that were closed for a fault. It is never given
-	// arguments, results or the text of errors that clients were told. By default
-	// the server is silent.
+	// Logger gets what clients are not told, such as panics with their stacks,
+	// and connections that were closed for a fault. It never gets arguments,
+	// results, and errors that clients were told. Of lines of one kind that clients
+	// can cause only a few come at once, and then one a second that says how many
+	// were dropped. By default the server does not log.
 	Logger *slog.Logger
 
 	once   sync.Once

@@ -8,14 +8,18 @@ import (
 	"slices"
 )
 
-// Shutdown closes the listeners and all connections on which nothing is being
-// answered, and waits for the others: a reply whose request was read is written
-// to its end. If ctx ends before that, it does what Close does and returns the
-// context's error and cause.
+// Shutdown closes the listeners, and ends all connections on which nothing is
+// being answered. It waits for the others: a reply whose request was read is
+// written to its end. If ctx ends before that, Shutdown does what Close does, and
+// returns the error and the cause of ctx.
 //
-// A client that has just begun to send sees its connection closed; a request
-// that was not answered has not run. After Close, Shutdown waits for handlers
-// that do not heed their context.
+// A client that is just sending a request sees its connection closed. A request
+// that got no answer because of Shutdown has not run. After Close, Shutdown waits
+// for handlers that run on although their context has ended, and for connections
+// whose Close takes long.
+//
+// It may be called by a handler, with a context that ends: it waits for that
+// handler too.
 func (s *Server) Shutdown(ctx context.Context) error {
 	drained, err := s.stop()
 	select {
@@ -39,17 +43,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // errShutdown begins the text of what Shutdown returns.
 const errShutdown = sentinel("the server's shutdown was cut short")
 
-// Close closes the listeners and all connections at once, and ends the contexts
-// of the handlers, without waiting for them. It may be called more than once.
-// The error is one of closing the listeners.
+// Close closes the listeners, and ends all connections and the contexts of the
+// handlers. It does not wait for handlers, nor for connections whose Close takes
+// long; Shutdown does. It may be called more than once, and by a handler. The error
+// is one of closing the listeners.
 func (s *Server) Close() error {
 	_, err := s.stop()
 	s.abortAll()
 	return err
 }
 
-// stop closes the listeners and the idle connections. The channel is closed
-// when there are no connections.
+// stop closes the listeners and ends the idle connections. The channel is closed
+// when no connections are left.
 func (s *Server) stop() (drained <-chan struct{}, err error) {
 	_ = s.setUp() // even with a wrong configuration there may be listeners
 	s.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// stashCall is the payload of a stash message, as loosely typed as gunicorn
-// takes it.
+// stashCall is the payload of a stash message. It is as loosely typed as in
+// gunicorn.
 type stashCall struct {
 	op, table, key, pattern any
 	value                   dirty.RawValue // refers to the payload
@@ -157,7 +157,8 @@ func (s *stashCall) operation() dirty.StashOp {
 	return 0
 }
 
-// patternText returns the pattern; what is false in Python is none.
+// patternText returns the pattern. Everything that is false in Python stands for
+// the empty pattern.
 func (s *stashCall) patternText() (string, error) {
 	if isPythonFalse(s.pattern) {
 		return "", nil
@@ -172,13 +173,13 @@ func (s *stashCall) patternText() (string, error) {
 	return text, nil
 }
 
-// maxPattern is how long a pattern of a client may be, in bytes: it takes more
-// memory than its length, and more time.
+// maxPattern is how long a pattern of a client may be, in bytes. A pattern takes
+// about 40 times its length in memory.
 const maxPattern = 64 << 10
 
 // explain says an error of a store in gunicorn's terms. The types of the two
-// misses are those that gunicorn's documentation and its clients have; its arbiter
-// sends a DirtyError, at which Python's get with a default raises.
+// misses are those of gunicorn's documentation, which its clients know. Its arbiter
+// sends a DirtyError instead, and then Python's get with a default raises.
 func (s *stashCall) explain(err error) error {
 	var remote *dirty.RemoteError
 	switch {

@@ -2,8 +2,8 @@ package server
 
 import "sync/atomic"
 
-// Stats is a snapshot of what a server does and has done, made by
-// [Server.Stats].
+// Stats says what a server does and has done. [Server.Stats] makes it. The
+// numbers are not all of one moment.
 type Stats struct {
 	// Now.
 	Conns   int // connections
@@ -12,11 +12,11 @@ type Stats struct {
 
 	// Since the start.
 	Accepted uint64 // connections that were served
-	Refused  uint64 // connections that were closed at once, because of MaxConns or ConnContext
+	Refused  uint64 // connections that were closed at once: too many, not wanted by ConnContext, or too late
 	Faults   uint64 // connections that were closed because what came was no frame
 	Requests uint64 // requests, without those that could not be decoded
 	Errors   uint64 // replies that were errors, to messages of any kind
-	Panics   uint64 // handlers that panicked
+	Panics   uint64 // panics and calls of runtime.Goexit in the code of the user
 }
 
 // counts is what Stats is made from.

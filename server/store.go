@@ -7,35 +7,38 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// Store keeps the tables of a stash. Its methods are called concurrently; the
-// context is that of the operation, and ends when its client leaves.
+// Store keeps the tables of a stash. Its methods are called concurrently. The
+// context is that of the operation, and ends when its client leaves or the server
+// is closed.
 //
-// Tables and keys are what Python takes for keys: nil, bool, int64, float64,
-// string and []byte. Which of them are one key [KeyIdentity] tells; nearly always
-// they are strings. Byte slices and values are good only during the call.
+// Tables and keys are of the types that are keys in Python: nil, bool, int64,
+// float64, string and []byte. Nearly always they are strings. [KeyIdentity] tells
+// which of them are one key. Byte slices and values are valid only during the
+// call; a Store copies what it keeps.
 //
-// Errors that match [dirty.ErrKeyNotFound] and [dirty.ErrTableNotFound] are told
-// so that Python's get with a default works; others as a DirtyError with their
-// text, a [*dirty.RemoteError] as it is.
+// Clients are told of errors as follows. One that matches
+// [dirty.ErrKeyNotFound] or [dirty.ErrTableNotFound] becomes the error with which
+// Python's get returns its default. A [*dirty.RemoteError] is sent as it is. Others
+// become a DirtyError with their text.
 type Store interface {
 	// Put stores an encoded value. It makes the table if there is none.
 	Put(ctx context.Context, table, key any, value dirty.RawValue) error
 
-	// Get returns the value of a key. That there is none, or no such table,
-	// is an ErrKeyNotFound. Nobody may change the value afterwards.
+	// Get returns the value of a key. If there is no such key or table, it
+	// returns an ErrKeyNotFound. The value must not be changed afterwards.
 	Get(ctx context.Context, table, key any) (dirty.RawValue, error)
 
 	// Delete deletes a key, and reports whether it was there.
 	Delete(ctx context.Context, table, key any) (existed bool, err error)
 
 	// Keys returns the keys of a table that match a pattern, in the order in
-	// which they were first put; see [KeyMatcher]. A missing table has none.
+	// which they were first put; see [FilterKeys]. A missing table has none.
 	Keys(ctx context.Context, table any, pattern string) ([]any, error)
 
 	// Clear deletes all keys of a table, if there is one.
 	Clear(ctx context.Context, table any) error
 
-	// Len returns the number of keys. That there is no such table is an
+	// Len returns the number of keys. If there is no such table, it returns an
 	// ErrTableNotFound.
 	Len(ctx context.Context, table any) (int, error)
 
@@ -49,7 +52,8 @@ type Store interface {
 	// made.
 	Tables(ctx context.Context) ([]any, error)
 
-	// Exists reports whether there is a key or, for a nil key, the table.
+	// Exists reports whether a table has a key or, if key is nil, whether there
+	// is the table.
 	Exists(ctx context.Context, table, key any) (bool, error)
 }
 

@@ -10,38 +10,38 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// watchDelay is how long a handler runs, at least, before the server begins to
-// look whether its client leaves; at most it is twice that.
+// watchDelay is how long a handler runs before the server begins to look
+// whether its client leaves. It may be up to twice as long.
 const watchDelay = 10 * time.Millisecond
 
-// leftInterval is how often the server looks whether the client has left where
-// it cannot be noticed by reading.
+// leftInterval is the time between two looks whether a client has left, where
+// reading cannot tell.
 const leftInterval = time.Second
 
-// watch notices that the client leaves while it is being answered. To see
-// that, it must read; what it reads may be the next frame, which it then keeps.
-// So frames are read by the goroutine that serves the connection or, if an answer
-// takes longer than watchDelay, by one of watch. At most one frame is kept: a
-// client that sends without waiting is made to wait.
+// watch notices that the client leaves while it is being answered. For that it
+// must read. What it reads may be the next frame, which it keeps. So the goroutine
+// that serves the connection reads the frames but, if an answer takes longer than
+// watchDelay, a goroutine of the watch reads the next one. It keeps at most one
+// frame: a client that sends more has to wait.
 //
-// Short answers do not pay for this, not even by setting a timer: that costs
-// half as much as the whole answer. The timer is set while it is not, and looks
-// whether the exchange is the one that it saw before.
+// Short answers do not set a timer, because that costs half as much as the whole
+// answer. Once set, the timer runs on through later exchanges. When it fires, it
+// looks whether the exchange is still the one for which it was set.
 type watch struct {
 	conn  *conn
-	unix  syscall.RawConn // nil for what is no stream over a Unix socket
+	unix  syscall.RawConn // nil if the connection is no Unix socket
 	timer *time.Timer     // calls look
 	set   atomic.Bool     // the timer is set, or look runs
-	turn  atomic.Uint64   // the number of the exchange
-	seen  uint64          // the one that was going on when the timer was set
+	turn  atomic.Uint64   // counts the exchanges
+	seen  uint64          // the exchange for which the timer was set
 
-	// Of the exchange. They are set before the connection becomes active, and
-	// do not change while it is.
+	// These are of the exchange. They are set before the connection becomes
+	// active, and do not change while it is active.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	reading bool         // look reads, and its result was not taken
-	result  chan reading // of look
+	reading bool         // look reads or has read, and nobody has its result yet
+	result  chan reading // what look has read
 }
 
 // reading is what came of reading a frame.
@@ -74,7 +74,7 @@ func (w *watch) begin(ctx context.Context, cancel context.CancelCauseFunc) bool 
 	return true
 }
 
-// start sets the timer, unless it is set.
+// start sets the timer, unless it is set already.
 func (w *watch) start() {
 	if !w.set.Load() && w.set.CompareAndSwap(false, true) {
 		w.seen = w.turn.Load()
@@ -112,7 +112,8 @@ func (w *watch) stop() {
 	}
 }
 
-// look takes over the reading, if the exchange is the one that was seen before.
+// look takes over the reading, if the exchange is still the one for which the
+// timer was set.
 func (w *watch) look() {
 	if w.seen == w.turn.Load() && w.conn.state.CompareAndSwap(connActive, connWatched) {
 		w.read()
@@ -149,8 +150,8 @@ func (w *watch) read() {
 // has closed its socket for writing only, it waits for the reply.
 func (w *watch) hasLeft() bool { return w.unix == nil || hungUp(w.unix) }
 
-// poll looks again and again until the exchange is over: nothing more is read
-// meanwhile, so that this is the only way to see the client leave.
+// poll looks again and again whether the client has left, until the exchange is
+// over. Nothing more is read meanwhile, so this is the only way to see it.
 func (w *watch) poll() {
 	if w.unix == nil || !canSeeHangUp {
 		return

@@ -11,19 +11,21 @@ import (
 // ResponseWriter writes the reply to one request. Each call of Respond or
 // Chunk writes one frame, and returns when it was written.
 //
-// A value that cannot be encoded, or is over a limit, is a
-// [*dirty.MarshalError]: nothing was written, and the reply fails with that
-// error even if the handler returns nil. When the client has left, both return
-// [ErrClientGone], and when it does not read, [os.ErrDeadlineExceeded] after
-// [Server.WriteTimeout]. The first error comes again from every later call.
+// Both return a [*dirty.MarshalError] for a value that cannot be encoded or is
+// over a limit. Then nothing was written, and the reply fails with that error even
+// if the handler returns nil. When the client has left, both return
+// [ErrClientGone]. When the client does not read, they return
+// [os.ErrDeadlineExceeded] after [Server.WriteTimeout]. After an error every later
+// call returns the same error.
 //
-// A ResponseWriter may be used concurrently, until the handler returns.
+// A ResponseWriter may be used concurrently, until the handler returns. A value
+// must not be changed before the call returns.
 type ResponseWriter struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	conn    *conn
 	id      uint64
-	request *dirty.Request // nil for what is no request, or is broken
+	request *dirty.Request // nil for other messages, and for a broken request
 
 	mu       sync.Mutex
 	state    replyState
@@ -54,7 +56,7 @@ func (w *ResponseWriter) Respond(v any) error {
 	return nil
 }
 
-// Chunk writes a value of a reply that streams, encoded as [dirty.Marshal]
+// Chunk writes one value of a reply that streams, encoded as [dirty.Marshal]
 // does.
 func (w *ResponseWriter) Chunk(v any) error {
 	w.mu.Lock()
@@ -65,9 +67,9 @@ func (w *ResponseWriter) Chunk(v any) error {
 	return w.send(dirty.NewChunk(w.id, v))
 }
 
-// Stream makes the reply one that streams, without a chunk yet. A handler that
-// streams begins with it, because a stream without chunks is else taken for a
-// result of None.
+// Stream makes the reply one that streams, without writing a chunk. A handler
+// that streams begins with it. Otherwise a stream without chunks would be sent as a
+// single result of None.
 func (w *ResponseWriter) Stream() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,7 +99,7 @@ func (w *ResponseWriter) send(m dirty.Message) error {
 	return w.fail(err)
 }
 
-// fail makes an error one of the whole reply.
+// fail notes why the reply fails, and returns the first reason.
 func (w *ResponseWriter) fail(err error) error {
 	if w.err == nil {
 		w.err = err
