@@ -127,20 +127,28 @@ func (s *Server) add(ctx context.Context, nc net.Conn) (*conn, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	}
+	c := newConn(s, ctx, nc)
+	if err := s.register(c); err != nil {
+		c.cancel(err)
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *Server) register(c *conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closing.Load():
-		return nil, ErrServerClosed
+		return ErrServerClosed
 	case s.cfg.maxConns > 0 && len(s.conns) >= s.cfg.maxConns:
-		return nil, ErrTooManyConns
+		return ErrTooManyConns
 	}
 	if s.conns == nil {
 		s.conns = map[*conn]struct{}{}
 	}
-	c := newConn(s, ctx, nc)
 	s.conns[c] = struct{}{}
-	return c, nil
+	return nil
 }
 
 // errRefused is for a connection that ConnContext does not want.

@@ -600,3 +600,87 @@ func TestSlowClose(t *testing.T) {
 		}
 	})
 }
+
+// TestCallsBackIntoTheReply checks values and errors whose methods call the
+// ResponseWriter by which they are written: none of them waits for ever.
+func TestCallsBackIntoTheReply(t *testing.T) {
+	for name, h := range map[string]func(w *server.ResponseWriter, call func()) error{
+		"an error": func(_ *server.ResponseWriter, call func()) error { return badError{"Error", call} },
+		"the details of an error": func(_ *server.ResponseWriter, call func()) error {
+			return &dirty.RemoteError{Details: map[string]any{"k": badValue{call}}}
+		},
+		"an error after chunks": func(w *server.ResponseWriter, call func()) error {
+			_ = w.Chunk(1)
+			return badError{"Is", call}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			errs := make(chan error, 100)
+			c := connect(t, handle(func(w *server.ResponseWriter) error {
+				return h(w, func() {
+					errs <- w.Respond(1)
+					errs <- w.Chunk(1)
+					w.Stream()
+				})
+			}))
+			send(t, c, "do")
+			for receive(t, c).Type() == dirty.TypeChunk {
+			}
+			usable(t, c)
+			assert.Equal(t, server.ErrReplied, <-errs)
+			assert.Equal(t, server.ErrReplied, <-errs)
+		})
+	}
+	t.Run("a value", func(t *testing.T) {
+		errs, entered := make(chan error, 1), make(chan struct{})
+		s := handle(func(w *server.ResponseWriter) error {
+			return w.Respond(badValue{func() {
+				close(entered)
+				errs <- w.Respond(1)
+			}})
+		})
+		c := connect(t, s)
+		send(t, c, "do")
+		wait(t, "the value", entered)
+		require.NoError(t, c.Close())
+		assert.Equal(t, server.ErrClientGone, wait(t, "the error", errs))
+		eventually(t, "the connection is gone", func() bool { return s.Stats().Conns == 0 })
+	})
+}
+
+// TestCallsBackIntoTheServer checks code that calls the server which calls it.
+func TestCallsBackIntoTheServer(t *testing.T) {
+	for name, configure := range map[string]func(s *server.Server, call func()){
+		"ConnContext": func(s *server.Server, call func()) {
+			s.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { call(); return ctx }
+		},
+		"Status": func(s *server.Server, call func()) {
+			s.Status = func(context.Context) (any, error) { call(); return nil, nil }
+		},
+		"Logger": func(s *server.Server, call func()) { s.Logger = slog.New(badLog{call}); s.MaxConns = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := new(server.Server)
+			var calls atomic.Int64
+			configure(s, func() {
+				_ = s.Stats()
+				assert.NoError(t, s.Close())
+				_, theirs := net.Pipe()
+				if calls.Add(1) == 1 {
+					assert.Error(t, s.ServeConn(ctx, theirs))
+				}
+			})
+			path := start(t, s)
+			c := dial(t, path)
+			_ = c.WriteMessage(dirty.NewStatusRequest(1))
+			_, _ = c.ReadMessage()
+			if name == "Logger" {
+				if nc, err := net.Dial("unix", path); err == nil { // refused, which is logged
+					_ = nc.Close()
+				}
+			}
+			eventually(t, "it has called back", func() bool { return calls.Load() > 0 })
+			eventually(t, "all is over", func() bool { return s.Stats().Conns == 0 })
+		})
+	}
+}

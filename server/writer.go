@@ -3,7 +3,7 @@ package server
 import (
 	"context"
 	"errors"
-	"sync"
+	"sync/atomic"
 
 	"github.com/gunicorn-go/dirty"
 )
@@ -19,7 +19,9 @@ import (
 // call returns the same error.
 //
 // A ResponseWriter may be used concurrently, until the handler returns. A value
-// must not be changed before the call returns.
+// must not be changed before the call returns, and its methods must not call the
+// ResponseWriter: such a call waits until the client leaves or the server is
+// closed.
 type ResponseWriter struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -27,10 +29,11 @@ type ResponseWriter struct {
 	id      uint64
 	request *dirty.Request // nil for other messages, and for a broken request
 
-	mu       sync.Mutex
-	state    replyState
-	err      error // why the reply fails
-	returned bool  // the handler has
+	turn  turn // of who writes; the fields below belong to it
+	state replyState
+	err   error // why the reply fails
+
+	returned atomic.Bool // the handler has returned
 }
 
 // replyState is how far a reply is.
@@ -44,8 +47,10 @@ const (
 
 // Respond writes the one result of the call, encoded as [dirty.Marshal] does.
 func (w *ResponseWriter) Respond(v any) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if err := w.takeTurn(); err != nil {
+		return err
+	}
+	defer w.turn.giveBack()
 	if w.state == replyStreaming {
 		return w.fail(ErrStreaming)
 	}
@@ -59,11 +64,11 @@ func (w *ResponseWriter) Respond(v any) error {
 // Chunk writes one value of a reply that streams, encoded as [dirty.Marshal]
 // does.
 func (w *ResponseWriter) Chunk(v any) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.state == replyNone {
-		w.state = replyStreaming
+	if err := w.takeTurn(); err != nil {
+		return err
 	}
+	defer w.turn.giveBack()
+	w.beginStream()
 	return w.send(dirty.NewChunk(w.id, v))
 }
 
@@ -71,19 +76,36 @@ func (w *ResponseWriter) Chunk(v any) error {
 // that streams begins with it. Otherwise a stream without chunks would be sent as a
 // single result of None.
 func (w *ResponseWriter) Stream() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if w.takeTurn() == nil {
+		w.beginStream()
+		w.turn.giveBack()
+	}
+}
+
+// takeTurn waits for the turn, unless the handler has returned.
+func (w *ResponseWriter) takeTurn() error {
+	if err := w.turn.take(w.ctx); err != nil {
+		return err
+	}
+	if w.returned.Load() {
+		w.turn.giveBack()
+		return ErrReplied
+	}
+	return nil
+}
+
+func (w *ResponseWriter) beginStream() {
 	if w.state == replyNone {
 		w.state = replyStreaming
 	}
 }
 
-// send writes a frame of the reply. The lock is held.
+// send writes a frame of the reply. The caller has the turn.
 func (w *ResponseWriter) send(m dirty.Message) error {
 	switch {
 	case w.err != nil:
 		return w.err
-	case w.state == replyComplete, w.returned:
+	case w.state == replyComplete:
 		return ErrReplied
 	case w.ctx.Err() != nil:
 		return w.fail(context.Cause(w.ctx))
@@ -121,9 +143,13 @@ func (w *ResponseWriter) finish(err error) (ended error) {
 }
 
 func (w *ResponseWriter) complete(err error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.returned = true
+	// From here on others are refused. The one that has the turn may finish.
+	// After that the turn is not needed: code of the user's may call w again.
+	w.returned.Store(true)
+	if ended := w.turn.take(w.ctx); ended != nil {
+		return ended
+	}
+	w.turn.giveBack()
 	if err == nil {
 		err = w.err
 	}
