@@ -590,3 +590,20 @@ var exits = map[string]func(){
 	"panicked: boom":        func() { panic("boom") },
 	"called runtime.Goexit": runtime.Goexit,
 }
+
+// TestInterceptorCancelledEarly: a stream that is cancelled before its first chunk
+// says so, whoever sees it first.
+func TestInterceptorCancelledEarly(t *testing.T) {
+	p := newPeer(t, mute)
+	c := p.client(t, client.WithInterceptor(passOn))
+	for range 300 {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		s, err := c.OpenStream(ctx, app, "x")
+		require.NoError(t, err)
+		done := async(func() error { _, err := s.Recv(); return err })
+		cancel(errLeft)
+		require.ErrorIs(t, receive(t, "Recv", done), errLeft)
+		_, err = s.Recv()
+		require.ErrorIs(t, err, errLeft)
+	}
+}

@@ -148,7 +148,11 @@ func (l *streamLife) end(neverReady bool) {
 // are cancelled, and waited for: they use the caller's arguments.
 func (s *Stream) finish(err error) {
 	l := s.life
-	ended := s.end(closedCancel, l.chain.fail(s.op, errInterceptorReturned))
+	why := err // for a stream that is not over yet
+	if why == nil {
+		why = l.chain.fail(s.op, errInterceptorReturned)
+	}
+	ended := s.end(closedCancel, why)
 	l.attempts.Wait()
 	if err == nil && errors.Is(ended, errInterceptorReturned) {
 		err = ended // it would look like a stream that is complete
