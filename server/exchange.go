@@ -121,7 +121,7 @@ func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
 // decodeRequest decodes a request and returns the handler to call. If that is
 // one of Func or StreamFunc, the arguments stay encoded.
 func (c *conn) decodeRequest(f dirty.Frame) (Handler, *dirty.Request, error) {
-	var app, action string
+	var app, action []byte
 	mux, isMux := c.cfg.handler.(*Mux)
 	if isMux {
 		app, action = peekNames(f.Payload)
@@ -133,7 +133,7 @@ func (c *conn) decodeRequest(f dirty.Frame) (Handler, *dirty.Request, error) {
 		return nil, nil, err
 	case typed == nil:
 		return c.cfg.handler, r, nil
-	case isMux && (r.AppPath != app || r.Action != action):
+	case isMux && (r.AppPath != string(app) || r.Action != string(action)):
 		// A name is there twice. The last one counts, so this request is for
 		// another handler.
 		r, err = c.decodeWith(c.server.RawArgs)
@@ -153,22 +153,16 @@ func (c *conn) decodeWith(rawArgs bool) (*dirty.Request, error) {
 }
 
 // peekNames reads which app and action a request asks for, without what
-// follows them.
-func peekNames(payload []byte) (app, action string) {
-	left := 2
+// follows them. The names lie in the payload.
+func peekNames(payload []byte) (app, action []byte) {
 	for key, v := range dirty.View(payload).Entries() {
-		var name *string
 		switch string(key) {
 		case "app_path":
-			name = &app
+			app, _ = v.Text()
 		case "action":
-			name = &action
-		default:
-			continue
+			action, _ = v.Text()
 		}
-		text, _ := v.Text()
-		*name = string(text)
-		if left--; left == 0 {
+		if app != nil && action != nil {
 			break
 		}
 	}

@@ -93,11 +93,11 @@ func (h *typedHandler[A]) wantsRawArgs() bool { return !h.binder.whole }
 
 // findTyped returns the handler that a request of h comes to, if it wants
 // RawValues, or nil. It looks through Muxes, but through no handler of others.
-func findTyped(h Handler, app, action string) Handler {
+func findTyped(h Handler, app, action []byte) Handler {
 	for range maxMuxes {
 		switch next := h.(type) {
 		case *Mux:
-			h = next.Handler(app, action)
+			h = next.findBytes(app, action)
 		case interface{ wantsRawArgs() bool }:
 			if next.wantsRawArgs() {
 				return h

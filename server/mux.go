@@ -117,3 +117,18 @@ func (m *Mux) find(app, action string) (h Handler, knownApp bool) {
 	}
 	return h, true
 }
+
+// findBytes is find for names that lie in a payload. It makes no strings of
+// them.
+func (m *Mux) findBytes(app, action []byte) Handler {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	a := m.apps[string(app)]
+	if a == nil {
+		return nil
+	}
+	if h := a.actions[string(action)]; h != nil {
+		return h
+	}
+	return a.rest
+}
