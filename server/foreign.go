@@ -11,7 +11,7 @@ import (
 // foreignConn is a connection whose type is not of package net, such as a
 // channel of an ssh connection. Nothing rests on that type: a panic in its
 // methods becomes an error, and because not every type has deadlines, a Read or
-// Write that goes on past its deadline ends the connection.
+// Write that goes on for a second after its deadline ends the connection.
 //
 // One goroutine reads and one writes at a time, and each sets only its own
 // deadline.
@@ -75,14 +75,18 @@ func (c *foreignConn) Close() (err error) {
 
 // start sets the timer, if there is a deadline.
 func (b *bound) start(end func()) {
-	switch {
+	switch left := time.Until(b.until) + deadlineGrace; {
 	case b.until.IsZero():
 	case b.timer == nil:
-		b.timer = time.AfterFunc(time.Until(b.until), end)
+		b.timer = time.AfterFunc(left, end)
 	default:
-		b.timer.Reset(time.Until(b.until))
+		b.timer.Reset(left)
 	}
 }
+
+// deadlineGrace is how long a deadline has to take effect by itself. That is
+// better than the timer: a reply that is under way can still be written.
+const deadlineGrace = time.Second
 
 // stop stops the timer. An error of a deadline then matches
 // [os.ErrDeadlineExceeded], whatever type it has.

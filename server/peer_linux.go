@@ -6,14 +6,14 @@ import (
 	"syscall"
 )
 
-// canSeeHangUp says that hungUp tells a closed socket from one that is closed
+// canSeeHangUp says that hasHungUp tells a closed socket from one that is closed
 // for writing only.
 const canSeeHangUp = true
 
-// hungUp reports whether the other end of a Unix socket was closed. It sends a
+// hasHungUp reports whether the other end of a Unix socket was closed. It sends a
 // message of no bytes: the other end gets nothing, but the system refuses it if
 // there is no other end.
-func hungUp(c syscall.RawConn) bool {
+func hasHungUp(c syscall.RawConn) bool {
 	gone := false
 	err := c.Control(func(fd uintptr) {
 		_, err := syscall.SendmsgN(int(fd), nil, nil, nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)

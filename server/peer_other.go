@@ -9,6 +9,6 @@ import (
 
 const canSeeHangUp = false
 
-func hungUp(syscall.RawConn) bool { return true }
+func hasHungUp(syscall.RawConn) bool { return true }
 
 func peerCred(*net.UnixConn) (Cred, bool) { return Cred{}, false }

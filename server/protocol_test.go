@@ -321,6 +321,23 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
+// TestHalfAFrameBehindARequest checks that a frame which never becomes complete
+// does not take the reply to the one before away.
+func TestHalfAFrameBehindARequest(t *testing.T) {
+	s := &server.Server{Handler: server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
+		time.Sleep(time.Hour) // longer than the timeout
+		return w.Respond("x")
+	})}
+	inBubble(t, s, func(t *testing.T, nc net.Conn, served <-chan error) {
+		c := dirty.NewConn(nc)
+		send(t, c, "do")
+		_, err := nc.Write(message(dirty.NewStatusRequest(2))[:5])
+		require.NoError(t, err)
+		require.Equal(t, dirty.NewResponse(1, "x"), receive(t, c))
+		require.ErrorIs(t, <-served, os.ErrDeadlineExceeded)
+	})
+}
+
 // A slow reader has the timeout for each frame, not for all of them.
 func TestSlowReader(t *testing.T) {
 	s := &server.Server{Handler: server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, _ *dirty.Request) error {

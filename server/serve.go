@@ -104,7 +104,7 @@ func (s *Server) accept(nc net.Conn) {
 // with what came over it.
 //
 // The connection may be of any type. If its SetDeadline does not work, the
-// server closes it where a deadline would end a read or write.
+// server closes it a second after a deadline should have ended a read or write.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
 	err := s.setUp()
 	if err != nil {

@@ -88,9 +88,12 @@ type Server struct {
 	// WriteTimeout bounds the time to write a frame to a client that does not
 	// read, by default [DefaultWriteTimeout]; a negative one is no bound. A frame
 	// may have a quarter more, because a deadline costs more than a small frame.
-	// Then the handler's context ends, and the connection is closed. The context
-	// ends in time, but the handler's call returns only when the connection's Write
-	// does, which Close must see to.
+	// Then the handler's context ends, and the connection is closed when the
+	// handler has returned.
+	//
+	// Both timeouts are deadlines of the connection. If it is of a type without
+	// working deadlines, it is closed a second later, and the context of its handler
+	// ends. A Write on it returns when Close makes it return.
 	WriteTimeout time.Duration
 
 	// DrainTimeout bounds the time that [Server.Run] waits for the replies that

@@ -148,7 +148,7 @@ func (w *watch) read() {
 
 // hasLeft reports whether a client from which nothing more comes has left. If it
 // has closed its socket for writing only, it waits for the reply.
-func (w *watch) hasLeft() bool { return w.unix == nil || hungUp(w.unix) }
+func (w *watch) hasLeft() bool { return w.unix == nil || hasHungUp(w.unix) }
 
 // poll looks again and again whether the client has left, until the exchange is
 // over. Nothing more is read meanwhile, so this is the only way to see it.
@@ -163,7 +163,7 @@ func (w *watch) poll() {
 		case <-w.ctx.Done():
 			return
 		case <-t.C:
-			if hungUp(w.unix) {
+			if hasHungUp(w.unix) {
 				w.cancel(ErrClientGone)
 				return
 			}
