@@ -39,6 +39,7 @@ type streamOptions struct {
 	limits     Limits
 	useDict    bool
 	bufferSize int
+	sendBuffer int
 }
 
 // WithLimits sets the limits of what is read and written. If they are out of
@@ -54,6 +55,15 @@ func WithDict() Option { return func(o *streamOptions) { o.useDict = true } }
 // few calls. A size below [HeaderSize] means HeaderSize.
 func WithBufferSize(n int) Option {
 	return func(o *streamOptions) { o.bufferSize = max(n, HeaderSize) }
+}
+
+// WithSendBuffer sets the size of the system's send buffer of a Unix or TCP
+// connection to n bytes, once a frame of 256 KiB or more is written. The system
+// may allow less. By default, and for other writers, nothing is set. A peer that
+// reads in small pieces, as gunicorn's client does, gets larger ones. A peer that
+// does not read can make the system hold up to twice the size.
+func WithSendBuffer(n int) Option {
+	return func(o *streamOptions) { o.sendBuffer = max(n, 0) }
 }
 
 func newStreamOptions(opts []Option) streamOptions {

@@ -23,6 +23,10 @@ type Writer struct {
 	vector bool   // w takes net.Buffers in one call
 	err    error  // the first error after which frames are lost
 
+	// sendBuffer is the size that the send buffer gets with the first large frame;
+	// 0: it stays as it is, or was set.
+	sendBuffer int
+
 	// Working memory: for the payload of WriteFrame, and for the pieces of a
 	// vectored write. net.Buffers consumes left, so pieces keeps the memory.
 	payload      [1]part
@@ -36,10 +40,12 @@ func NewWriter(w io.Writer, opts ...Option) *Writer {
 }
 
 func newWriter(w io.Writer, o streamOptions) Writer {
-	wr := Writer{w: w, limits: o.limits, err: o.limits.Validate()}
+	wr := Writer{w: w, limits: o.limits, err: o.limits.Validate(), sendBuffer: o.sendBuffer}
 	switch w.(type) {
 	case *net.UnixConn, *net.TCPConn:
 		wr.vector = true
+	default:
+		wr.sendBuffer = 0
 	}
 	return wr
 }
@@ -99,6 +105,7 @@ func (w *Writer) WriteFrame(f Frame) error {
 // write writes a frame: b, and the parts that belong into it at their offsets.
 func (w *Writer) write(b []byte, parts []part) error {
 	if len(parts) == 0 {
+		w.enlargeBuffer(len(b))
 		n, err := w.w.Write(b)
 		return w.checkWritten(int64(n), len(b), err)
 	}
@@ -112,10 +119,25 @@ func (w *Writer) write(b []byte, parts []part) error {
 	if from < len(b) {
 		pieces = append(pieces, b[from:])
 	}
+	w.enlargeBuffer(size)
 	w.pieces, w.left = pieces, pieces
 	n, err := w.left.WriteTo(w.w)
 	clear(w.pieces)
 	return w.checkWritten(n, size, err)
+}
+
+// largeFrame is from how many bytes on a frame is worth a larger send buffer.
+const largeFrame = 256 << 10
+
+// enlargeBuffer sets the size of the send buffer before the first large frame.
+func (w *Writer) enlargeBuffer(size int) {
+	if size < largeFrame || w.sendBuffer == 0 {
+		return
+	}
+	if c, ok := w.w.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = c.SetWriteBuffer(w.sendBuffer) // it is about speed alone
+	}
+	w.sendBuffer = 0
 }
 
 // checkWritten returns the error of a write that has written n of the size bytes of

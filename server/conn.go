@@ -58,7 +58,9 @@ func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 		c.nc = &foreignConn{Conn: given, end: func() { c.cancel(os.ErrDeadlineExceeded) }, report: s.reportFailure}
 	}
 	c.in = input{nc: c.nc, timeout: cfg.frameTimeout}
-	c.out = output{nc: c.nc, timeout: cfg.writeTimeout, writer: dirty.NewWriter(c.nc, dirty.WithLimits(cfg.limits))}
+	// Python's sync client reads in pieces of what the send buffer holds, and its
+	// effort grows with the square of their number.
+	c.out = output{nc: c.nc, timeout: cfg.writeTimeout, writer: dirty.NewWriter(c.nc, dirty.WithLimits(cfg.limits), dirty.WithSendBuffer(sendBuffer))}
 	c.reader = dirty.NewReader(&c.in, dirty.WithLimits(cfg.limits))
 	c.watch.init(c)
 	return c

@@ -50,9 +50,13 @@ func Func[A, R any](f func(ctx context.Context, arg A) (R, error)) Handler {
 // or older call: their synchronous client gives up on a stream after a longer
 // gap, and takes the late chunk for the reply to its next call. From gunicorn
 // 27.0 on a gap may last 30 seconds.
+//
+// Small values that come faster than they can be written are written together;
+// see [ResponseWriter.GatherChunks].
 func StreamFunc[A, R any](f func(ctx context.Context, arg A) iter.Seq2[R, error]) Handler {
 	return newTypedHandler(func(ctx context.Context, w *ResponseWriter, arg A) error {
 		w.Stream()
+		w.GatherChunks()
 		values := f(ctx, arg)
 		if values == nil {
 			return nil

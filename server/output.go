@@ -2,12 +2,17 @@ package server
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
 )
+
+// sendBuffer is the size of the system's send buffer, in bytes, of a connection on
+// which large replies are written.
+const sendBuffer = 1 << 20
 
 // output writes frames to a connection, each within the timeout. It must not
 // be used concurrently.
@@ -27,6 +32,25 @@ func (o *output) write(m dirty.Message) error {
 	if err == nil || dirty.NothingWritten(err) {
 		return err
 	}
+	return o.fail(err)
+}
+
+// writeBytes writes frames that are encoded already. After an error the connection
+// cannot be used.
+func (o *output) writeBytes(b []byte) error {
+	o.setDeadline()
+	n, err := o.nc.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return o.fail(err)
+	}
+	return nil
+}
+
+// fail notes why the connection is of no more use.
+func (o *output) fail(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		err = chain{ErrClientGone, err}
 	}

@@ -33,6 +33,8 @@ type ResponseWriter struct {
 	state replyState
 	err   error // why the reply fails
 
+	gather *gatherer // nil: chunks are written one by one
+
 	returned atomic.Bool // the handler has returned
 }
 
@@ -62,7 +64,8 @@ func (w *ResponseWriter) Respond(v any) error {
 }
 
 // Chunk writes one value of a reply that streams, encoded as [dirty.Marshal]
-// does.
+// does. It returns when the chunk was written, but see
+// [ResponseWriter.GatherChunks].
 func (w *ResponseWriter) Chunk(v any) error {
 	if err := w.takeTurn(); err != nil {
 		return err
@@ -70,6 +73,20 @@ func (w *ResponseWriter) Chunk(v any) error {
 	defer w.turn.giveBack()
 	w.beginStream()
 	return w.send(dirty.NewChunk(w.id, v))
+}
+
+// GatherChunks lets small chunks that come faster than they can be written be
+// written together. Then Chunk may return before its chunk was written, and an error
+// of the connection may come with one of the next calls: up to 64 KiB of chunks are
+// on their way at that time. A chunk is not held back: if nothing is being written
+// it goes out at once. [StreamFunc] does this by default.
+func (w *ResponseWriter) GatherChunks() {
+	if w.takeTurn() == nil {
+		if w.gather == nil {
+			w.gather = newGatherer(&w.conn.out, w.conn.cfg.limits)
+		}
+		w.turn.giveBack()
+	}
 }
 
 // Stream makes the reply one that streams, without writing a chunk. A handler
@@ -110,7 +127,7 @@ func (w *ResponseWriter) send(m dirty.Message) error {
 	case w.ctx.Err() != nil:
 		return w.fail(context.Cause(w.ctx))
 	}
-	err := w.conn.out.write(m)
+	err := w.write(m)
 	if err == nil {
 		return nil
 	}
@@ -119,6 +136,20 @@ func (w *ResponseWriter) send(m dirty.Message) error {
 		w.cancel(err)
 	}
 	return w.fail(err)
+}
+
+// write writes a frame, or has it gathered.
+func (w *ResponseWriter) write(m dirty.Message) error {
+	if w.gather == nil {
+		return w.conn.out.write(m)
+	}
+	if chunk, ok := m.(*dirty.Chunk); ok {
+		return w.gather.write(chunk)
+	}
+	if err := w.gather.drain(); err != nil {
+		return err
+	}
+	return w.conn.out.write(m)
 }
 
 // fail notes why the reply fails, and returns the first reason.
@@ -150,6 +181,9 @@ func (w *ResponseWriter) complete(err error) error {
 		return ended
 	}
 	w.turn.giveBack()
+	if w.gather != nil {
+		_ = w.gather.drain() // out has the error as well
+	}
 	if err == nil {
 		err = w.err
 	}
