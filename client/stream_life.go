@@ -10,9 +10,10 @@ import (
 	"github.com/gunicorn-go/dirty"
 )
 
-// streamLife is the life of a stream inside interceptors, or with WithRetry. They run in a
-// goroutine of its own from the opening of the stream to its end, and make
-// attempts. The first attempt whose first frame is good becomes the stream.
+// streamLife is the life of a stream that has interceptors, or that WithRetry may
+// repeat. A goroutine of its own runs the interceptors, from the opening of the
+// stream to its end, and they make attempts. The first attempt whose first frame
+// is good becomes the stream.
 type streamLife struct {
 	chain    chain
 	ctx      context.Context
