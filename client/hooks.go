@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -74,9 +75,20 @@ func (h *hooks) catch(hook string, f func() error) (err error) {
 				"error", failure.Error(), "stack", string(debug.Stack()))
 		}
 	}()
-	err = f()
+	if err = f(); err != nil {
+		inspect(err)
+	}
 	returned = true
 	return err
+}
+
+// inspect calls the methods of an error, which may be the user's and panic as
+// well: better here than where nobody expects it.
+func inspect(err error) {
+	_ = err.Error()
+	_ = errors.Is(err, ErrHookFailed)
+	var failed *OpError
+	_ = errors.As(err, &failed)
 }
 
 // catchName is in the stack of each goroutine that runs a hook.

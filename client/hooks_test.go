@@ -20,24 +20,24 @@ import (
 
 // hookOptions are all hooks by name. Each returns the options that call do in
 // that hook, and else do what is needed for a call to succeed.
-var hookOptions = map[string]func(p *scriptedPeer, do func()) []client.Option{
-	"the Resolver": func(p *scriptedPeer, do func()) []client.Option {
-		return []client.Option{client.WithResolver(func(context.Context) (string, error) { do(); return p.path, nil })}
+var hookOptions = map[string]func(dial client.Dialer, do func()) client.Option{
+	"the Resolver": func(_ client.Dialer, do func()) client.Option {
+		return client.WithResolver(func(context.Context) (string, error) { do(); return "x", nil })
 	},
-	"the Dialer": func(p *scriptedPeer, do func()) []client.Option {
-		return []client.Option{client.WithDialer(func(context.Context, string) (net.Conn, error) {
+	"the Dialer": func(dial client.Dialer, do func()) client.Option {
+		return client.WithDialer(func(ctx context.Context, path string) (net.Conn, error) {
 			do()
-			return net.Dial("unix", p.path)
-		})}
+			return dial(ctx, path)
+		})
 	},
-	"the connection of the Dialer": func(p *scriptedPeer, do func()) []client.Option {
-		return dialing(p, func(nc net.Conn) net.Conn { return &hookedConn{Conn: nc, write: do} })
+	"the connection of the Dialer": func(dial client.Dialer, do func()) client.Option {
+		return dialing(dial, func(nc net.Conn) net.Conn { return &hookedConn{Conn: nc, write: do} })
 	},
-	"the Interceptor": func(_ *scriptedPeer, do func()) []client.Option {
-		return []client.Option{client.WithInterceptor(func(ctx context.Context, _ *client.CallInfo, next func(context.Context) error) error {
+	"the Interceptor": func(_ client.Dialer, do func()) client.Option {
+		return client.WithInterceptor(func(ctx context.Context, _ *client.CallInfo, next func(context.Context) error) error {
 			do()
 			return next(ctx)
-		})}
+		})
 	},
 	"Tracer.CallStart": tracing(func(t *client.Tracer, do func()) {
 		t.CallStart = func(ctx context.Context, _ client.Operation) context.Context { do(); return ctx }
@@ -56,24 +56,27 @@ var hookOptions = map[string]func(p *scriptedPeer, do func()) []client.Option{
 	}),
 }
 
-func tracing(set func(t *client.Tracer, do func())) func(*scriptedPeer, func()) []client.Option {
-	return func(_ *scriptedPeer, do func()) []client.Option {
+func tracing(set func(t *client.Tracer, do func())) func(client.Dialer, func()) client.Option {
+	return func(_ client.Dialer, do func()) client.Option {
 		var tracer client.Tracer
 		set(&tracer, do)
-		return []client.Option{client.WithTracer(tracer)}
+		return client.WithTracer(tracer)
 	}
 }
 
 // dialing returns a Dialer whose connections are wrapped.
-func dialing(p *scriptedPeer, wrap func(net.Conn) net.Conn) []client.Option {
-	return []client.Option{client.WithDialer(func(context.Context, string) (net.Conn, error) {
-		nc, err := net.Dial("unix", p.path)
+func dialing(dial client.Dialer, wrap func(net.Conn) net.Conn) client.Option {
+	return client.WithDialer(func(ctx context.Context, path string) (net.Conn, error) {
+		nc, err := dial(ctx, path)
 		if err != nil {
 			return nil, err
 		}
 		return wrap(nc), nil
-	})}
+	})
 }
+
+// dialSocket is the client's own way to dial.
+func dialSocket(_ context.Context, path string) (net.Conn, error) { return net.Dial("unix", path) }
 
 // hookedConn calls functions in its methods.
 type hookedConn struct {
@@ -120,15 +123,14 @@ func TestHookExits(t *testing.T) {
 				t.Run(name+"/"+how+"/"+op.name, func(t *testing.T) {
 					var faulty atomic.Bool
 					var log syncBuffer
-					p := newPeer(t, answering(arbiter))
-					opts := options(p, func() {
+					p := newPipePeer(t, answering(arbiter))
+					faults := options(p.dial, func() {
 						if faulty.Load() {
 							exit()
 						}
 					})
-					opts = append(opts, client.WithMaxConns(1), client.WithMaxDials(1), client.WithMaxIdle(0, 0),
+					c := p.client(t, faults, client.WithMaxConns(1), client.WithMaxDials(1), client.WithMaxIdle(0, 0),
 						client.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-					c := p.client(t, opts...)
 					for _, faults := range []bool{true, true, false} {
 						faulty.Store(faults)
 						err, returned := callAside(func() error { return op.call(context.Background(), c) })
@@ -208,7 +210,7 @@ func TestConnExits(t *testing.T) {
 		for _, op := range operations {
 			t.Run(name+"/"+op.name, func(t *testing.T) {
 				p := newPeer(t, answering(arbiter))
-				c := p.client(t, append(dialing(p, wrap), client.WithMaxConns(1), client.WithMaxIdle(0, 0))...)
+				c := p.client(t, dialing(dialSocket, wrap), client.WithMaxConns(1), client.WithMaxIdle(0, 0))
 				for range 2 {
 					if err := op.call(context.Background(), c); err != nil {
 						require.ErrorIs(t, err, client.ErrHookFailed)
@@ -267,6 +269,57 @@ func (h *badHandler) Handle(context.Context, slog.Record) error { run(h.handle);
 func (h *badHandler) WithAttrs([]slog.Attr) slog.Handler        { return h }
 func (h *badHandler) WithGroup(string) slog.Handler             { return h }
 
+// faultyError is an error whose methods panic, as those of a nil pointer do.
+type faultyError struct{ err error }
+
+func (e *faultyError) Error() string        { return e.err.Error() }
+func (e *faultyError) Is(target error) bool { return e.err == target }
+func (e *faultyError) Unwrap() error        { return e.err }
+
+// TestFaultyErrors: an error of a hook's whose methods panic is like a panic of
+// the hook.
+func TestFaultyErrors(t *testing.T) {
+	faulty := (*faultyError)(nil)
+	p := newPeer(t, answering(arbiter))
+	for name, opts := range map[string][]client.Option{
+		"the Resolver": {client.WithResolver(func(context.Context) (string, error) { return "", faulty })},
+		"the Dialer":   {client.WithDialer(func(context.Context, string) (net.Conn, error) { return nil, faulty })},
+		"the Interceptor": {client.WithInterceptor(func(ctx context.Context, _ *client.CallInfo, next func(context.Context) error) error {
+			_ = next(ctx)
+			return faulty
+		})},
+		"the connection of the Dialer": {dialing(dialSocket, func(nc net.Conn) net.Conn { return &faultyConn{nc} })},
+	} {
+		for kind, call := range intercepted {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				c := p.client(t, opts...)
+				_, err := call(context.Background(), c, 1)
+				require.ErrorIs(t, err, client.ErrHookFailed)
+				assert.Contains(t, err.Error(), name+" panicked")
+				requireQuiet(t, c)
+			})
+		}
+	}
+	c := p.client(t)
+	_, err := c.Execute(context.Background(), app, "echo", marshaler{err: faulty})
+	requireHook(t, err, client.StagePrepare, false, "of a value panicked")
+	requireServes(t, c)
+	for _, opts := range [][]client.Option{nil, {client.WithInterceptor(passOn)}} {
+		c := p.client(t, opts...)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		s, err := c.OpenStream(ctx, app, "count", 1)
+		require.NoError(t, err)
+		cancel(faulty)
+		requireQuiet(t, c)
+		require.NoError(t, s.Close())
+	}
+}
+
+// faultyConn is a connection whose errors are faulty.
+type faultyConn struct{ net.Conn }
+
+func (c *faultyConn) Read(p []byte) (int, error) { return 0, (*faultyError)(nil) }
+
 // TestDialerReturnsNothing: neither a connection nor an error is a slip of the
 // Dialer's, which the error names.
 func TestDialerReturnsNothing(t *testing.T) {
@@ -301,22 +354,26 @@ func TestCloseInHook(t *testing.T) {
 		} {
 			for kind, call := range intercepted {
 				t.Run(name+"/"+how+"/"+kind, func(t *testing.T) {
-					var c *client.Client
-					p := newPeer(t, answering(arbiter))
-					c = p.client(t, options(p, func() { end(c) })...)
-					begin := time.Now()
-					_, err := call(context.Background(), c, 1)
-					if how == "Shutdown" {
-						require.NoError(t, err)
-					}
-					require.NoError(t, c.Close())
-					assert.Less(t, time.Since(begin), within)
-					if how == "Close in another goroutine" {
-						requireQuiet(t, c) // both have waited a second for the hook
-					}
-					s := c.Stats()
-					assert.Zero(t, s.InUse+s.Idle+s.Dialing+s.Closing+s.Waiting)
-					assert.Empty(t, goroutinesLeft())
+					synctest.Test(t, func(t *testing.T) {
+						var c *client.Client
+						p := newPipePeer(t, answering(arbiter))
+						c = p.client(t, options(p.dial, func() { end(c) }))
+						begin := time.Now()
+						_, err := call(context.Background(), c, 1)
+						if how == "Shutdown" {
+							require.NoError(t, err)
+						}
+						require.NoError(t, c.Close())
+						if how == "Close in another goroutine" {
+							assert.LessOrEqual(t, time.Since(begin), 5*time.Second, "a second for each hook that waits for it")
+							synctest.Wait()
+						} else {
+							assert.Zero(t, time.Since(begin))
+						}
+						s := c.Stats()
+						assert.Zero(t, s.InUse+s.Idle+s.Dialing+s.Closing+s.Waiting)
+						assert.Empty(t, goroutinesLeft())
+					})
 				})
 			}
 		}

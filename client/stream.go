@@ -285,7 +285,7 @@ func (s *Stream) next() (dirty.Frame, error) {
 	<-s.life.ready
 	f, err := s.receive()
 	if err != nil {
-		err = s.life.report(err)
+		err = s.report(err)
 	}
 	return f, err
 }

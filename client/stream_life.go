@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"time"
@@ -28,7 +27,7 @@ type streamLife struct {
 	ready    chan struct{} // closed when the stream can be read, or is over
 	over     chan struct{} // closed when it is over
 	finished chan struct{} // closed when the interceptors have returned
-	outcome  error         // what they returned; after that
+	outcome  error         // what they returned; guarded by the mutex of the stream
 }
 
 // openIntercepted opens a stream inside all interceptors.
@@ -149,39 +148,58 @@ func (l *streamLife) end(neverReady bool) {
 // are cancelled, and waited for: they use the caller's arguments.
 func (s *Stream) finish(err error) {
 	l := s.life
-	why := err // for a stream that is not over yet
-	if why == nil {
-		why = l.chain.fail(s.op, errInterceptorReturned)
-	}
+	s.setOutcome(err)
+	why := l.chain.fail(s.op, errInterceptorReturned)
 	ended := s.end(closedCancel, why)
 	l.attempts.Wait()
-	if err == nil && errors.Is(ended, errInterceptorReturned) {
-		err = ended // it would look like a stream that is complete
+	if err == nil && (ended == why || s.wasLeft()) {
+		err = ended // nil would look like a stream that is complete
 	}
 	if failure := s.settle(err); failure != nil && err == nil {
 		err = s.fail(StageDecode, failure)
 	}
-	l.outcome = err
+	s.setOutcome(err)
 	close(l.finished)
 	l.cancel(nil)
 }
 
+// setOutcome sets what the reader gets at the end; nil is not known, or io.EOF.
+func (s *Stream) setOutcome(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.life.outcome = err
+}
+
+// wasLeft reports whether the stream ended because an interceptor returned.
+func (s *Stream) wasLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.turn != nil && context.Cause(s.turn.ctx) == errInterceptorReturned
+}
+
 // report returns what the reader gets at the end of the stream: the word of the
-// interceptors, unless the stream was closed and nobody waits for it.
-func (l *streamLife) report(err error) error {
+// interceptors, unless the stream was closed or cancelled before they have
+// returned.
+func (s *Stream) report(err error) error {
+	l, finished := s.life, false
 	select {
 	case <-l.finished:
 	case <-l.ctx.Done():
 	}
 	select {
 	case <-l.finished:
+		finished = true
 	default:
-		return err
 	}
-	if l.outcome == nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case l.outcome != nil:
+		return l.outcome
+	case finished:
 		return io.EOF
 	}
-	return l.outcome
+	return err
 }
 
 // wait waits until the interceptors have returned, as long as Close does.
