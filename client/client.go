@@ -59,7 +59,7 @@ func (c *Client) Close() error {
 //
 // From inside an [Interceptor], a [Tracer], a [Dialer], a [Resolver] or a
 // method of an argument or a result it is refused with [ErrInvalidArgument],
-// because it would wait for itself.
+// because it would wait for itself. That holds for those of another client too.
 func (c *Client) Shutdown(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err

@@ -39,8 +39,9 @@
 // The client repeats a call by itself only where the peer cannot have acted: a
 // kept connection was dead before the request was written whole, or it was at
 // its end and the operation only reads. It does so once, on another connection.
-// For all other failures [SafeToRetry] and [ErrOutcomeUnknown] tell the caller
-// whether a repetition is safe.
+// [WithRetry] makes it repeat more, with pauses. For all other failures
+// [SafeToRetry] and [ErrOutcomeUnknown] tell the caller whether a repetition is
+// safe.
 //
 // # Errors
 //

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -221,6 +222,20 @@ func TestConnExits(t *testing.T) {
 				assert.NotZero(t, c.Stats().HookFailures)
 			})
 		}
+	}
+}
+
+// TestConnEndsReader: a connection that ends the goroutine which reads ahead ends
+// the stream.
+func TestConnEndsReader(t *testing.T) {
+	p := newPeer(t, answering(arbiter))
+	for name, opts := range map[string][]client.Option{"": nil, "intercepted": {client.WithInterceptor(passOn)}} {
+		c := p.client(t, append(opts, client.WithReadAhead(1000), dialing(dialSocket, func(nc net.Conn) net.Conn {
+			return &hookedConn{Conn: nc, read: runtime.Goexit}
+		}))...)
+		_, err := collect(c.Stream(context.Background(), app, "count", 1, 2))
+		require.ErrorIs(t, err, client.ErrHookFailed, name)
+		requireQuiet(t, c)
 	}
 }
 

@@ -104,22 +104,26 @@ func (s *Stream) enter() bool {
 // openAttempt sends the request and reads the first frame, which is no error. On
 // an error the lease has ended.
 func (s *Stream) openAttempt(t *turn, call *CallInfo) (f dirty.Frame, err error) {
-	err = t.try(func() error {
+	err = t.try(func() (err error) {
 		t.bound, t.timeout = callTimeout, s.client.cfg.Timeout
 		if err := t.open(newRequest, call); err != nil {
 			return err
 		}
+		good, reason := false, closedFailed // if reading does not return
+		defer func() {
+			if !good {
+				t.close(reason)
+			}
+		}()
 		s.life.chain.sent.Store(true)
 		s.life.tellSent.Do(func() { close(s.life.sent) })
 		t.becomeStream()
 		f, err = t.readWithin(s.client.cfg.ReadAhead > 0)
-		reason, err := t.judge(f, err)
+		reason, err = t.judge(f, err)
 		if err == io.EOF { // a stream without chunks
-			return nil
+			err = nil
 		}
-		if err != nil {
-			t.close(reason)
-		}
+		good = err == nil
 		return err
 	})
 	return f, err
