@@ -50,7 +50,7 @@ func newConn(nc net.Conn, path string, cfg *config) *conn {
 	c := &conn{nc: nc, peer: peer{path: path}, closed: make(chan struct{})}
 	_, ours := nc.(*net.UnixConn)
 	if !ours {
-		c.nc = &foreignConn{nc, &cfg.hooks}
+		c.nc = &foreignConn{Conn: nc, hooks: &cfg.hooks, left: make(chan struct{})}
 	}
 	c.writer = dirty.NewWriter(c.nc, dirty.WithLimits(cfg.Limits))
 	c.reader = dirty.NewReader(c, dirty.WithLimits(cfg.Limits))
@@ -78,9 +78,8 @@ func (c *conn) close() {
 		<-c.closed
 		return
 	}
-	defer close(c.closed)
-	defer func() { _ = c.nc.Close() }()
-	_ = c.nc.SetDeadline(time.Unix(1, 0)) // ends a Read or a Write before a slow Close does
+	_ = c.nc.Close()
+	close(c.closed)
 }
 
 // reusable reports whether a connection from the pool can be used: its peer's
@@ -151,27 +150,49 @@ func (c *conn) readWithin(timeout time.Duration, owned bool) (dirty.Frame, error
 	return f, err
 }
 
-// foreignConn is a connection of a Dialer, whose methods may panic.
+// foreignConn is a connection of a Dialer, whose methods may panic, and whose
+// Close may take its time. A Read that waits is left behind when the connection
+// is closed. A Write is not: it must be known whether it wrote all.
 type foreignConn struct {
 	net.Conn
 	hooks *hooks
+	left  chan struct{} // closed when the connection is to be closed
+	in    []byte        // what Read reads into, which may outlast the call
 }
 
-func (c *foreignConn) Read(p []byte) (n int, err error) {
-	err = c.hooks.catch(hookConn, func() (err error) { n, err = c.Conn.Read(p); return err })
-	return n, err
+func (c *foreignConn) Read(p []byte) (int, error) {
+	size := min(len(p), 64<<10)
+	if len(c.in) < size {
+		c.in = make([]byte, size)
+	}
+	in, n := c.in[:size], 0
+	done := make(chan error, 1)
+	go func() {
+		done <- c.hooks.guard(hookConn, func() (err error) { n, err = c.Conn.Read(in); return err })
+	}()
+	select {
+	case err := <-done:
+		if n < 0 || n > size {
+			return 0, fmt.Errorf("%s read %d of %d bytes", hookConn, n, size)
+		}
+		return copy(p, in[:n]), err
+	case <-c.left:
+		return 0, net.ErrClosed
+	}
 }
 
 func (c *foreignConn) Write(p []byte) (n int, err error) {
-	err = c.hooks.catch(hookConn, func() (err error) { n, err = c.Conn.Write(p); return err })
+	err = c.hooks.guard(hookConn, func() (err error) { n, err = c.Conn.Write(p); return err })
 	return n, err
 }
 
-func (c *foreignConn) SetDeadline(t time.Time) error {
-	return c.hooks.catch(hookConn, func() error { return c.Conn.SetDeadline(t) })
+// Close is called once.
+func (c *foreignConn) Close() error {
+	close(c.left)
+	// This ends a Write before a slow Close does.
+	_ = c.hooks.guard(hookConn, func() error { return c.Conn.SetDeadline(time.Unix(1, 0)) })
+	return c.hooks.guard(hookConn, c.Conn.Close)
 }
-
-func (c *foreignConn) Close() error { return c.hooks.catch(hookConn, c.Conn.Close) }
 
 // foreignRaw is the socket of a foreignConn.
 type foreignRaw struct {
@@ -180,7 +201,7 @@ type foreignRaw struct {
 }
 
 func (c *foreignRaw) Control(f func(fd uintptr)) error {
-	return c.hooks.catch(hookConn, func() error { return c.RawConn.Control(f) })
+	return c.hooks.guard(hookConn, func() error { return c.RawConn.Control(f) })
 }
 
 // deadPeerError says that the arbiter died while a call waited for its answer.

@@ -157,7 +157,8 @@ func (cfg *config) dialPath(ctx context.Context, path string) (nc net.Conn, err 
 		return nil, err
 	}
 	if v := reflect.ValueOf(nc); nc == nil || v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil, fmt.Errorf("%w: %s returned no connection and no error", ErrHookFailed, hookDialer)
+		cfg.hooks.failures.Add(1)
+		return nil, &hookError{hookDialer + " returned no connection and no error"}
 	}
 	return nc, nil
 }

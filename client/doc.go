@@ -57,8 +57,8 @@
 // methods of arguments and results may panic, call [runtime.Goexit], or call the
 // client. A panic is an error of the call that names its source and matches
 // [ErrHookFailed]; the stack is logged. A Goexit is one too, but in a method of a
-// value or of a connection, where it ends the goroutine of the caller. Nothing
-// is lost in either case.
+// value, where it ends the goroutine of the caller. Nothing is lost in either
+// case.
 //
 // # Replies of others
 //

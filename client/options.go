@@ -56,7 +56,7 @@ type Option func(*config)
 //
 // The client closes the connection in a goroutine of its own, so that Close may
 // take its time. Until it returns the connection counts as open. A connection
-// that has no deadlines will do, if its Close ends a Read and a Write that wait.
+// that has no deadlines will do, if its Close ends a Write that waits.
 type Dialer func(ctx context.Context, path string) (net.Conn, error)
 
 // WithSocket sets the path of the arbiter's socket. Each dial follows a symbolic

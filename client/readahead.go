@@ -32,7 +32,6 @@ func newReadAhead(limit int) *readAhead {
 // readAhead reads frames into the queue until the last one, or an error.
 func (s *Stream) readAhead() {
 	q := s.ahead
-	defer q.add(dirty.Frame{}, newHookError(hookConn, nil)) // counts if reading ends this goroutine
 	for {
 		f, err := s.turn.readWithin(true)
 		q.add(f, err)
@@ -65,9 +64,7 @@ func (q *readAhead) full() bool {
 func (q *readAhead) add(f dirty.Frame, err error) {
 	q.mu.Lock()
 	if err != nil {
-		if q.err == nil {
-			q.err = err
-		}
+		q.err = err
 	} else {
 		q.frames = append(q.frames, f)
 		q.size += cost(f)
