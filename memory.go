@@ -58,6 +58,17 @@ func (b *FrameBuffer) UnmarshalPayload(o DecodeOptions, v any) error {
 	return b.decode(&o, func() (aliased bool, err error) { return o.unmarshalPayload(b.frame, v) })
 }
 
+// UnmarshalField decodes data, which is a value inside the payload, into a field of
+// the struct that v points to, as [DecodeOptions.UnmarshalField] does. What it stores
+// owns its memory. o.AliasBytes has no effect.
+func (b *FrameBuffer) UnmarshalField(o DecodeOptions, data []byte, v any, f Field) error {
+	return b.decode(&o, func() (aliased bool, err error) {
+		n := len(b.frame.Payload)
+		o.AliasBytes = o.AliasBytes && len(data) >= n-n/aliasedPart // as for rawArg
+		return o.unmarshalField(data, v, f)
+	})
+}
+
 // decode calls a function that decodes the frame with the options o. It lets large
 // bytes refer to the payload, unless the memory of the payload is much larger than
 // the payload. It notes whether some do. If the function panics in a method of the

@@ -57,6 +57,9 @@ func (f *Fields) Find(name string) (i int, ok bool) {
 	if f.plan == nil {
 		return 0, false
 	}
+	if i, ok := f.plan.byName[name]; ok {
+		return i, true
+	}
 	return f.plan.find([]byte(name))
 }
 
@@ -64,24 +67,31 @@ func (f *Fields) Find(name string) (i int, ok bool) {
 // v points to, as [Unmarshal] does. A nil pointer to an embedded struct that has the
 // field is set. The result owns its memory unless AliasBytes is set.
 func (o DecodeOptions) UnmarshalField(data []byte, v any, f Field) error {
+	_, err := o.unmarshalField(data, v, f)
+	return err
+}
+
+// unmarshalField is UnmarshalField. aliased reports whether something in v refers to
+// the data.
+func (o DecodeOptions) unmarshalField(data []byte, v any, f Field) (aliased bool, err error) {
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() || rv.Elem().Type() != f.of {
-		return &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer to the struct of the field"}
+		return false, &UnmarshalTypeError{Err: ErrUnsupportedType, Type: reflect.TypeOf(v), Reason: "the destination must be a pointer to the struct of the field"}
 	}
 	var c checker
 	if err := o.check(&c, data, true); err != nil {
-		return err
+		return false, err
 	}
 	d := newBuilder(data, &c, o)
 	defer d.release()
 	field := f.field.reach(rv.Elem(), true)
 	if !field.IsValid() {
-		return d.errorAt(0, ErrTypeMismatch, rv.Type(), "an embedded pointer to an unexported struct is nil")
+		return false, d.errorAt(0, ErrTypeMismatch, rv.Type(), "an embedded pointer to an unexported struct is nil")
 	}
 	if err := f.field.plan.decode(d, field); err != nil {
-		return d.locate(err)
+		return d.aliased, d.locate(err)
 	}
-	return nil
+	return d.aliased, nil
 }
 
 // structPlan is how structs of one type are encoded and decoded. It never changes,

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"encoding"
 	"errors"
@@ -75,6 +76,100 @@ func (b *binder) bind(o dirty.DecodeOptions, r *dirty.Request, dst any) error {
 		}
 	}
 	return nil
+}
+
+// bindFrame decodes the arguments of a request from its frame, which buf holds, into
+// the struct that dst points to. The request that it returns has no arguments. It is
+// nil if bind must do it: for broken requests and for those of an unusual form.
+func (b *binder) bindFrame(o dirty.DecodeOptions, buf *dirty.FrameBuffer, f dirty.Frame, app, action []byte, dst any) (*dirty.Request, error) {
+	if b.fields == nil || o.Validate(f.Payload) != nil {
+		return nil, nil
+	}
+	args, kwargs, ok := findArguments(f.Payload, app, action)
+	if !ok {
+		return nil, nil
+	}
+	r := &dirty.Request{ID: f.RequestID, AppPath: string(app), Action: string(action)}
+	fields := b.fields.All()
+	var few [16]bool
+	given := few[:]
+	if len(fields) > len(few) {
+		given = make([]bool, len(fields))
+	}
+	set := func(i int, value dirty.View) error {
+		given[i] = true
+		if err := buf.UnmarshalField(o, value, dst, fields[i]); err != nil {
+			return argumentError(r, "cannot take argument '%s': %s", fields[i].Name, explainMismatch(err))
+		}
+		return nil
+	}
+	if got, _ := args.Len(); got > len(fields) {
+		return r, argumentError(r, "takes %s, but got %d", describeMost(len(fields)), got)
+	}
+	positional := 0
+	for value := range args.Elements() {
+		if err := set(positional, value); err != nil {
+			return r, err
+		}
+		positional++
+	}
+	for key, value := range kwargs.Entries() {
+		i, ok := b.fields.Find(string(key))
+		switch {
+		case !ok:
+			return r, argumentError(r, "has no argument named '%s'", key)
+		case given[i]:
+			return r, argumentError(r, "got more than one value for argument '%s'", key)
+		}
+		if err := set(i, value); err != nil {
+			return r, err
+		}
+	}
+	for i, f := range fields {
+		if f.Required && !given[i] {
+			return r, argumentError(r, "is missing the required argument '%s'", f.Name)
+		}
+	}
+	return r, nil
+}
+
+// findArguments returns where the arguments lie in a payload that was checked; nil
+// is none. It reports false if the names are others, because the payload has some
+// twice, or if the arguments are not of the usual kinds.
+func findArguments(payload []byte, app, action []byte) (args, kwargs dirty.View, ok bool) {
+	named := 0
+	for key, value := range dirty.View(payload).Entries() {
+		switch string(key) {
+		case "app_path", "action":
+			named++
+		case "args":
+			args = value
+		case "kwargs":
+			kwargs = value
+		}
+	}
+	return args, kwargs, named == 2 && app != nil && action != nil &&
+		isNoneOr(dirty.KindList, args) && isNoneOr(dirty.KindDict, kwargs) && !hasRepeatedKeys(kwargs)
+}
+
+func isNoneOr(k dirty.Kind, v dirty.View) bool {
+	got, ok := v.Kind()
+	return !ok || got == dirty.KindNone || got == k
+}
+
+// hasRepeatedKeys reports whether a dict has a key twice, or so many keys that it is
+// not worth a look.
+func hasRepeatedKeys(v dirty.View) bool {
+	var seen [32][]byte
+	n := 0
+	for key := range v.Entries() {
+		if n == len(seen) || slices.ContainsFunc(seen[:n], func(k []byte) bool { return bytes.Equal(k, key) }) {
+			return true
+		}
+		seen[n] = key
+		n++
+	}
+	return false
 }
 
 func bindField(o dirty.DecodeOptions, r *dirty.Request, dst any, f dirty.Field, v any) error {

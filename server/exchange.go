@@ -105,39 +105,45 @@ func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
 		return err
 	}
 	defer c.server.queue.leave()
-	h, r, err := c.decodeRequest(f)
+	app, action := peekNames(f.Payload)
+	typed := findTyped(c.cfg.handler, app, action)
+	if typed != nil {
+		if served, err := typed.serveFrame(w, f, app, action); served {
+			return err
+		}
+	}
+	h, r, err := c.decodeRequest(typed, app, action)
 	if err != nil {
 		return err
 	}
-	c.frame.Release() // the handler may take long
-	w.request = r
-	counts := &c.server.counts
-	counts.requests.Add(1)
-	counts.running.Add(1)
-	defer counts.running.Add(-1)
+	c.startRequest(w, r)
+	defer c.server.counts.running.Add(-1)
 	return h.ServeDirty(w.ctx, w, r)
+}
+
+// startRequest counts a request that runs from now on. Its frame is not needed any
+// more, and the handler may take long.
+func (c *conn) startRequest(w *ResponseWriter, r *dirty.Request) {
+	c.frame.Release()
+	w.request = r
+	c.server.counts.requests.Add(1)
+	c.server.counts.running.Add(1)
 }
 
 // decodeRequest decodes a request and returns the handler to call. If that is
 // one of Func or StreamFunc, the arguments stay encoded.
-func (c *conn) decodeRequest(f dirty.Frame) (Handler, *dirty.Request, error) {
-	var app, action []byte
-	mux, isMux := c.cfg.handler.(*Mux)
-	if isMux {
-		app, action = peekNames(f.Payload)
-	}
-	typed := findTyped(c.cfg.handler, app, action)
+func (c *conn) decodeRequest(typed frameServer, app, action []byte) (Handler, *dirty.Request, error) {
 	r, err := c.decodeWith(typed != nil || c.server.RawArgs)
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case typed == nil:
 		return c.cfg.handler, r, nil
-	case isMux && (r.AppPath != string(app) || r.Action != string(action)):
+	case r.AppPath != string(app) || r.Action != string(action):
 		// A name is there twice. The last one counts, so this request is for
 		// another handler.
 		r, err = c.decodeWith(c.server.RawArgs)
-		return mux, r, err
+		return c.cfg.handler, r, err
 	}
 	return typed, r, nil
 }

@@ -94,6 +94,9 @@ func (b *bound) stop(err error) error {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
+	if err == nil {
+		return nil
+	}
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)

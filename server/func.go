@@ -95,16 +95,40 @@ func (h *typedHandler[A]) ServeDirty(ctx context.Context, w *ResponseWriter, r *
 // wantsRawArgs reports whether the arguments should be RawValues.
 func (h *typedHandler[A]) wantsRawArgs() bool { return !h.binder.whole }
 
-// findTyped returns the handler that a request of h comes to, if it wants
-// RawValues, or nil. It looks through Muxes, but through no handler of others.
-func findTyped(h Handler, app, action []byte) Handler {
+// serveFrame calls the function with arguments that are decoded from where they lie.
+// It reports whether it did; it does not for requests of an unusual form.
+func (h *typedHandler[A]) serveFrame(w *ResponseWriter, f dirty.Frame, app, action []byte) (served bool, err error) {
+	var arg A
+	c := w.conn
+	r, err := h.binder.bindFrame(c.decodeOptions(), c.frame, f, app, action, &arg)
+	if r == nil {
+		return false, nil
+	}
+	c.startRequest(w, r)
+	defer c.server.counts.running.Add(-1)
+	if err != nil {
+		return true, err
+	}
+	return true, h.serve(w.ctx, w, arg)
+}
+
+// frameServer is a typedHandler of any type.
+type frameServer interface {
+	Handler
+	wantsRawArgs() bool
+	serveFrame(w *ResponseWriter, f dirty.Frame, app, action []byte) (served bool, err error)
+}
+
+// findTyped returns the typed handler that a request of h comes to, if it takes
+// arguments, or nil. It looks through Muxes, but through no handler of others.
+func findTyped(h Handler, app, action []byte) frameServer {
 	for range maxMuxes {
 		switch next := h.(type) {
 		case *Mux:
 			h = next.findBytes(app, action)
-		case interface{ wantsRawArgs() bool }:
+		case frameServer:
 			if next.wantsRawArgs() {
-				return h
+				return next
 			}
 			return nil
 		default:
