@@ -27,7 +27,7 @@ func TestMaxConns(t *testing.T) {
 	usable(t, first)
 	usable(t, second)
 	closed(t, dial(t, path))
-	assert.Contains(t, log.String(), "too many connections")
+	eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "too many connections") })
 	assert.EqualValues(t, 1, s.Stats().Refused)
 
 	ours, theirs := net.Pipe()
