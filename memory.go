@@ -41,46 +41,43 @@ func (b *FrameBuffer) Release() {
 	b.frame = Frame{}
 }
 
-// DecodeFrame decodes the frame as [DecodeOptions.DecodeFrame] does. The message
-// owns its memory. o.AliasBytes has no effect.
-func (b *FrameBuffer) DecodeFrame(o DecodeOptions) (m Message, err error) {
-	err = b.decode(&o, func() (aliased bool, err error) {
-		m, aliased, err = o.decodeFrame(b.frame)
-		return aliased, err
-	})
+// DecodeFrame decodes the frame as [DecodeOptions.DecodeFrame] does. The message owns
+// its memory. o.AliasBytes has no effect.
+func (b *FrameBuffer) DecodeFrame(o DecodeOptions) (Message, error) {
+	before := b.lend(&o, b.frame.Payload)
+	m, aliased, err := o.decodeFrame(b.frame)
+	b.aliased = before || aliased
 	return m, err
 }
 
-// UnmarshalPayload decodes the payload of the frame as
-// [DecodeOptions.UnmarshalPayload] does. What it stores in v owns its memory.
-// o.AliasBytes has no effect.
+// UnmarshalPayload decodes the payload of the frame as [DecodeOptions.UnmarshalPayload]
+// does. What it stores in v owns its memory. o.AliasBytes has no effect.
 func (b *FrameBuffer) UnmarshalPayload(o DecodeOptions, v any) error {
-	return b.decode(&o, func() (aliased bool, err error) { return o.unmarshalPayload(b.frame, v) })
+	before := b.lend(&o, b.frame.Payload)
+	aliased, err := o.unmarshalPayload(b.frame, v)
+	b.aliased = before || aliased
+	return err
 }
 
 // UnmarshalField decodes data, which is a value inside the payload, into a field of
 // the struct that v points to, as [DecodeOptions.UnmarshalField] does. What it stores
 // owns its memory. o.AliasBytes has no effect.
 func (b *FrameBuffer) UnmarshalField(o DecodeOptions, data []byte, v any, f Field) error {
-	return b.decode(&o, func() (aliased bool, err error) {
-		n := len(b.frame.Payload)
-		o.AliasBytes = o.AliasBytes && len(data) >= n-n/aliasedPart // as for rawArg
-		return o.unmarshalField(data, v, f)
-	})
-}
-
-// decode calls a function that decodes the frame with the options o. It lets large
-// bytes refer to the payload, unless the memory of the payload is much larger than
-// the payload. It notes whether some do. If the function panics in a method of the
-// destination, some may.
-func (b *FrameBuffer) decode(o *DecodeOptions, decode func() (aliased bool, err error)) error {
-	n := len(b.frame.Payload)
-	o.AliasBytes = cap(b.frame.Payload) <= n+n/aliasedPart
-	before := b.aliased
-	b.aliased = true
-	aliased, err := decode()
+	before := b.lend(&o, data)
+	aliased, err := o.unmarshalField(data, v, f)
 	b.aliased = before || aliased
 	return err
+}
+
+// lend lets large bytes of data, which is the payload or lies in it, refer to the
+// memory of the payload. It does not if that memory is much larger than data, because
+// they keep all of it. Until the caller knows better some are taken to refer to it: a
+// method of the destination may panic. It returns whether some did before.
+func (b *FrameBuffer) lend(o *DecodeOptions, data []byte) (before bool) {
+	n := cap(b.frame.Payload)
+	o.AliasBytes = len(data) >= n-n/(aliasedPart+1)
+	before, b.aliased = b.aliased, true
+	return before
 }
 
 // take returns memory for a payload of n bytes. It may be too small, or nil.
