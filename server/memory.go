@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"container/list"
 	"context"
-	"math"
 	"sync"
 
 	"github.com/gunicorn-go/dirty"
@@ -14,10 +13,8 @@ import (
 // returns, so later changes of a caller do not show. Nothing is ever deleted by
 // itself, and nothing bounds its size: clients can fill the memory.
 //
-// It does what gunicorn's stash does, with one difference: a table whose name is
-// NaN is always the same table, while gunicorn makes a new one for each Put, which
-// nobody can find or delete. A NaN key is as in gunicorn: each Put adds another
-// one, Get, Exists and Delete never find it, and only Clear and Drop delete it.
+// It does what gunicorn's stash does, with one difference: all NaN are one key, and
+// one table. In gunicorn each Put under NaN adds another one, which nobody can find.
 //
 // The zero value is empty and ready to use. It may be used concurrently, also
 // by several servers.
@@ -30,7 +27,7 @@ var _ Store = (*MemoryStore)(nil)
 
 // ordered is a map with Python's keys. It keeps the order in which they came.
 type ordered[V any] struct {
-	byID  map[any]*list.Element // by KeyIdentity
+	byID  map[any]*list.Element // by mapKey
 	items list.List             // of *item[V]
 }
 
@@ -99,30 +96,31 @@ func (m *MemoryStore) ensure(id, name any) *ordered[dirty.RawValue] {
 	return t
 }
 
-// nanTable is the identity of all tables whose name is NaN. KeyIdentity has
-// none for them, so such a table could never be deleted.
-type nanTable struct{}
+// otherKey is the KeyIdentity of a key that is no string.
+type otherKey string
 
-// tableIdentity returns the identity of a table.
-func tableIdentity(table any) (comparable any, err error) {
-	if f, isFloat := table.(float64); isFloat && math.IsNaN(f) {
-		return nanTable{}, nil
+// mapKey returns what stands for a key in the maps of a MemoryStore. A string stands
+// for itself: nearly all keys are strings, and their KeyIdentity takes an allocation.
+func mapKey(key any) (comparable any, err error) {
+	if _, isString := key.(string); isString {
+		return key, nil
 	}
-	return KeyIdentity(table)
+	id, err := KeyIdentity(key)
+	return otherKey(id), err
 }
 
-// identities returns those of a table and a key, if both can be keys.
-func identities(table, key any) (tableID, keyID any, err error) {
-	if tableID, err = tableIdentity(table); err != nil {
+// mapKeys returns those of a table and a key, if both can be keys.
+func mapKeys(table, key any) (tableID, keyID any, err error) {
+	if tableID, err = mapKey(table); err != nil {
 		return nil, nil, err
 	}
-	keyID, err = KeyIdentity(key)
+	keyID, err = mapKey(key)
 	return tableID, keyID, err
 }
 
 // Put stores a copy of an encoded value. It makes the table if there is none.
 func (m *MemoryStore) Put(_ context.Context, table, key any, value dirty.RawValue) error {
-	tableID, keyID, err := identities(table, key)
+	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return err
 	}
@@ -135,7 +133,7 @@ func (m *MemoryStore) Put(_ context.Context, table, key any, value dirty.RawValu
 
 // Get returns a copy of the value of a key, or [dirty.ErrKeyNotFound].
 func (m *MemoryStore) Get(_ context.Context, table, key any) (dirty.RawValue, error) {
-	tableID, keyID, err := identities(table, key)
+	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +149,7 @@ func (m *MemoryStore) Get(_ context.Context, table, key any) (dirty.RawValue, er
 
 // Delete deletes a key, and reports whether it was there.
 func (m *MemoryStore) Delete(_ context.Context, table, key any) (existed bool, err error) {
-	tableID, keyID, err := identities(table, key)
+	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return false, err
 	}
@@ -164,7 +162,7 @@ func (m *MemoryStore) Delete(_ context.Context, table, key any) (existed bool, e
 // Keys returns the keys of a table that match a pattern, in the order in which
 // they were first put.
 func (m *MemoryStore) Keys(ctx context.Context, table any, pattern string) ([]any, error) {
-	id, err := tableIdentity(table)
+	id, err := mapKey(table)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +181,7 @@ func (m *MemoryStore) keys(id any) []any {
 
 // Clear deletes all keys of a table, if there is one.
 func (m *MemoryStore) Clear(_ context.Context, table any) error {
-	id, err := tableIdentity(table)
+	id, err := mapKey(table)
 	if err != nil {
 		return err
 	}
@@ -197,7 +195,7 @@ func (m *MemoryStore) Clear(_ context.Context, table any) error {
 
 // Len returns the number of keys, or [dirty.ErrTableNotFound].
 func (m *MemoryStore) Len(_ context.Context, table any) (int, error) {
-	id, err := tableIdentity(table)
+	id, err := mapKey(table)
 	if err != nil {
 		return 0, err
 	}
@@ -211,7 +209,7 @@ func (m *MemoryStore) Len(_ context.Context, table any) (int, error) {
 
 // Ensure makes a table, if there is none.
 func (m *MemoryStore) Ensure(_ context.Context, table any) error {
-	id, err := tableIdentity(table)
+	id, err := mapKey(table)
 	if err != nil {
 		return err
 	}
@@ -223,7 +221,7 @@ func (m *MemoryStore) Ensure(_ context.Context, table any) error {
 
 // Drop deletes a table and its keys, and reports whether it was there.
 func (m *MemoryStore) Drop(_ context.Context, table any) (existed bool, err error) {
-	id, err := tableIdentity(table)
+	id, err := mapKey(table)
 	if err != nil {
 		return false, err
 	}
@@ -242,7 +240,7 @@ func (m *MemoryStore) Tables(context.Context) ([]any, error) {
 
 // Exists reports whether there is a key or, for a nil key, the table.
 func (m *MemoryStore) Exists(_ context.Context, table, key any) (bool, error) {
-	tableID, keyID, err := identities(table, key)
+	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return false, err
 	}

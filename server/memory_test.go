@@ -12,32 +12,50 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestKeyIdentity checks the texts that stand for keys. Stores write them to their
+// files and data bases, so they never change.
 func TestKeyIdentity(t *testing.T) {
-	same := [][]any{
-		{nil}, {true, int64(1), 1, 1.0}, {false, int64(0), 0.0, math.Copysign(0, -1)}, {"1"}, {[]byte("1"), []byte{0x31}},
-		{int64(5), 5.0}, {5.5}, {int64(math.MinInt64), -0x1p63}, {int64(math.MaxInt64)}, {0x1p63}, {math.Inf(1)}, {math.Inf(-1)},
-		{"None"}, {"True"}, {""}, {[]byte{}}, {int64(1<<53 + 1)}, {0x1p53},
+	same := map[string][]any{
+		"n":                       {nil},
+		"i:1":                     {true, int64(1), 1, 1.0},
+		"i:0":                     {false, int64(0), 0.0, math.Copysign(0, -1)},
+		"i:5":                     {int64(5), 5.0},
+		"i:-9223372036854775808":  {int64(math.MinInt64), -0x1p63},
+		"i:9223372036854775807":   {int64(math.MaxInt64)},
+		"i:9007199254740993":      {int64(1<<53 + 1)},
+		"i:9007199254740992":      {0x1p53, int64(1 << 53)},
+		"f:9.223372036854776e+18": {0x1p63},
+		"f:5.5":                   {5.5},
+		"f:-0.1":                  {-0.1},
+		"f:0.30000000000000004":   {math.Nextafter(0.3, 1)},
+		"f:5e-324":                {5e-324},
+		"f:1e+300":                {1e300},
+		"f:+Inf":                  {math.Inf(1)},
+		"f:-Inf":                  {math.Inf(-1)},
+		"f:NaN":                   {math.NaN(), math.Float64frombits(0xfff8000000000001)},
+		"s:1":                     {"1"},
+		"s:":                      {""},
+		"s:n":                     {"n"},
+		"s:None":                  {"None"},
+		"s:i:5":                   {"i:5"},
+		"s:b:1":                   {"b:1"},
+		"s:é\x00":                 {"é\x00"},
+		"b:1":                     {[]byte("1"), []byte{0x31}},
+		"b:":                      {[]byte{}, []byte(nil)},
+		"b:\x00\xff":              {[]byte{0, 255}},
 	}
-	ids := map[any]int{}
-	for group, keys := range same {
+	for want, keys := range same {
 		for _, key := range keys {
-			id, err := server.KeyIdentity(key)
+			got, err := server.KeyIdentity(key)
 			require.NoError(t, err)
-			if was, ok := ids[id]; ok {
-				assert.Equal(t, was, group, "%#v", key)
-			}
-			ids[id] = group
+			assert.Equal(t, want, got, "%#v", key)
 		}
 	}
-	assert.Len(t, ids, len(same))
-	id, err := server.KeyIdentity(math.NaN())
-	assert.NoError(t, err)
-	assert.NotEqual(t, id, id)
 	for want, key := range map[string]any{"list": []any{}, "dict": map[string]any{}, "complex128": 1i} {
 		_, err := server.KeyIdentity(key)
 		assert.ErrorContains(t, err, "unhashable type: '"+want+"'")
 	}
-	_, err = server.KeyIdentity(dirty.Dict{})
+	_, err := server.KeyIdentity(dirty.Dict{})
 	assert.ErrorContains(t, err, "unhashable type: 'dict'")
 }
 
@@ -85,49 +103,41 @@ func TestMemoryStoreErrors(t *testing.T) {
 	assert.Equal(t, dirty.ErrTableNotFound, err)
 }
 
-// TestMemoryStoreNaN checks tables and keys that are NaN: such a table is one and
-// can be deleted; such keys are as in Python.
+// TestMemoryStoreNaN checks that all NaN are one table and one key, so that what is
+// stored under them is found and deleted.
 func TestMemoryStoreNaN(t *testing.T) {
 	nan, other := math.NaN(), math.Float64frombits(0xfff8000000000001)
 	m := new(server.MemoryStore)
 	for range 3 {
-		require.NoError(t, m.Put(ctx, nan, "k", encoded(1)))
+		require.NoError(t, m.Put(ctx, nan, nan, encoded(1)))
+		require.NoError(t, m.Put(ctx, other, other, encoded(2)))
 		require.NoError(t, m.Ensure(ctx, other))
 	}
-	tables, err := m.Tables(ctx)
-	require.NoError(t, err)
-	require.Len(t, tables, 1)
-	assert.True(t, math.IsNaN(tables[0].(float64)))
 	n, err := m.Len(ctx, other)
 	require.NoError(t, err)
 	assert.Equal(t, 1, n)
-	_, err = m.Get(ctx, other, "k")
-	assert.NoError(t, err)
-	existed, err := m.Drop(ctx, nan)
+	value, err := m.Get(ctx, nan, nan)
+	require.NoError(t, err)
+	assert.EqualValues(t, encoded(2), value)
+	keys, err := m.Keys(ctx, nan, "nan")
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	assert.Equal(t, math.Float64bits(nan), math.Float64bits(keys[0].(float64))) // as it was put first
+	existed, err := m.Delete(ctx, nan, other)
 	require.NoError(t, err)
 	assert.True(t, existed)
-	tables, err = m.Tables(ctx)
+	exists, err := m.Exists(ctx, nan, nan)
+	require.NoError(t, err)
+	assert.False(t, exists)
+
+	for _, want := range []bool{true, false} {
+		existed, err = m.Drop(ctx, other)
+		require.NoError(t, err)
+		assert.Equal(t, want, existed)
+	}
+	tables, err := m.Tables(ctx)
 	require.NoError(t, err)
 	assert.Empty(t, tables)
-	existed, err = m.Drop(ctx, nan)
-	require.NoError(t, err)
-	assert.False(t, existed)
-
-	for range 3 { // each adds another key
-		require.NoError(t, m.Put(ctx, "t", nan, encoded(1)))
-	}
-	n, err = m.Len(ctx, "t")
-	require.NoError(t, err)
-	assert.Equal(t, 3, n)
-	_, err = m.Get(ctx, "t", nan)
-	assert.Equal(t, dirty.ErrKeyNotFound, err)
-	existed, err = m.Delete(ctx, "t", nan)
-	require.NoError(t, err)
-	assert.False(t, existed)
-	require.NoError(t, m.Clear(ctx, "t"))
-	n, err = m.Len(ctx, "t")
-	require.NoError(t, err)
-	assert.Zero(t, n)
 }
 
 // Many at once; run with -race.

@@ -125,10 +125,10 @@ func (s *stashCall) checkKeys(op dirty.StashOp) error {
 	case dirty.StashTables:
 		return nil
 	case dirty.StashKeys, dirty.StashClear, dirty.StashInfo, dirty.StashEnsure, dirty.StashDeleteTable:
-		_, err := KeyIdentity(s.table)
+		_, err := mapKey(s.table)
 		return err
 	case dirty.StashPut, dirty.StashGet, dirty.StashDelete, dirty.StashExists:
-		_, _, err := identities(s.table, s.key)
+		_, _, err := mapKeys(s.table, s.key)
 		return err
 	}
 	return s.unknownOperation()
@@ -147,12 +147,8 @@ type stashInfo struct {
 // operation returns the operation, or 0, which is none. As in Python 1.0 and
 // True are 1.
 func (s *stashCall) operation() dirty.StashOp {
-	switch s.op.(type) {
-	case bool, int64, float64:
-		id, _ := KeyIdentity(s.op)
-		if n, isInt := id.(int64); isInt && n == int64(dirty.StashOp(n)) {
-			return dirty.StashOp(n)
-		}
+	if n, ok := wholeNumber(s.op); ok && n == int64(dirty.StashOp(n)) {
+		return dirty.StashOp(n)
 	}
 	return 0
 }

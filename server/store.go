@@ -13,8 +13,8 @@ import (
 //
 // Tables and keys are of the types that are keys in Python: nil, bool, int64,
 // float64, string and []byte. Nearly always they are strings. [KeyIdentity] tells
-// which of them are one key. Byte slices and values are valid only during the
-// call; a Store copies what it keeps.
+// which of them are one key, and gives each a text by which a Store can keep it. Byte
+// slices and values are valid only during the call; a Store copies what it keeps.
 //
 // Clients are told of errors as follows. One that matches
 // [dirty.ErrKeyNotFound] or [dirty.ErrTableNotFound] becomes the error with which

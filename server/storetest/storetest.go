@@ -33,7 +33,8 @@ const timeout = 2 * time.Minute
 // those that are not, the order of keys and tables, which keys are one key in
 // Python, patterns, the memory of keys and values, large values, many keys, and
 // use by many goroutines at once. The facts are those of gunicorn 25.1.0 and
-// later; docs/SPEC.md has them.
+// later; docs/SPEC.md has them. NaN is not checked: gunicorn never finds what is
+// stored under it, while [server.KeyIdentity] makes all NaN one key.
 func Run(t *testing.T, newStore func() server.Store) {
 	t.Helper()
 	for _, test := range []struct {
