@@ -2,6 +2,7 @@ package dirty_test
 
 import (
 	"go/ast"
+	"go/build"
 	"go/constant"
 	"go/importer"
 	"go/parser"
@@ -50,6 +51,7 @@ var typeCheck = sync.OnceValues(func() (*checked, error) {
 		}
 		c.names, c.files = append(c.names, name), append(c.files, f)
 	}
+	build.Default.CgoEnabled = false // or importing net needs a C compiler for GOARCH
 	config := types.Config{Importer: importer.ForCompiler(c.fset, "source", nil)}
 	c.pkg, err = config.Check("dirty", c.fset, c.files, c.info)
 	return c, err
