@@ -235,7 +235,7 @@ func TestReadErrorInside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
-			code := run([]string{"decode", "-"}, io.MultiReader(strings.NewReader(in), failing{}), &out, &errs)
+			code := run(t.Context(), []string{"decode", "-"}, io.MultiReader(strings.NewReader(in), failing{}), &out, &errs)
 			assert.Equal(t, exitIO, code)
 			assert.Equal(t, "dirty: boom\n", errs.String())
 			assert.Contains(t, out.String(), "< chunk id=1 size=16 {\"data\": true}\n")
@@ -243,7 +243,7 @@ func TestReadErrorInside(t *testing.T) {
 		})
 	}
 	var out, errs bytes.Buffer
-	code := run([]string{"encode", "-"}, io.MultiReader(strings.NewReader("< end id=1\n< end id=2"), failing{}), &out, &errs)
+	code := run(t.Context(), []string{"encode", "-"}, io.MultiReader(strings.NewReader("< end id=1\n< end id=2"), failing{}), &out, &errs)
 	assert.Equal(t, exitIO, code)
 	assert.Equal(t, "dirty: boom\n", errs.String())
 	assert.Equal(t, frameOf(t, dirty.TypeEnd, 1, ""), out.String(), "the second line may not be whole")

@@ -3,9 +3,10 @@ package main
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"io"
 	"math"
+
+	"github.com/spf13/cobra"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/capture"
@@ -42,21 +43,31 @@ type decoder struct {
 	frames, broken int
 }
 
-func runDecode(args []string, stdin io.Reader, stdout io.Writer) error {
-	flags := flag.NewFlagSet("decode", flag.ContinueOnError)
-	format := oneOf("text", "json")
-	flags.Var(format, "o", "")
-	memory := flags.Int("memory", defaultMemory, "")
-	in, err := parseArgs(flags, helpDecode, args, stdin, stdout)
+func (c *cli) decodeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "decode FILE|-",
+		Short:   "Print the frames of a capture, a line each",
+		Long:    helpDecode,
+		Example: "  dirty decode session.bin\n  dirty decode -o json session.bin | jq .payload",
+		Args:    needArgs(1, 1, "one file, or - for standard input"),
+	}
+	c.addFormatFlag(cmd, formatText, formatJSON)
+	memory := cmd.Flags().Int("memory", defaultMemory, "bound of what is held of a capture, in MiB")
+	cmd.RunE = func(_ *cobra.Command, args []string) error { return c.decode(args[0], *memory) }
+	return cmd
+}
+
+func (c *cli) decode(name string, memory int) error {
+	if memory < 1 || memory > maxMemoryFlag {
+		return usagef("decode: --memory %d: want 1 to %d MiB", memory, maxMemoryFlag)
+	}
+	in, err := c.openInput(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if *memory < 1 || *memory > maxMemoryFlag {
-		return usagef("decode: -memory %d: want 1 to %d MiB", *memory, maxMemoryFlag)
-	}
-	d := &decoder{out: bufio.NewWriterSize(stdout, readSize), print: printText, memory: *memory << 20}
-	if format.value == "json" {
+	d := &decoder{out: bufio.NewWriterSize(c.stdout, readSize), print: printText, memory: memory << 20}
+	if c.format == formatJSON {
 		d.print = printJSON
 	}
 	if err := flush(d.out, d.decode(in)); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
 	"github.com/gunicorn-go/dirty/server"
@@ -23,14 +24,18 @@ import (
 // demoTime bounds the whole demonstration.
 const demoTime = 30 * time.Second
 
-func runDemo(args []string, stdout io.Writer) error {
-	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	if err := parseFlags(flags, helpDemo, args, stdout); err != nil {
-		return err
+func (c *cli) demoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "demo",
+		Short:   "See a server and a client at work",
+		Long:    helpDemo,
+		Example: "  dirty demo",
+		Args:    needArgs(0, 0, "no arguments"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), c.stdout) },
 	}
-	if flags.NArg() > 0 {
-		return usagef("demo: unexpected %q", flags.Args())
-	}
+}
+
+func runDemo(ctx context.Context, stdout io.Writer) error {
 	folder, err := os.MkdirTemp("", "dirty")
 	if err != nil {
 		return err
@@ -42,7 +47,7 @@ func runDemo(args []string, stdout io.Writer) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.ListenAndServe(path) }()
 	defer s.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), demoTime)
+	ctx, cancel := context.WithTimeout(ctx, demoTime)
 	defer cancel()
 	if err := awaitServer(ctx, path, ended); err != nil {
 		return err

@@ -3,9 +3,10 @@ package main
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
+
+	"github.com/spf13/cobra"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/capture"
@@ -21,21 +22,31 @@ type line struct {
 	frame []byte // room for a header, then the payload
 }
 
-func runEncode(args []string, stdin io.Reader, stdout io.Writer) error {
-	flags := flag.NewFlagSet("encode", flag.ContinueOnError)
-	format := oneOf("raw", "capture")
-	flags.Var(format, "o", "")
-	in, err := parseArgs(flags, helpEncode, args, stdin, stdout)
+func (c *cli) encodeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "encode FILE|-",
+		Short:   "Make frames of the lines that decode prints",
+		Long:    helpEncode,
+		Example: "  dirty decode session.bin | dirty encode -o capture - > copy.bin",
+		Args:    needArgs(1, 1, "one file, or - for standard input"),
+	}
+	c.addFormatFlag(cmd, formatRaw, formatCapture)
+	cmd.RunE = func(_ *cobra.Command, args []string) error { return c.encode(args[0]) }
+	return cmd
+}
+
+func (c *cli) encode(name string) error {
+	in, err := c.openInput(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out := bufio.NewWriterSize(stdout, readSize)
+	out := bufio.NewWriterSize(c.stdout, readSize)
 	write := func(l *line) error {
 		_, err := out.Write(l.frame)
 		return err
 	}
-	if format.value == "capture" {
+	if c.format == formatCapture {
 		w, err := capture.NewWriter(out)
 		if err != nil {
 			return err

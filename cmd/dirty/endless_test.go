@@ -81,7 +81,7 @@ func TestEndlessInput(t *testing.T) {
 			var before runtime.MemStats
 			runtime.ReadMemStats(&before)
 			out := &head{left: 4 << 20}
-			assert.Equal(t, exitIO, run(tt.args, &endless{next: tt.next}, out, io.Discard))
+			assert.Equal(t, exitIO, run(t.Context(), tt.args, &endless{next: tt.next}, out, io.Discard))
 			if out.maxHeap > before.HeapAlloc {
 				assert.Less(t, out.maxHeap-before.HeapAlloc, uint64(40<<20), "what 4 MiB of output take")
 			}
@@ -106,7 +106,7 @@ func TestFramesAreShownAtOnce(t *testing.T) {
 			fromOut, out := io.Pipe()
 			done := make(chan int)
 			go func() {
-				code := run(tt.args, in, out, io.Discard)
+				code := run(t.Context(), tt.args, in, out, io.Discard)
 				out.Close()
 				done <- code
 			}()
@@ -152,13 +152,13 @@ func TestLargeFrame(t *testing.T) {
 			r, w := io.Pipe()
 			decoded := make(chan int, 1)
 			go func() {
-				code := run([]string{"decode", "-o", form, "-"}, strings.NewReader(in), w, io.Discard)
+				code := run(t.Context(), []string{"decode", "-o", form, "-"}, strings.NewReader(in), w, io.Discard)
 				w.Close()
 				decoded <- code
 			}()
 			hash := sha256.New()
 			out := bufio.NewWriter(hash)
-			assert.Equal(t, exitOK, run([]string{"encode", "-"}, r, out, io.Discard))
+			assert.Equal(t, exitOK, run(t.Context(), []string{"encode", "-"}, r, out, io.Discard))
 			require.NoError(t, out.Flush())
 			assert.Equal(t, exitOK, <-decoded)
 			assert.Equal(t, want[:], hash.Sum(nil))

@@ -56,7 +56,7 @@ func FuzzInput(f *testing.F) {
 	f.Add([]byte(captureOf(f, "<1:XXXXXXXXXXXXXXXX", "<1:"+frame, ">1:"+frame)))                       // dead
 	f.Add([]byte(captureOf(f, "<1:"+frame[:1], "<2:"+frame[:1], "<1:"+frame[1:17], "<1:"+frame[17:]))) // in pieces
 	f.Fuzz(func(t *testing.T, in []byte) {
-		got := dirtyRun(string(in), "decode", "-memory", "1", "-o", "json", "-")
+		got := dirtyRun(string(in), "decode", "--memory", "1", "-o", "json", "-")
 		requireVisible(t, got.stdout+got.stderr)
 		require.Contains(t, []int{exitOK, exitFault}, got.code)
 		require.Equal(t, got.code != exitOK, got.stderr != "")

@@ -1,39 +1,29 @@
 package main
 
-import (
-	"fmt"
-	"io"
-	"runtime"
-	"runtime/debug"
+// helpMain explains what holds for all commands.
+const helpMain = `dirty looks at the dirty workers of a gunicorn, calls their actions, reads their
+stash, and watches and measures what passes.
 
-	"github.com/gunicorn-go/dirty"
-)
+The arbiter is found by --socket or --pid-file, else by GUNICORN_DIRTY_SOCKET,
+else it is the only one of this user that "dirty find" sees.
 
-const helpMain = `dirty prints and makes frames of gunicorn's dirty-worker protocol. It also
-demonstrates the server and the client of this module.
-
-Usage:
-
-	dirty demo                            see a server and a client at work
-	dirty serve [-s PATH]                 a server to try things with
-	dirty decode FILE|-                   print frames, a line each
-	dirty encode FILE|-                   make frames of such lines
-	dirty version                         print the version
-	dirty help [COMMAND]                  explain a command
-
-A file named - is standard input.
+What is asked for goes to standard output, all else to standard error. The format
+of the output does not depend on a terminal; -o changes it, that of errors too.
 
 Exit status:
 
-	0  all went well
-	1  reading or writing failed, or a step of the demo went wrong
-	2  the command line is wrong
-	5  the input is broken: a frame, a capture, or a line
-`
+  0    all went well
+  1    reading or writing failed
+  2    the command line is wrong
+  3    the action raised an error, or its worker died
+  4    no arbiter answers
+  5    the input is broken: a frame, a capture, a line, or an answer
+  6    the time was up
+  7    the answer is no: a key is missing, an app is not ready, doctor found something
+  8    no worker has the app
+  130  interrupted`
 
-const helpDecode = `Usage: dirty decode [-o text|json] [-memory MIB] FILE|-
-
-Prints the frames of FILE, a line each, as they arrive. FILE is a capture
+const helpDecode = `Prints the frames of FILE, a line each, as they arrive. FILE is a capture
 (recorded bytes of one or more connections, see docs/SPEC.md), or plain
 frames one after the other. The frames of a capture come in the order in which
 their last byte was recorded. FILE may be endless.
@@ -78,20 +68,17 @@ the next frame is read. After a broken header, this direction of the connection 
 over. The exit status is 5.
 
 The frames of a capture that are not whole yet are held in memory, at most 256 MiB
-of them; -memory sets another bound, 1 to 2047. Beyond it, frames are given up
+of them; --memory sets another bound, 1 to 2047. Beyond it, frames are given up
 until half of the memory is free, first those of connections that have sent
 nothing for longest. A frame that is given up is shown as broken, the rest of it
 is skipped, and its connection goes on. decode ends with status 5 if it has to
 remember too many connections: about a million that are in the middle of a header,
 or four million with a broken header. The process takes up to three times the
-memory of its frames. Plain frames are held one at a time, 64 MiB at most.
-`
+memory of its frames. Plain frames are held one at a time, 64 MiB at most.`
 
-const helpEncode = `Usage: dirty encode [-o raw|capture] FILE|-
-
-The inverse of "dirty decode": reads the lines that it prints, in text or JSON, and
-writes the frames. Each line can be in either form. What decode printed of sound frames becomes
-the same bytes, but for bools that were neither 00 nor 01.
+const helpEncode = `The inverse of "dirty decode": reads the lines that it prints, in text or JSON,
+and writes the frames. Each line can be in either form. What decode printed of
+sound frames becomes the same bytes, but for bools that were neither 00 nor 01.
 
 	-o raw      (default) frames one after the other, all connections and
 	            directions together
@@ -105,12 +92,9 @@ that cannot be encoded ends the run with status 5; what came before it is writte
 
 FILE may be endless. A line is read piece by piece, and refused as soon as its
 payload has more than 64 MiB, a name or a number more than 1024 bytes,
-or the line 512 MiB. So encode takes about 300 MiB at most.
-`
+or the line 512 MiB. So encode takes about 300 MiB at most.`
 
-const helpServe = `Usage: dirty serve [-s PATH]
-
-Serves the app demo:App, written in Go, on a Unix socket until it is interrupted,
+const helpServe = `Serves the app demo:App, written in Go, on a Unix socket until it is interrupted,
 for any client of gunicorn's dirty workers:
 
 	echo(*args, **kwargs)          gives back its arguments
@@ -119,49 +103,10 @@ for any client of gunicorn's dirty workers:
 	fail(message)                  fails
 	slow(seconds)                  takes so long, unless its client leaves
 
-and a stash. A wait is at most an hour long. It prints the path of the socket, and a command to try with gunicorn's own
-client. By default the socket is in a new folder for temporary files.
-`
+and a stash. A wait is at most an hour long. It prints the path of the socket, and
+a command to try with gunicorn's own client. By default the socket is in a new
+folder for temporary files.`
 
-const helpDemo = `Usage: dirty demo
-
-Starts a server in Go and uses it with the client: calls, a stream, the stash, the
+const helpDemo = `Starts a server in Go and uses it with the client: calls, a stream, the stash, the
 status, an error and a cancelled call. Prints each step and the frames on the
-wire. The exit status is 0 only if each step has the result that it should have.
-`
-
-const helpVersion = `Usage: dirty version
-
-Prints the version of this command, of Go and of the protocol.
-`
-
-const helpHelp = `Usage: dirty help [decode|encode|serve|demo|version]
-`
-
-func runHelp(args []string, stdout io.Writer) error {
-	if len(args) > 1 {
-		return usagef("help: one command at a time")
-	}
-	text := helpMain
-	if len(args) == 1 {
-		var ok bool
-		text, ok = map[string]string{"decode": helpDecode, "encode": helpEncode, "serve": helpServe, "demo": helpDemo, "version": helpVersion, "help": helpHelp}[args[0]]
-		if !ok {
-			return usagef("help: unknown command %q", args[0])
-		}
-	}
-	_, err := io.WriteString(stdout, text)
-	return err
-}
-
-func runVersion(args []string, stdout io.Writer) error {
-	if len(args) > 0 {
-		return usagef("version takes no arguments")
-	}
-	version := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
-	}
-	_, err := fmt.Fprintf(stdout, "dirty %s, %s %s/%s, protocol version %d\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, dirty.Version)
-	return err
-}
+wire. The exit status is 0 only if each step has the result that it should have.`

@@ -1,150 +1,117 @@
-// Command dirty prints and makes frames of gunicorn's dirty-worker protocol. It also
-// demonstrates the server and the client of this module.
+// Command dirty looks at the dirty workers of a gunicorn, calls their actions, reads
+// their stash, and watches and measures what passes.
 //
 //	dirty demo
+//	dirty status
+//	dirty exec app:Model classify @cat.png top_k=5
 //	dirty decode testdata/sessions/gunicorn-25.1.0.bin
-//	dirty decode -o json session.bin | jq .payload
-//	dirty decode session.bin | dirty encode -o capture - > copy.bin
 //
-// Run "dirty help" for the commands, their formats and the exit statuses.
+// Run "dirty help" for the commands and the exit statuses.
 package main
 
 import (
+	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"os"
-)
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
 
-// The exit statuses. The help explains them.
-const (
-	exitOK    = 0
-	exitIO    = 1
-	exitUsage = 2
-	exitFault = 5
+	"github.com/spf13/cobra"
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// cli is one run of the command.
+type cli struct {
+	stdin  io.Reader
+	stdout *output
+	stderr io.Writer
+	dial   dialFlags
+	format string                      // what -o says, which errors obey too
+	tried  atomic.Pointer[triedSocket] // the last socket that was to be dialled
 }
 
 // run is main without the process, for tests. It prints the error of a command;
 // nothing else does.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		fmt.Fprint(stderr, helpMain)
-		return exitUsage
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &cli{stdin: stdin, stdout: &output{w: stdout}, stderr: stderr}
+	root := c.rootCommand()
+	root.SetArgs(markNumbers(args))
+	root.SetIn(stdin)
+	root.SetOut(c.stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = c.stdout.err
 	}
-	var err error
-	switch name, rest := args[0], args[1:]; name {
-	case "decode":
-		err = runDecode(rest, stdin, stdout)
-	case "encode":
-		err = runEncode(rest, stdin, stdout)
-	case "serve":
-		err = runServe(rest, stdout, stderr)
-	case "demo":
-		err = runDemo(rest, stdout)
-	case "version", "-version", "--version":
-		err = runVersion(rest, stdout)
-	case "help", "-h", "-help", "--help":
-		err = runHelp(rest, stdout)
-	default:
-		err = usagef("unknown command %q", name)
+	return c.report(ctx, err)
+}
+
+// output is standard output. It keeps the first error, so that nobody who prints
+// has to look for one.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
 	}
-	return report(err, stderr)
+	n, err := o.w.Write(b)
+	o.err = err
+	return n, err
 }
 
-// report prints err and chooses the exit status. The text can hold a name of a
-// file or a word of the input, so it is made safe for a terminal.
-func report(err error, stderr io.Writer) int {
-	var usage *usageError
-	var fault *faultError
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "dirty: %s\nRun \"dirty help\" for usage.\n", printable(usage.text))
-		return exitUsage
-	case errors.As(err, &fault):
-		fmt.Fprintf(stderr, "dirty: %s\n", printable(fault.text))
-		return exitFault
-	default:
-		fmt.Fprintf(stderr, "dirty: %s\n", printable(err.Error()))
-		return exitIO
-	}
-}
-
-// usageError is a command line that cannot be understood.
-type usageError struct{ text string }
-
-func (e *usageError) Error() string { return e.text }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
-}
-
-// faultError is input that could be read and is broken.
-type faultError struct{ text string }
-
-func (e *faultError) Error() string { return e.text }
-
-func faultf(format string, args ...any) error {
-	return &faultError{fmt.Sprintf(format, args...)}
-}
-
-// choice is a flag whose value is one of a few words. The first is the default.
+// choice is a flag whose value is one of a few words.
 type choice struct {
 	words []string
-	value string
+	value *string
 }
 
-func oneOf(words ...string) *choice { return &choice{words: words, value: words[0]} }
+func (c *choice) String() string { return *c.value }
 
-func (c *choice) String() string { return c.value }
+// Type is what the help calls the value.
+func (c *choice) Type() string { return "FORMAT" }
 
 func (c *choice) Set(s string) error {
 	for _, w := range c.words {
 		if s == w {
-			c.value = s
+			*c.value = s
 			return nil
 		}
 	}
-	return fmt.Errorf("want one of %v", c.words)
+	return errors.New("want one of " + joinWords(c.words))
 }
 
-// parseFlags parses the flags of a command. If they ask for help, it prints it
-// and returns flag.ErrHelp.
-func parseFlags(flags *flag.FlagSet, help string, args []string, stdout io.Writer) error {
-	flags.SetOutput(io.Discard) // report prints the errors
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		if _, err := io.WriteString(stdout, help); err != nil {
-			return err
+// openInput opens the one argument of a command, a file or "-". A command never
+// reads standard input without being asked: in a script it would seem to hang.
+func (c *cli) openInput(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(c.stdin), nil
+	}
+	return os.Open(name)
+}
+
+// needArgs returns a check of how many arguments there are; what names them.
+func needArgs(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usagef("%s: want %s", nameOf(cmd), what)
+		case most >= 0 && len(args) > most:
+			return usagef("%s: unexpected %q: want %s", nameOf(cmd), unmarkNumbers(args)[most:], what)
 		}
-		return err
+		return nil
 	}
-	if err != nil {
-		return usagef("%s: %v", flags.Name(), err)
-	}
-	return nil
 }
 
-// parseArgs parses the flags of a command and opens its one argument, a file
-// or "-". It never reads standard input without being asked: in a script, such
-// a command would seem to hang.
-func parseArgs(flags *flag.FlagSet, help string, args []string, stdin io.Reader, stdout io.Writer) (io.ReadCloser, error) {
-	if err := parseFlags(flags, help, args, stdout); err != nil {
-		return nil, err
-	}
-	switch {
-	case flags.NArg() == 0:
-		return nil, usagef("%s: name a file, or - for standard input", flags.Name())
-	case flags.NArg() > 1:
-		return nil, usagef("%s: one file at a time, flags go before it: %q", flags.Name(), flags.Args()[1:])
-	case flags.Arg(0) == "-":
-		return io.NopCloser(stdin), nil
-	}
-	return os.Open(flags.Arg(0))
-}
+// nameOf is how the text of an error calls a command: "stash get".
+func nameOf(cmd *cobra.Command) string { return strings.TrimPrefix(cmd.CommandPath(), "dirty ") }

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -26,7 +29,7 @@ type result struct {
 // dirtyRun runs the command within the process.
 func dirtyRun(stdin string, args ...string) result {
 	var out, errs bytes.Buffer
-	code := run(args, strings.NewReader(stdin), &out, &errs)
+	code := run(context.Background(), args, strings.NewReader(stdin), &out, &errs)
 	return result{code, out.String(), errs.String()}
 }
 
@@ -60,31 +63,32 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"nothing", nil, exitUsage, "", "Usage:"},
 		{"unknown command", []string{"dance"}, exitUsage, "", `unknown command "dance"`},
+		{"similar command", []string{"decod"}, exitUsage, "", `did you mean decode`},
+		{"unknown flag of all", []string{"--dance"}, exitUsage, "", "unknown flag: --dance"},
 		{"help", []string{"help"}, exitOK, "Exit status:", ""},
 		{"-h", []string{"-h"}, exitOK, "Exit status:", ""},
-		{"help decode", []string{"help", "decode"}, exitOK, "Usage: dirty decode", ""},
-		{"help encode", []string{"help", "encode"}, exitOK, "Usage: dirty encode", ""},
-		{"help serve", []string{"help", "serve"}, exitOK, "Usage: dirty serve", ""},
-		{"help demo", []string{"help", "demo"}, exitOK, "Usage: dirty demo", ""},
-		{"serve -h", []string{"serve", "-h"}, exitOK, "Usage: dirty serve", ""},
+		{"--help", []string{"--help"}, exitOK, "Exit status:", ""},
+		{"help decode", []string{"help", "decode"}, exitOK, "dirty decode FILE|- [flags]", ""},
+		{"serve -h", []string{"serve", "-h"}, exitOK, "dirty serve [flags]", ""},
 		{"serve with more", []string{"serve", "x"}, exitUsage, "", "unexpected"},
-		{"demo -h", []string{"demo", "-h"}, exitOK, "Usage: dirty demo", ""},
 		{"demo with more", []string{"demo", "x"}, exitUsage, "", "unexpected"},
-		{"help version", []string{"help", "version"}, exitOK, "Usage: dirty version", ""},
-		{"help help", []string{"help", "help"}, exitOK, "Usage: dirty help", ""},
 		{"help of nothing", []string{"help", "dance"}, exitUsage, "", `unknown command "dance"`},
-		{"help of two", []string{"help", "decode", "encode"}, exitUsage, "", "one command"},
-		{"decode -h", []string{"decode", "-h"}, exitOK, "Usage: dirty decode", ""},
-		{"encode -help", []string{"encode", "-help"}, exitOK, "Usage: dirty encode", ""},
+		{"help of two", []string{"help", "decode", "encode"}, exitUsage, "", `unknown command "encode"`},
 		{"version", []string{"version"}, exitOK, "protocol version 1", ""},
+		{"--version", []string{"--version"}, exitOK, "protocol version 1", ""},
 		{"version with more", []string{"version", "x"}, exitUsage, "", "no arguments"},
-		{"decode without a file", []string{"decode"}, exitUsage, "", "name a file"},
+		{"completion of nothing", []string{"completion"}, exitUsage, "", "one of bash, zsh, fish or powershell"},
+		{"completion of an unknown shell", []string{"completion", "tcsh"}, exitUsage, "", `unknown shell "tcsh"`},
+		{"decode without a file", []string{"decode"}, exitUsage, "", "one file"},
 		{"decode of two files", []string{"decode", "a", "b"}, exitUsage, "", "one file"},
-		{"flag after the file", []string{"decode", "-", "-o", "json"}, exitUsage, "", "flags go before"},
+		{"flag after the file", []string{"decode", "-", "-o", "json"}, exitOK, "", ""},
 		{"unknown flag", []string{"decode", "-x", "-"}, exitUsage, "", "-x"},
-		{"unknown format", []string{"decode", "-o", "xml", "-"}, exitUsage, "", "one of [text json]"},
-		{"unknown format of encode", []string{"encode", "-o", "json", "-"}, exitUsage, "", "one of [raw capture]"},
-		{"encode without a file", []string{"encode"}, exitUsage, "", "name a file"},
+		{"unknown format", []string{"decode", "-o", "xml", "-"}, exitUsage, "", "want one of text or json"},
+		{"unknown format of encode", []string{"encode", "-o", "json", "-"}, exitUsage, "", "want one of raw or capture"},
+		{"a number that is no flag", []string{"decode", "-1"}, exitIO, "", "open -1"},
+		{"numbers that are no flags", []string{"decode", "-1", "-.5"}, exitUsage, "", `unexpected ["-.5"]`},
+		{"a number in place of a format", []string{"decode", "-o", "-1", "-"}, exitUsage, "", `invalid argument "-1"`},
+		{"encode without a file", []string{"encode"}, exitUsage, "", "one file"},
 		{"decode of a missing file", []string{"decode", missing}, exitIO, "", "missing"},
 		{"encode of a missing file", []string{"encode", missing}, exitIO, "", "missing"},
 		{"decode of nothing", []string{"decode", "-"}, exitOK, "", ""},
@@ -99,6 +103,66 @@ func TestCommandLine(t *testing.T) {
 				assert.Equal(t, s.want == "", s.got == "", "printed: %q", s.got)
 			}
 		})
+	}
+}
+
+// commands returns all commands that there are.
+func commands() (all []*cobra.Command) {
+	c := &cli{stdout: &output{w: io.Discard}, stderr: io.Discard}
+	var add func(cmd *cobra.Command)
+	add = func(cmd *cobra.Command) {
+		all = append(all, cmd)
+		for _, child := range cmd.Commands() {
+			add(child)
+		}
+	}
+	add(c.rootCommand())
+	return all
+}
+
+// TestEveryHelp: each command explains itself with an example, by -h and by the
+// command help, and its lines fit a terminal.
+func TestEveryHelp(t *testing.T) {
+	for _, cmd := range commands() {
+		t.Run(cmd.CommandPath(), func(t *testing.T) {
+			assert.NotEmpty(t, cmd.Short)
+			require.Contains(t, cmd.Example, "dirty ")
+			for line := range strings.Lines(cmd.Long + "\n" + cmd.Example) {
+				assert.LessOrEqual(t, len(line), 90, line)
+			}
+			path := strings.Fields(cmd.CommandPath())[1:]
+			help := dirtyRun("", append(path, "-h")...)
+			assert.Equal(t, exitOK, help.code)
+			assert.Empty(t, help.stderr)
+			assert.Contains(t, help.stdout, cmd.Example)
+			if cmd.Name() != "help" {
+				assert.Equal(t, help, dirtyRun("", append([]string{"help"}, path...)...))
+			}
+		})
+	}
+}
+
+// TestEveryGroup: a group without a command, or with an unknown one, is a wrong
+// command line.
+func TestEveryGroup(t *testing.T) {
+	for _, cmd := range commands() {
+		if !cmd.HasAvailableSubCommands() {
+			continue
+		}
+		path := strings.Fields(cmd.CommandPath())[1:]
+		got := dirtyRun("", append(path, "dance")...)
+		assert.Equal(t, exitUsage, got.code, path)
+		assert.Contains(t, got.stderr, `unknown command "dance"`)
+	}
+}
+
+// TestCompletionScripts: each script is printed, and is one for this command.
+func TestCompletionScripts(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		got := dirtyRun("", "completion", shell)
+		assert.Equal(t, exitOK, got.code)
+		assert.Empty(t, got.stderr)
+		assert.Contains(t, got.stdout, "__complete")
 	}
 }
 
@@ -120,7 +184,7 @@ func TestInputAndOutputErrors(t *testing.T) {
 	end := frameOf(t, dirty.TypeEnd, 7, "")
 	for _, args := range [][]string{{"decode", "-"}, {"decode", "-o", "json", "-"}, {"encode", "-"}, {"encode", "-o", "capture", "-"}} {
 		var out, errs bytes.Buffer
-		assert.Equal(t, exitIO, run(args, failing{}, &out, &errs), args)
+		assert.Equal(t, exitIO, run(t.Context(), args, failing{}, &out, &errs), args)
 		assert.Contains(t, errs.String(), "boom")
 	}
 	for _, tt := range []struct {
@@ -136,7 +200,7 @@ func TestInputAndOutputErrors(t *testing.T) {
 		{"", []string{"version"}},
 	} {
 		var errs bytes.Buffer
-		assert.Equal(t, exitIO, run(tt.args, strings.NewReader(tt.stdin), failing{}, &errs), tt.args)
+		assert.Equal(t, exitIO, run(t.Context(), tt.args, strings.NewReader(tt.stdin), failing{}, &errs), tt.args)
 		assert.Contains(t, errs.String(), "boom")
 	}
 }

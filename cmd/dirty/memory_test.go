@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -57,7 +58,7 @@ func heapOf(in io.Reader, args ...string) (result, uint64) {
 	before := liveHeap()
 	w := &heapWatch{in: in}
 	var errs strings.Builder
-	code := run(args, w, w, &errs)
+	code := run(context.Background(), args, w, w, &errs)
 	return result{code: code, stderr: errs.String()}, max(w.maxHeap, before) - before
 }
 
@@ -112,7 +113,7 @@ func TestDecodeMemoryIsBounded(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, heap := heapOf(io.LimitReader(endlessCapture(tt.next), tt.input), "decode", "-memory", "4", "-")
+			got, heap := heapOf(io.LimitReader(endlessCapture(tt.next), tt.input), "decode", "--memory", "4", "-")
 			assert.Equal(t, exitFault, got.code)
 			assert.Equal(t, tt.refused, strings.Contains(got.stderr, "too many for 4 MiB of memory"), got.stderr)
 			assert.Less(t, heap, uint64(2*bound+4<<20))
@@ -129,7 +130,7 @@ func TestGivenUpFrames(t *testing.T) {
 	status := frameOf(t, dirty.TypeStatus, 6, "")
 	in := captureOf(t, "<1:"+frame[:cut], ">2:"+status[:7], "<3:"+frame[:later], "<4:"+frame[:100], "<1:"+frame[cut:]+status,
 		"<3:"+frame[later:], ">2:"+status[7:], "<4:"+frame[100:])
-	got := dirtyRun(in, "decode", "-memory", "1", "-")
+	got := dirtyRun(in, "decode", "--memory", "1", "-")
 	assert.Equal(t, result{code: exitFault, stderr: "dirty: decode: 1 of 5 frames broken\n"}, result{code: got.code, stderr: got.stderr})
 	var shown []string
 	for line := range strings.Lines(got.stdout) {
@@ -146,15 +147,15 @@ func TestGivenUpFrames(t *testing.T) {
 
 	// With more memory, nothing is given up. A capture that ends before the rest
 	// has come does not show the frame again.
-	assert.Equal(t, exitOK, dirtyRun(in, "decode", "-memory", "2", "-").code)
+	assert.Equal(t, exitOK, dirtyRun(in, "decode", "--memory", "2", "-").code)
 	in = captureOf(t, "<1:"+frame[:cut], "<3:"+frame[:later], "<3:"+frame[later:])
-	got = dirtyRun(in, "decode", "-memory", "1", "-")
+	got = dirtyRun(in, "decode", "--memory", "1", "-")
 	assert.Equal(t, "dirty: decode: 1 of 2 frames broken\n", got.stderr)
 	assert.Equal(t, 1, strings.Count(got.stdout, "!"))
-	lines := jsonLines(t, dirtyRun(in, "decode", "-memory", "1", "-o", "json", "-").stdout)
+	lines := jsonLines(t, dirtyRun(in, "decode", "--memory", "1", "-o", "json", "-").stdout)
 	require.Len(t, lines, 2)
 	assert.Equal(t, frame[16:cut], string(lines[0].Raw))
-	assert.Contains(t, dirtyRun(dirtyRun(in, "decode", "-memory", "1", "-o", "json", "-").stdout, "encode", "-").stderr, "broken frame")
+	assert.Contains(t, dirtyRun(dirtyRun(in, "decode", "--memory", "1", "-o", "json", "-").stdout, "encode", "-").stderr, "broken frame")
 }
 
 // TestEncodeMemoryIsBounded: a line without an end is refused as soon as it has
@@ -247,7 +248,7 @@ func TestTextIsNotHeld(t *testing.T) {
 // TestHelpTellsBounds: the numbers in the help are those of the code.
 func TestHelpTellsBounds(t *testing.T) {
 	decode := strings.Join(strings.Fields(helpDecode), " ")
-	assert.Contains(t, decode, fmt.Sprintf("at most %d MiB of them; -memory sets another bound, 1 to %d", defaultMemory, maxMemoryFlag))
+	assert.Contains(t, decode, fmt.Sprintf("at most %d MiB of them; --memory sets another bound, 1 to %d", defaultMemory, maxMemoryFlag))
 	assert.Equal(t, 1, defaultMemory<<20/(streamSize+markSize)/900_000, "about a million unfinished headers")
 	assert.Equal(t, 4, defaultMemory<<20/deadSize/1_000_000, "about four million broken ones")
 	encode := strings.Join(strings.Fields(helpEncode), " ")

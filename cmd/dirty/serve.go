@@ -3,15 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/gunicorn-go/dirty/client"
 	"github.com/gunicorn-go/dirty/server"
@@ -24,18 +23,23 @@ const shutdownTime = 5 * time.Second
 // startTime bounds how long a server may take to start.
 const startTime = 5 * time.Second
 
-func runServe(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	path := flags.String("s", "", "")
-	if err := parseFlags(flags, helpServe, args, stdout); err != nil {
-		return err
+func (c *cli) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "serve",
+		Short:   "Run a server to try things with",
+		Long:    helpServe,
+		Example: "  dirty serve -s /tmp/try.sock",
+		Args:    needArgs(0, 0, "no arguments"),
 	}
-	if flags.NArg() > 0 {
-		return usagef("serve: unexpected %q", flags.Args())
+	path := cmd.Flags().StringP("socket", "s", "", "`PATH` of the socket")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		err := serve(cmd.Context(), *path, c.stdout, slog.New(slog.NewTextHandler(c.stderr, nil)))
+		if err != nil {
+			return &statusError{status: exitIO, kind: "io", text: err.Error()}
+		}
+		return nil
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	return serve(ctx, *path, stdout, slog.New(slog.NewTextHandler(stderr, nil)))
+	return cmd
 }
 
 // serve runs the demonstration server until ctx ends. An empty path stands for
