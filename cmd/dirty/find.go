@@ -136,7 +136,7 @@ func findArbiters(ctx context.Context) ([]arbiter, error) {
 	if path := os.Getenv(client.EnvSocket); path != "" {
 		add(path, client.EnvSocket)
 	}
-	files, _ := filepath.Glob(filepath.Join(os.TempDir(), client.PIDFileName("*"))) // the pattern is good
+	files, _ := filepath.Glob(client.PIDFileName("*")) // the pattern is good
 	for _, file := range files[:min(len(files), maxCandidates)] {
 		if path, err := client.FromPIDFile(file)(ctx); err == nil {
 			add(path, file)

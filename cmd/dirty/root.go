@@ -47,9 +47,9 @@ func (c *cli) rootCommand() *cobra.Command {
 		&cobra.Group{ID: groupWatch, Title: "Watch and measure:"},
 		&cobra.Group{ID: groupTry, Title: "Try and learn:"},
 	)
-	addTo(root, groupLook, c.statusCommand(), c.findCommand(), c.pingCommand())
+	addTo(root, groupLook, c.statusCommand(), c.findCommand(), c.pingCommand(), c.doctorCommand())
 	addTo(root, groupAct, c.execCommand(), c.streamCommand(), c.stashCommand(), c.workersCommand())
-	addTo(root, groupWatch, c.decodeCommand(), c.encodeCommand())
+	addTo(root, groupWatch, c.decodeCommand(), c.encodeCommand(), c.benchCommand())
 	addTo(root, groupTry, c.demoCommand(), c.serveCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand(root))
 	root.SetHelpCommandGroupID(groupTry)
