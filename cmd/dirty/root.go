@@ -49,7 +49,7 @@ func (c *cli) rootCommand() *cobra.Command {
 	)
 	addTo(root, groupLook, c.statusCommand(), c.findCommand(), c.pingCommand(), c.doctorCommand())
 	addTo(root, groupAct, c.execCommand(), c.streamCommand(), c.stashCommand(), c.workersCommand())
-	addTo(root, groupWatch, c.decodeCommand(), c.encodeCommand(), c.benchCommand())
+	addTo(root, groupWatch, c.proxyCommand(), c.monitorCommand(), c.decodeCommand(), c.encodeCommand(), c.benchCommand())
 	addTo(root, groupTry, c.demoCommand(), c.serveCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand(root))
 	root.SetHelpCommandGroupID(groupTry)
@@ -118,11 +118,13 @@ func (c *cli) helpCommand(root *cobra.Command) *cobra.Command {
 			cmd.InitDefaultVersionFlag()
 			return cmd.Help()
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) (names []string, _ cobra.ShellCompDirective) {
+		ValidArgsFunction: func(_ *cobra.Command, _ []string, start string) (names []string, _ cobra.ShellCompDirective) {
 			for _, child := range root.Commands() {
-				names = append(names, child.Name())
+				if child.IsAvailableCommand() {
+					names = append(names, child.Name())
+				}
 			}
-			return names, cobra.ShellCompDirectiveNoFileComp
+			return startingWith(start, names), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 }

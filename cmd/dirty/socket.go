@@ -32,6 +32,7 @@ type target struct {
 	dial    client.Dialer // nil for the client's own
 	chosen  string        // what it was chosen by
 	named   bool          // the user has named it
+	pidFile string        // "" if it was not chosen by one
 }
 
 // chooseTarget finds out which arbiter a command is for.
@@ -43,11 +44,11 @@ func (c *cli) chooseTarget(ctx context.Context) (target, error) {
 		return target{}, usagef("--timeout %v: want no negative time", c.dial.timeout)
 	case c.dial.socket != "":
 		path := c.dial.socket
-		return target{func(context.Context) (string, error) { return path, nil }, nil, "--socket", true}, nil
+		return target{func(context.Context) (string, error) { return path, nil }, nil, "--socket", true, ""}, nil
 	case c.dial.pidFile != "":
-		return target{client.FromPIDFile(c.dial.pidFile), nil, "--pid-file", true}, nil
+		return target{client.FromPIDFile(c.dial.pidFile), nil, "--pid-file", true, c.dial.pidFile}, nil
 	case os.Getenv(client.EnvSocket) != "":
-		return target{client.FromEnv(), nil, client.EnvSocket, true}, nil
+		return target{client.FromEnv(), nil, client.EnvSocket, true, ""}, nil
 	}
 	found, err := findArbiters(ctx)
 	if err != nil {
@@ -61,7 +62,7 @@ func (c *cli) chooseTarget(ctx context.Context) (target, error) {
 	}
 	if len(ours) == 1 {
 		path := ours[0].Path
-		return target{func(context.Context) (string, error) { return path, nil }, dialOwn, "dirty find", false}, nil
+		return target{func(context.Context) (string, error) { return path, nil }, dialOwn, "dirty find", false, ""}, nil
 	}
 	return target{}, noTarget(found, len(ours))
 }

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/capture"
+	"github.com/gunicorn-go/dirty/proxy"
+)
+
+const helpMonitor = `Prints a line for each call: when it came, on which connection, what was called, how it
+ended, and how long the first and the last answer took.
+
+gunicorn tells nobody of the calls of others. So only two things can be watched:
+
+  LISTEN  a socket on which this command listens and forwards clients to the arbiter,
+          as "dirty proxy" does; it runs until it is interrupted
+  FILE    what "dirty proxy --out" has recorded, or - for standard input; a recording
+          has no times
+
+A path at which there is a file or a pipe is a FILE; any other is a LISTEN.`
+
+func (c *cli) monitorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "monitor LISTEN|FILE|-",
+		Short:   "Print a line for each call that passes, or that was recorded",
+		Long:    helpMonitor,
+		Example: "  dirty monitor /tmp/watch.sock\n  dirty monitor session.bin",
+		Args:    needArgs(1, 1, "the path of a socket to listen on, or a recording"),
+	}
+	c.addDialFlags(cmd)
+	c.addFormatFlag(cmd, formatText, formatJSON)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if isRecording(args[0]) {
+			return c.monitorFile(args[0])
+		}
+		return c.monitorLive(cmd.Context(), args[0])
+	}
+	return cmd
+}
+
+// isRecording reports whether monitor reads what is at a path.
+func isRecording(path string) bool {
+	if path == "-" {
+		return true
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type()&^os.ModeNamedPipe == 0
+}
+
+func (c *cli) monitorLive(ctx context.Context, listen string) error {
+	calls := callTracker{report: c.printWatched}
+	missed := uint64(0)
+	err := c.watch(ctx, listen, true, func(e proxy.Event) {
+		missed += e.Missed
+		switch e.Kind {
+		case proxy.Frame:
+			if e.Direction == capture.ToArbiter {
+				calls.request(e.Conn, e.Header, e.App, e.Action, e.Time)
+			} else {
+				calls.answer(e.Conn, e.Header, e.Payload, e.Time)
+			}
+		case proxy.Closed:
+			calls.close(e.Conn)
+		case proxy.Opened, proxy.Bytes: // nothing of a call
+		}
+	})
+	c.endWatch(&calls)
+	if missed > 0 {
+		fmt.Fprintf(c.stderr, "dirty: %s left out: the output was too slow\n", count(int(missed), "frame"))
+	}
+	return err
+}
+
+func (c *cli) monitorFile(name string) error {
+	in, err := c.openInput(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	calls := callTracker{report: c.printWatched}
+	d := &decoder{out: bufio.NewWriter(c.stdout), memory: defaultMemory << 20}
+	d.print = func(_ *bufio.Writer, f *frame) error {
+		if !f.hasHeader || f.err != nil {
+			return c.stdout.err
+		}
+		dir := f.dir
+		if dir == unknownDirection {
+			dir = direction(f.header.Type)
+		}
+		if capture.Direction(dir) == capture.ToArbiter {
+			app, action := calledBy(f.header.Type, f.payload)
+			calls.request(f.conn, f.header, app, action, time.Time{})
+		} else {
+			calls.answer(f.conn, f.header, f.payload, time.Time{})
+		}
+		return c.stdout.err
+	}
+	if err := d.decode(in); err != nil {
+		return err
+	}
+	c.endWatch(&calls)
+	if d.broken > 0 {
+		return faultf("monitor: %d of %d frames broken", d.broken, d.frames)
+	}
+	return nil
+}
+
+// calledBy returns what a request asks for, in the words of [proxy.Event].
+func calledBy(t dirty.MessageType, payload []byte) (app, action string) {
+	view := dirty.View(payload)
+	text := func(key string) string {
+		b, _ := view.Get(key).Text()
+		return string(b)
+	}
+	op, _ := view.Get("op").Int64()
+	op = max(0, min(op, 255))
+	switch t {
+	case dirty.TypeRequest:
+		return text("app_path"), text("action")
+	case dirty.TypeStash:
+		return "", "stash " + dirty.StashOp(op).String()
+	case dirty.TypeStatus:
+		return "", "status"
+	case dirty.TypeManage:
+		return "", "manage " + dirty.ManageOp(op).String()
+	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd:
+	}
+	return "", ""
+}
+
+// watchedCall is a call that monitor has seen.
+type watchedCall struct {
+	conn          uint32
+	id            uint64
+	app, action   string
+	start         time.Time // zero in a recording
+	first, last   time.Duration
+	answered      bool
+	outcome       string // "ok", "error" or "no answer"
+	class         string // of Python's error
+	chunks        int
+	sent, arrived int64 // bytes
+}
+
+const (
+	// maxWatched bounds how many calls monitor remembers that are not answered. It
+	// forgets the later ones.
+	maxWatched = 100_000
+
+	noAnswer = "no answer"
+)
+
+// callTracker pairs answers with requests. Answers come in the order of the requests
+// of a connection, and have their ids.
+type callTracker struct {
+	open      map[uint32][]*watchedCall // by connection, the oldest first
+	count     int                       // of them
+	forgotten int                       // calls beyond maxWatched
+	report    func(*watchedCall)
+}
+
+func (t *callTracker) request(conn uint32, h dirty.Header, app, action string, at time.Time) {
+	if t.count >= maxWatched {
+		t.forgotten++
+		return
+	}
+	if t.open == nil {
+		t.open = map[uint32][]*watchedCall{}
+	}
+	t.count++
+	t.open[conn] = append(t.open[conn], &watchedCall{
+		conn: conn, id: h.RequestID, app: app, action: action, start: at,
+		sent: dirty.HeaderSize + int64(h.Length),
+	})
+}
+
+func (t *callTracker) answer(conn uint32, h dirty.Header, payload []byte, at time.Time) {
+	for i, call := range t.open[conn] {
+		if call.id != h.RequestID {
+			continue
+		}
+		call.last = at.Sub(call.start)
+		if !call.answered {
+			call.answered, call.first = true, call.last
+		}
+		call.arrived += dirty.HeaderSize + int64(h.Length)
+		switch h.Type {
+		case dirty.TypeChunk:
+			call.chunks++
+			return
+		case dirty.TypeError:
+			class, _ := dirty.View(payload).Get("error").Get("error_type").Text()
+			call.outcome, call.class = "error", string(class)
+		case dirty.TypeResponse, dirty.TypeEnd:
+			call.outcome = "ok"
+		case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
+			return // no answer; an arbiter never sends it
+		}
+		t.open[conn] = append(t.open[conn][:i:i], t.open[conn][i+1:]...)
+		t.count--
+		t.report(call)
+		return
+	}
+}
+
+// close reports the calls of a connection that got no answer.
+func (t *callTracker) close(conn uint32) {
+	for _, call := range t.open[conn] {
+		call.outcome = noAnswer
+		t.report(call)
+	}
+	t.count -= len(t.open[conn])
+	delete(t.open, conn)
+}
+
+func (t *callTracker) closeAll() {
+	for _, conn := range slices.Sorted(maps.Keys(t.open)) {
+		t.close(conn)
+	}
+}
+
+// endWatch reports what is left at the end.
+func (c *cli) endWatch(calls *callTracker) {
+	calls.closeAll()
+	if calls.forgotten > 0 {
+		fmt.Fprintf(c.stderr, "dirty: %s left out: %d others have no answer\n", count(calls.forgotten, "call"), maxWatched)
+	}
+}
+
+// printWatched prints a line for a call. The output keeps its error.
+func (c *cli) printWatched(call *watchedCall) {
+	name := call.action
+	if call.app != "" {
+		name = call.app + "." + call.action
+	}
+	timed := call.answered && !call.start.IsZero()
+	if c.format == formatJSON {
+		line := dirty.Dict{}
+		add := func(key string, value any) { line = append(line, dirty.Entry{Key: key, Value: value}) }
+		if !call.start.IsZero() {
+			add("time", call.start.Format(time.RFC3339Nano))
+		}
+		add("conn", int64(call.conn))
+		add("id", strconv.FormatUint(call.id, 10))
+		add("call", name)
+		add("outcome", call.outcome)
+		if call.class != "" {
+			add("class", call.class)
+		}
+		add("chunks", call.chunks)
+		add("sent", call.sent)
+		add("received", call.arrived)
+		if timed {
+			add("first", call.first.Seconds())
+			add("seconds", call.last.Seconds())
+		}
+		_ = c.printJSONLine(line) // a View returns only strings that are UTF-8
+		return
+	}
+	var line strings.Builder
+	if !call.start.IsZero() {
+		line.WriteString(call.start.Format(timeFormat) + " ")
+	}
+	fmt.Fprintf(&line, "#%d %s: %s", call.conn, name, call.outcome)
+	if call.class != "" {
+		line.WriteString(" " + call.class)
+	}
+	fmt.Fprintf(&line, ", %d bytes sent, %d received", call.sent, call.arrived)
+	if call.chunks > 0 {
+		fmt.Fprintf(&line, ", %s", count(call.chunks, "chunk"))
+	}
+	if timed {
+		if call.first != call.last {
+			fmt.Fprintf(&line, ", first after %v", call.first.Round(time.Microsecond))
+		}
+		fmt.Fprintf(&line, ", %v", call.last.Round(time.Microsecond))
+	}
+	fmt.Fprintln(c.stdout, printable(line.String()))
+}

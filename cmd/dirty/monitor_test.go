@@ -1,0 +1,65 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// TestCallTracker: an answer belongs to the oldest request with its id, and calls
+// without an answer are told of.
+func TestCallTracker(t *testing.T) {
+	var told []string
+	calls := callTracker{report: func(c *watchedCall) {
+		told = append(told, c.action+" "+c.outcome+" "+c.class+" "+c.last.String())
+	}}
+	start := time.Now()
+	at := func(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
+	header := func(typ dirty.MessageType, id uint64) dirty.Header { return dirty.Header{Type: typ, RequestID: id} }
+	failed, err := dirty.Marshal(map[string]any{"error": map[string]any{"error_type": "DirtyAppError"}})
+	require.NoError(t, err)
+
+	calls.request(1, header(dirty.TypeRequest, 7), "a:A", "one", at(0))
+	calls.request(1, header(dirty.TypeRequest, 8), "a:A", "two", at(1))
+	calls.request(2, header(dirty.TypeRequest, 7), "a:A", "three", at(2))
+	calls.request(1, header(dirty.TypeRequest, 7), "a:A", "four", at(3))
+	calls.answer(1, header(dirty.TypeResponse, 9), nil, at(4)) // of nobody
+	calls.answer(3, header(dirty.TypeResponse, 7), nil, at(4))
+	calls.answer(1, header(dirty.TypeResponse, 7), nil, at(4))
+	calls.answer(2, header(dirty.TypeError, 7), failed, at(5))
+	calls.answer(1, header(dirty.TypeChunk, 8), nil, at(6))
+	calls.answer(1, header(dirty.TypeEnd, 8), nil, at(7))
+	calls.close(1)
+	calls.answer(1, header(dirty.TypeResponse, 7), nil, at(8))
+	assert.Equal(t, []string{"one ok  4s", "three error DirtyAppError 3s", "two ok  6s", "four no answer  0s"}, told)
+	assert.Zero(t, calls.count)
+
+	for range maxWatched + 3 {
+		calls.request(4, header(dirty.TypeRequest, 1), "", "", start)
+	}
+	assert.Equal(t, 3, calls.forgotten)
+	calls.closeAll()
+	assert.Zero(t, calls.count)
+	assert.Len(t, told, 4+maxWatched)
+}
+
+// TestCalledBy: each type of request has a name, and no type of answer has.
+func TestCalledBy(t *testing.T) {
+	for typ, want := range map[dirty.MessageType]string{
+		dirty.TypeRequest: "a:A b", dirty.TypeStash: " stash get", dirty.TypeStatus: " status", dirty.TypeManage: " manage remove",
+		dirty.TypeResponse: " ", dirty.TypeError: " ", dirty.TypeChunk: " ", dirty.TypeEnd: " ",
+	} {
+		op := int(dirty.StashGet)
+		if typ == dirty.TypeManage {
+			op = int(dirty.ManageRemove)
+		}
+		payload, err := dirty.Marshal(map[string]any{"app_path": "a:A", "action": "b", "op": op})
+		require.NoError(t, err)
+		app, action := calledBy(typ, payload)
+		assert.Equal(t, want, app+" "+action, typ)
+	}
+}
