@@ -44,29 +44,73 @@ func (b *binder) bind(o dirty.DecodeOptions, r *dirty.Request, dst any) error {
 	case b.fields == nil:
 		return bindSingle(o, r, dst)
 	}
+	var a arguments
+	for i, v := range r.Args {
+		raw, err := rawArgument(o, v)
+		if err != nil {
+			return argumentError(r, "cannot take argument %d: %s", i+1, explainMismatch(err))
+		}
+		a.positional = append(a.positional, raw)
+	}
+	for _, kw := range keywords(r) {
+		raw, err := rawArgument(o, kw.Value)
+		if err != nil {
+			return argumentError(r, "cannot take argument '%s': %s", kw.Key, explainMismatch(err))
+		}
+		a.keywords = append(a.keywords, keyword{[]byte(kw.Key), raw})
+	}
+	return b.bindFields(r, &a, func(raw dirty.RawValue, f dirty.Field) error { return o.UnmarshalField(raw, dst, f) })
+}
+
+// bindFrame decodes the arguments of a request from its frame, which the connection
+// holds, into the struct that dst points to. The request that it returns has no
+// arguments. It is nil if bind must do it: for broken requests and for those of an
+// unusual form.
+func (b *binder) bindFrame(c *conn, f dirty.Frame, app, action []byte, dst any) (*dirty.Request, error) {
+	o, a := c.decodeOptions(), &c.arguments
+	if b.fields == nil || o.Validate(f.Payload) != nil {
+		return nil, nil
+	}
+	defer a.reset()
+	if !a.find(f.Payload, app, action) {
+		return nil, nil
+	}
+	r := &dirty.Request{ID: f.RequestID, AppPath: string(app), Action: string(action)}
+	return r, b.bindFields(r, a, func(raw dirty.RawValue, f dirty.Field) error { return c.frame.UnmarshalField(o, raw, dst, f) })
+}
+
+// bindFields gives arguments to the fields that take them.
+func (b *binder) bindFields(r *dirty.Request, a *arguments, unmarshal func(dirty.RawValue, dirty.Field) error) error {
 	fields := b.fields.All()
-	if got := len(r.Args); got > len(fields) {
+	if got := len(a.positional); got > len(fields) {
 		return argumentError(r, "takes %s, but got %d", describeMost(len(fields)), got)
 	}
-	for i, v := range r.Args {
-		if err := bindField(o, r, dst, fields[i], v); err != nil {
+	var few [16]bool
+	given := few[:]
+	if len(fields) > len(few) {
+		given = make([]bool, len(fields))
+	}
+	set := func(i int, raw dirty.RawValue) error {
+		given[i] = true
+		if err := unmarshal(raw, fields[i]); err != nil {
+			return argumentError(r, "cannot take argument '%s': %s", fields[i].Name, explainMismatch(err))
+		}
+		return nil
+	}
+	for i, raw := range a.positional {
+		if err := set(i, raw); err != nil {
 			return err
 		}
 	}
-	given := make([]bool, len(fields))
-	for i := range r.Args {
-		given[i] = true
-	}
-	for _, kw := range keywords(r) {
-		i, ok := b.fields.Find(kw.Key)
+	for _, kw := range a.keywords {
+		i, ok := b.fields.Find(string(kw.name))
 		switch {
 		case !ok:
-			return argumentError(r, "has no argument named '%s'", kw.Key)
+			return argumentError(r, "has no argument named '%s'", kw.name)
 		case given[i]:
-			return argumentError(r, "got more than one value for argument '%s'", kw.Key)
+			return argumentError(r, "got more than one value for argument '%s'", kw.name)
 		}
-		given[i] = true
-		if err := bindField(o, r, dst, fields[i], kw.Value); err != nil {
+		if err := set(i, kw.value); err != nil {
 			return err
 		}
 	}
@@ -78,109 +122,68 @@ func (b *binder) bind(o dirty.DecodeOptions, r *dirty.Request, dst any) error {
 	return nil
 }
 
-// bindFrame decodes the arguments of a request from its frame, which buf holds, into
-// the struct that dst points to. The request that it returns has no arguments. It is
-// nil if bind must do it: for broken requests and for those of an unusual form.
-func (b *binder) bindFrame(o dirty.DecodeOptions, buf *dirty.FrameBuffer, f dirty.Frame, app, action []byte, dst any) (*dirty.Request, error) {
-	if b.fields == nil || o.Validate(f.Payload) != nil {
-		return nil, nil
-	}
-	args, kwargs, ok := findArguments(f.Payload, app, action)
-	if !ok {
-		return nil, nil
-	}
-	r := &dirty.Request{ID: f.RequestID, AppPath: string(app), Action: string(action)}
-	fields := b.fields.All()
-	var few [16]bool
-	given := few[:]
-	if len(fields) > len(few) {
-		given = make([]bool, len(fields))
-	}
-	set := func(i int, value dirty.View) error {
-		given[i] = true
-		if err := buf.UnmarshalField(o, value, dst, fields[i]); err != nil {
-			return argumentError(r, "cannot take argument '%s': %s", fields[i].Name, explainMismatch(err))
-		}
-		return nil
-	}
-	if got, _ := args.Len(); got > len(fields) {
-		return r, argumentError(r, "takes %s, but got %d", describeMost(len(fields)), got)
-	}
-	positional := 0
-	for value := range args.Elements() {
-		if err := set(positional, value); err != nil {
-			return r, err
-		}
-		positional++
-	}
-	for key, value := range kwargs.Entries() {
-		i, ok := b.fields.Find(string(key))
-		switch {
-		case !ok:
-			return r, argumentError(r, "has no argument named '%s'", key)
-		case given[i]:
-			return r, argumentError(r, "got more than one value for argument '%s'", key)
-		}
-		if err := set(i, value); err != nil {
-			return r, err
-		}
-	}
-	for i, f := range fields {
-		if f.Required && !given[i] {
-			return r, argumentError(r, "is missing the required argument '%s'", f.Name)
-		}
-	}
-	return r, nil
+// arguments are those of a call, encoded.
+type arguments struct {
+	positional []dirty.RawValue
+	keywords   []keyword
 }
 
-// findArguments returns where the arguments lie in a payload that was checked; nil
-// is none. It reports false if the names are others, because the payload has some
-// twice, or if the arguments are not of the usual kinds.
-func findArguments(payload []byte, app, action []byte) (args, kwargs dirty.View, ok bool) {
-	named := 0
+type keyword struct {
+	name  []byte
+	value dirty.RawValue
+}
+
+// reset keeps the memory of the lists, but nothing that they refer to.
+func (a *arguments) reset() {
+	clear(a.positional)
+	clear(a.keywords)
+	a.positional, a.keywords = a.positional[:0], a.keywords[:0]
+	if cap(a.positional) > maxFound {
+		a.positional = nil
+	}
+}
+
+// find finds the arguments in a payload that was checked, to which they refer. It
+// reports false if the names are others than app and action, because the payload has
+// some twice, if the arguments are not of the usual kinds, and if a keyword is there
+// twice or they are many.
+func (a *arguments) find(payload []byte, app, action []byte) bool {
+	var args, kwargs dirty.View
+	names := 0
 	for key, value := range dirty.View(payload).Entries() {
 		switch string(key) {
 		case "app_path", "action":
-			named++
+			names++
 		case "args":
 			args = value
 		case "kwargs":
 			kwargs = value
 		}
 	}
-	return args, kwargs, named == 2 && app != nil && action != nil &&
-		isNoneOr(dirty.KindList, args) && isNoneOr(dirty.KindDict, kwargs) && !hasRepeatedKeys(kwargs)
+	if names != 2 || app == nil || action == nil || !isNoneOr(dirty.KindList, args) || !isNoneOr(dirty.KindDict, kwargs) {
+		return false
+	}
+	for value := range args.Elements() {
+		a.positional = append(a.positional, dirty.RawValue(value))
+	}
+	for name, value := range kwargs.Entries() {
+		isSame := func(kw keyword) bool { return bytes.Equal(kw.name, name) }
+		if len(a.keywords) == maxFound || slices.ContainsFunc(a.keywords, isSame) {
+			return false
+		}
+		a.keywords = append(a.keywords, keyword{name, dirty.RawValue(value)})
+	}
+	return true
 }
 
+// maxFound is how many keywords find compares with each other, and for how many
+// arguments a connection keeps memory.
+const maxFound = 32
+
+// isNoneOr reports whether a value is of a kind, None, or not there.
 func isNoneOr(k dirty.Kind, v dirty.View) bool {
 	got, ok := v.Kind()
 	return !ok || got == dirty.KindNone || got == k
-}
-
-// hasRepeatedKeys reports whether a dict has a key twice, or so many keys that it is
-// not worth a look.
-func hasRepeatedKeys(v dirty.View) bool {
-	var seen [32][]byte
-	n := 0
-	for key := range v.Entries() {
-		if n == len(seen) || slices.ContainsFunc(seen[:n], func(k []byte) bool { return bytes.Equal(k, key) }) {
-			return true
-		}
-		seen[n] = key
-		n++
-	}
-	return false
-}
-
-func bindField(o dirty.DecodeOptions, r *dirty.Request, dst any, f dirty.Field, v any) error {
-	raw, err := rawArgument(o, v)
-	if err == nil {
-		err = o.UnmarshalField(raw, dst, f)
-	}
-	if err != nil {
-		return argumentError(r, "cannot take argument '%s': %s", f.Name, explainMismatch(err))
-	}
-	return nil
 }
 
 // bindSingle decodes the one argument that there must be.

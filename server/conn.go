@@ -33,6 +33,8 @@ type conn struct {
 	// meanwhile.
 	frame, ahead *dirty.FrameBuffer
 
+	arguments arguments // of the request in frame, while they are decoded
+
 	state   atomic.Int32 // a connState
 	closing atomic.Bool
 	closed  chan struct{} // closed when close is done

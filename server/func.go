@@ -100,7 +100,7 @@ func (h *typedHandler[A]) wantsRawArgs() bool { return !h.binder.whole }
 func (h *typedHandler[A]) serveFrame(w *ResponseWriter, f dirty.Frame, app, action []byte) (served bool, err error) {
 	var arg A
 	c := w.conn
-	r, err := h.binder.bindFrame(c.decodeOptions(), c.frame, f, app, action, &arg)
+	r, err := h.binder.bindFrame(c, f, app, action, &arg)
 	if r == nil {
 		return false, nil
 	}
