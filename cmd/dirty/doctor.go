@@ -80,7 +80,7 @@ type doctor struct {
 }
 
 func (d *doctor) say(level, about string, pid int, format string, args ...any) {
-	d.found = append(d.found, finding{level, about, pid, fmt.Sprintf(format, args...)})
+	d.found = append(d.found, finding{level, about, pid, strings.ToValidUTF8(fmt.Sprintf(format, args...), "\ufffd")})
 }
 
 func (d *doctor) run(ctx context.Context) error {

@@ -90,6 +90,7 @@ func (c *cli) find(ctx context.Context) error {
 	}
 	if c.format == formatJSON {
 		for _, a := range found {
+			a.makeText()
 			if err := c.printJSONLine(a); err != nil {
 				return err
 			}
@@ -105,6 +106,14 @@ func (c *cli) find(ctx context.Context) error {
 		return negativef("no arbiter answers")
 	}
 	return nil
+}
+
+// makeText replaces what is no text: a path can hold any bytes, but JSON cannot.
+func (a *arbiter) makeText() {
+	a.Path, a.Reason = strings.ToValidUTF8(a.Path, "\ufffd"), strings.ToValidUTF8(a.Reason, "\ufffd")
+	for i := range a.FoundBy {
+		a.FoundBy[i] = strings.ToValidUTF8(a.FoundBy[i], "\ufffd")
+	}
 }
 
 // number returns "" for 0, which stands for what is not known.

@@ -139,6 +139,20 @@ func TestFindOther(t *testing.T) {
 	assert.Regexp(t, `(?m)missing/x +missing `, got.stdout)
 }
 
+// TestFindOddNames: a path that is no text is shown all the same, in both formats.
+func TestFindOddNames(t *testing.T) {
+	folder := findIn(t)
+	refusesAt(t, folder, "\xff\x1b[1m")
+	text := dirtyRun("", "find")
+	assert.Contains(t, text.stdout, `gunicorn-dirty-\ufffd\u001b[1m/arbiter.sock`)
+	lines := dirtyRun("", "find", "-o", "json")
+	assert.Equal(t, exitNegative, lines.code)
+	assert.Contains(t, lines.stdout, `\u001b[1m/arbiter.sock","state":"refuses"`)
+	assert.Contains(t, dirtyRun("", "status", "-o", "json").stderr, `"kind":"unavailable"`)
+	got := dirtyRun("", "doctor", "-o", "json", "-s", filepath.Join(folder, "\xff"))
+	assert.Contains(t, got.stdout, `"level":"bad"`)
+}
+
 // TestFindManyFiles: not more than some are asked.
 func TestFindManyFiles(t *testing.T) {
 	folder := findIn(t)

@@ -23,7 +23,7 @@ type dialFlags struct {
 func (c *cli) addDialFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&c.dial.socket, "socket", "s", "", "`PATH` of the arbiter's socket")
 	cmd.Flags().StringVar(&c.dial.pidFile, "pid-file", "", "the pid `FILE` of the arbiter")
-	cmd.Flags().DurationVar(&c.dial.timeout, "timeout", client.DefaultTimeout, "how long an answer may take")
+	cmd.Flags().DurationVar(&c.dial.timeout, "timeout", client.DefaultTimeout, "how long an answer may take; 0 is for ever")
 }
 
 // target is an arbiter that was chosen.

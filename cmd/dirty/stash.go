@@ -46,6 +46,9 @@ func (s *stashCall) table() *client.Stash { return s.arbiter.Stash(s.args[0]) }
 // stashRunner sets up a command: it connects, and calls run.
 func (c *cli) stashRunner(cmd *cobra.Command, run func(s *stashCall) error) *cobra.Command {
 	c.addDialFlags(cmd)
+	if cmd.Flags().Lookup("output") == nil { // it prints nothing but errors, or true and false
+		c.addFormatFlag(cmd, formatText, formatJSON)
+	}
 	flags := &argFlags{stdin: c.stdin, openedFile: c.openInput}
 	cmd.Flags().BoolVarP(&flags.strings, "strings", "S", false, "take keys and values as strings")
 	confirm := cmd.RunE // asks before something is destroyed
@@ -308,6 +311,7 @@ meanwhile are left out, keys that are added may be.`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: c.completeStash(false),
 	}
+	c.addFormatFlag(cmd, formatJSON)
 	return c.stashRunner(cmd, func(s *stashCall) error {
 		tables := s.args
 		if len(tables) == 0 {
