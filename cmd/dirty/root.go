@@ -49,7 +49,7 @@ func (c *cli) rootCommand() *cobra.Command {
 	)
 	addTo(root, groupLook, c.statusCommand(), c.findCommand(), c.pingCommand(), c.doctorCommand())
 	addTo(root, groupAct, c.execCommand(), c.streamCommand(), c.stashCommand(), c.workersCommand())
-	addTo(root, groupWatch, c.proxyCommand(), c.monitorCommand(), c.decodeCommand(), c.encodeCommand(), c.benchCommand())
+	addTo(root, groupWatch, c.proxyCommand(), c.monitorCommand(), c.replayCommand(), c.decodeCommand(), c.encodeCommand(), c.benchCommand())
 	addTo(root, groupTry, c.demoCommand(), c.serveCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand(root))
 	root.SetHelpCommandGroupID(groupTry)
