@@ -83,3 +83,28 @@ func TestKeyword(t *testing.T) {
 		assert.Equal(t, name, match[1], word)
 	}
 }
+
+// FuzzParseArg: every word is a value or a wrong command line, and what is printed for
+// the value is a word that stands for it.
+func FuzzParseArg(f *testing.F) {
+	for _, word := range []string{
+		"1", "-1.5e3", "cat", `"a\u202e"`, `[1,{"$bytes":"AP8="}]`, `{"$dict":[["$a",null]]}`, `{"$float":"7ff0000000000001"}`, "a\xff", "@x",
+	} {
+		f.Add(word)
+	}
+	f.Fuzz(func(t *testing.T, word string) {
+		value, err := parseArg(word)
+		if err != nil {
+			var known *statusError
+			require.ErrorAs(t, err, &known)
+			assert.Equal(t, exitUsage, known.status)
+			return
+		}
+		require.NoError(t, dirty.Validate(value))
+		text, err := argText(value)
+		require.NoError(t, err)
+		again, err := parseArg(text)
+		require.NoError(t, err, text)
+		assert.Equal(t, value, again, text)
+	})
+}

@@ -59,6 +59,7 @@ listens.
 
   answers      it is alive
   refuses      nobody listens there: the arbiter was killed
+  missing      there is no such file any more
   not allowed  this user may not use it; OWNER may
   silent       no answer within a second
   no arbiter   something else answers
