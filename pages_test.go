@@ -119,7 +119,7 @@ func (s sourceNames) knows(span string) bool {
 // readSource reads the declarations of all Go files, of every system.
 func readSource(t *testing.T) sourceNames {
 	s := sourceNames{packages: map[string]map[string]bool{}, files: map[string]map[string]bool{}, tests: map[string]bool{}}
-	for _, pattern := range []string{"*.go", "*/*.go"} {
+	for _, pattern := range []string{"*.go", "*/*.go", "*/*/*.go"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		for _, path := range found {
