@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"net"
 	"sync"
 
 	"github.com/gunicorn-go/dirty/capture"
@@ -19,45 +18,55 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return 
 // forwardBoth forwards both directions. A client may end its direction and read on,
 // which is passed on. An arbiter never does so: when it ends, it has closed the
 // connection, and so is the client's. So do errors.
-func forwardBoth(client, arbiter net.Conn, t *trace) error {
+func (p *Proxy) forwardBoth(client, arbiter *conn, t *trace) error {
 	results := make(chan error, 2)
-	go func() { results <- forward(arbiter, client, t.direction(capture.ToArbiter)) }()
-	go func() { results <- forward(client, arbiter, t.direction(capture.FromArbiter)) }()
+	for _, f := range []func() error{
+		func() error { return forward(arbiter, client, t.direction(capture.ToArbiter)) },
+		func() error { return forward(client, arbiter, t.direction(capture.FromArbiter)) },
+	} {
+		go func() { results <- p.guard(hookConn, f) }()
+	}
 	err := <-results
 	if err != nil {
-		_ = client.Close()
-		_ = arbiter.Close()
+		go client.Close() // it may take its time
+		go arbiter.Close()
 		<-results
 		return err
 	}
 	return <-results
 }
 
+// maxEmptyReads is how often in a row a connection may read nothing without an
+// error.
+const maxEmptyReads = 100
+
 // forward forwards one direction to its end, and passes the end on. The bytes are
 // observed before they are written, or an answer could be seen before its request.
-func forward(dst, src net.Conn, d *direction) error {
+func forward(dst, src *conn, d *direction) error {
+	defer d.end()
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	for {
+	for empty := 0; ; {
 		n, err := src.Read(*buf)
 		if n > 0 {
+			empty = 0
 			d.observe((*buf)[:n])
 			if _, writeErr := dst.Write((*buf)[:n]); writeErr != nil {
 				return writeErr
 			}
 		}
-		if err == nil {
-			continue
-		}
-		d.end()
-		if !errors.Is(err, io.EOF) {
+		switch {
+		case err == nil && n > 0:
+		case err == nil:
+			if empty++; empty == maxEmptyReads {
+				return io.ErrNoProgress
+			}
+		case !errors.Is(err, io.EOF):
 			return err
-		}
-		half, ok := dst.(interface{ CloseWrite() error })
-		if !ok || d.which == capture.FromArbiter {
+		case d.which == capture.FromArbiter || errors.Is(dst.CloseWrite(), errors.ErrUnsupported):
 			return io.EOF
+		default: // CloseWrite fails if the arbiter has closed, which the other direction sees
+			return nil
 		}
-		_ = half.CloseWrite() // fails if the arbiter has closed, which the other direction sees
-		return nil
 	}
 }

@@ -25,7 +25,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,13 +35,17 @@ var ErrClosed = errors.New("dirty: the proxy is closed")
 
 // Proxy forwards connections. Dial must be set; the fields must not be changed
 // once it serves. Its methods may be called concurrently. It must not be copied.
+//
+// Its functions, and the listeners, connections and loggers that it is given, may
+// panic. That is logged. It ends the connection that it happened to, or Serve if it
+// was a listener.
 type Proxy struct {
 	// Dial connects to the arbiter. It is called once for each client, at the
 	// same time as for others. If it fails the client's connection is closed.
 	Dial func(ctx context.Context) (net.Conn, error)
 
 	// Tap, if it is set, is told of what passes, in the order in which it
-	// passed, by one goroutine. A panic of it is logged.
+	// passed, by one goroutine.
 	Tap func(Event)
 
 	// Payloads gives the tap a copy of each payload. By default it gets none:
@@ -53,8 +56,8 @@ type Proxy struct {
 	// by default [DefaultMaxPending]. What is over it is missed.
 	MaxPending int64
 
-	// Logger is told of clients that could not be connected, and of a tap that
-	// panics. By default the proxy is silent.
+	// Logger is told of clients that could not be connected, and of panics. By
+	// default the proxy is silent.
 	Logger *slog.Logger
 
 	once   sync.Once
@@ -104,14 +107,7 @@ func (p *Proxy) setUp() {
 }
 
 // callTap tells the tap of an event.
-func (p *Proxy) callTap(e Event) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.log.Error("dirty: the tap of a proxy panicked", "panic", v, "stack", string(debug.Stack()))
-		}
-	}()
-	p.Tap(e)
-}
+func (p *Proxy) callTap(e Event) { _ = p.try("Tap", func() error { p.Tap(e); return nil }) }
 
 // Serve accepts clients until the listener fails or the proxy is closed, which is
 // [ErrClosed]. It closes the listener.
@@ -120,25 +116,25 @@ func (p *Proxy) Serve(l net.Listener) error {
 		return errors.Join(errors.New("dirty: Proxy.Dial is not set"), l.Close())
 	}
 	p.setUp()
-	remove, ok := p.addCloser(func() { _ = l.Close() })
+	closeListener := func() { _ = p.try("the listener", l.Close) }
+	remove, ok := p.addCloser(closeListener)
 	if !ok {
-		_ = l.Close()
+		closeListener()
 		return ErrClosed
 	}
 	defer remove()
-	defer l.Close()
+	defer closeListener()
 	for pause := time.Duration(0); ; {
-		client, err := l.Accept()
-		var passing interface{ Temporary() bool }
+		client, passing, err := p.accept(l)
 		switch {
 		case err == nil:
 			pause = 0
 			go func() { _ = p.ServeConn(client) }() // the tap is told why it ended
 		case p.isClosed():
 			return ErrClosed
-		case errors.As(err, &passing) && passing.Temporary():
+		case passing:
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			p.log.Warn("dirty: a proxy cannot accept a client, it tries again", "error", err, "after", pause)
+			p.write(slog.LevelWarn, "dirty: a proxy cannot accept a client, it tries again", "error", err, "after", pause)
 			select {
 			case <-time.After(pause):
 			case <-p.ctx.Done():
@@ -149,14 +145,34 @@ func (p *Proxy) Serve(l net.Listener) error {
 	}
 }
 
+// accept accepts a client. passing says that the error may pass.
+func (p *Proxy) accept(l net.Listener) (client net.Conn, passing bool, err error) {
+	failure := p.try("the listener", func() error {
+		if client, err = l.Accept(); err == nil {
+			return checkConn(client)
+		}
+		var e interface{ Temporary() bool }
+		passing = errors.As(err, &e) && e.Temporary()
+		return nil
+	})
+	if failure != nil {
+		return nil, false, failure
+	}
+	return client, passing, err
+}
+
 // ServeConn forwards one client, of whatever kind, until both directions have
 // ended, and closes its connection. The error says why it ended before: the
 // dial has failed, or a connection. It needs no listener.
-func (p *Proxy) ServeConn(client net.Conn) error {
+func (p *Proxy) ServeConn(nc net.Conn) error {
+	if err := checkConn(nc); err != nil {
+		return err
+	}
 	if p.Dial == nil {
-		return errors.Join(errors.New("dirty: Proxy.Dial is not set"), client.Close())
+		return errors.Join(errors.New("dirty: Proxy.Dial is not set"), nc.Close())
 	}
 	p.setUp()
+	client := &conn{Conn: nc, proxy: p}
 	remove, ok := p.beginConn(func() { _ = client.Close() })
 	if !ok {
 		_ = client.Close()
@@ -169,7 +185,7 @@ func (p *Proxy) ServeConn(client net.Conn) error {
 	arbiter, err := p.dial()
 	if err != nil {
 		err = fmt.Errorf("dirty: the proxy cannot reach the arbiter: %w", err)
-		p.log.Warn("dirty: a proxy cannot reach the arbiter", "error", err)
+		p.write(slog.LevelWarn, "dirty: a proxy cannot reach the arbiter", "error", err)
 		t.closed(err)
 		return err
 	}
@@ -180,7 +196,7 @@ func (p *Proxy) ServeConn(client net.Conn) error {
 		return ErrClosed
 	}
 	defer removeArbiter()
-	err = forwardBoth(client, arbiter, t)
+	err = p.forwardBoth(client, arbiter, t)
 	switch {
 	case errors.Is(err, io.EOF):
 		err = nil
@@ -191,28 +207,24 @@ func (p *Proxy) ServeConn(client net.Conn) error {
 	return err
 }
 
-// dial calls Dial, whatever it does.
-func (p *Proxy) dial() (c net.Conn, err error) {
-	err = errors.New("Proxy.Dial ended its goroutine")
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("Proxy.Dial panicked: %v", v)
-				p.log.Error("dirty: Dial of a proxy panicked", "panic", v, "stack", string(debug.Stack()))
-			}
-		}()
-		if c, err = p.Dial(p.ctx); c == nil && err == nil {
-			err = errors.New("Proxy.Dial returned no connection and no error")
+// dial calls Dial, in a goroutine that it may end.
+func (p *Proxy) dial() (*conn, error) {
+	var c net.Conn
+	err := p.guard("Proxy.Dial", func() (err error) {
+		if c, err = p.Dial(p.ctx); err == nil {
+			err = checkConn(c)
 		}
-	}()
-	<-done
-	return c, err
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: c, proxy: p}, nil
 }
 
-// Close closes all listeners and connections and waits for nothing. It may be
-// called more than once, and from everywhere. It always returns nil.
+// Close closes all listeners and connections. It waits a second at most for those
+// whose Close takes long, and for nothing else. It may be called more than once,
+// and from everywhere. It always returns nil.
 func (p *Proxy) Close() error {
 	p.setUp()
 	p.mu.Lock()
@@ -222,16 +234,41 @@ func (p *Proxy) Close() error {
 		for c := range p.closers {
 			closers = append(closers, c)
 		}
-		if p.conns == 0 {
-			close(p.drained)
-		}
+		p.endIfDrained()
 	}
 	p.mu.Unlock()
 	p.cancel()
+	var all sync.WaitGroup
 	for _, c := range closers {
-		c.close()
+		all.Go(c.close)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		all.Wait()
+	}()
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
 	}
 	return nil
+}
+
+// closeGrace is how long Close waits at most.
+const closeGrace = time.Second
+
+// endIfDrained ends what serves connections, once there are none and there will be
+// none. The lock is held.
+func (p *Proxy) endIfDrained() {
+	if !p.closed || p.conns > 0 {
+		return
+	}
+	close(p.drained)
+	if p.taps != nil {
+		p.taps.close()
+	}
 }
 
 // Shutdown closes the proxy as Close does. Then it waits until all connections
@@ -247,7 +284,6 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	if p.taps == nil {
 		return nil
 	}
-	p.taps.close()
 	select {
 	case <-p.taps.told:
 		return nil
@@ -288,7 +324,6 @@ func (p *Proxy) endConn(remove func()) {
 	remove()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.conns--; p.conns == 0 && p.closed {
-		close(p.drained)
-	}
+	p.conns--
+	p.endIfDrained()
 }

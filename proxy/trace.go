@@ -98,9 +98,7 @@ func (d *direction) observe(b []byte) {
 		if d.first != nil {
 			d.first = append(d.first, b[:min(n, headSize-len(d.first))]...)
 		}
-		if d.copied != nil {
-			d.copied = append(d.copied, b[:n]...)
-		}
+		d.copy(b[:n])
 		d.got += n
 		b = b[n:]
 		if d.got == int(d.header.Length) {
@@ -118,8 +116,21 @@ func (d *direction) begin(h dirty.Header) {
 	if d.which == capture.ToArbiter {
 		d.first = make([]byte, 0, min(int(h.Length), headSize))
 	}
-	if n := int(h.Length); d.trace.payloads && d.trace.queue.reserve(n) {
-		d.copied = make([]byte, 0, min(n, bufferSize)) // more as it arrives
+	if d.trace.payloads {
+		d.copied = make([]byte, 0, min(int(h.Length), bufferSize)) // more as it arrives
+	}
+}
+
+// copy copies bytes of a payload, if it is wanted and there is room for it. The
+// room is taken as bytes arrive, not for the length that a header tells.
+func (d *direction) copy(b []byte) {
+	switch {
+	case d.copied == nil:
+	case d.trace.queue.reserve(len(b)):
+		d.copied = append(d.copied, b...)
+	default:
+		d.trace.queue.release(len(d.copied))
+		d.copied = nil
 	}
 }
 
@@ -162,9 +173,7 @@ func (d *direction) end() {
 		d.fail(d.head[:d.got], time.Now(), io.ErrUnexpectedEOF)
 		return
 	}
-	if d.copied != nil {
-		d.trace.queue.release(int(d.header.Length))
-	}
+	d.trace.queue.release(len(d.copied))
 	d.fail(append(d.head[:], d.copied...), time.Now(), io.ErrUnexpectedEOF)
 }
 
