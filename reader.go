@@ -1,6 +1,9 @@
 package dirty
 
-import "io"
+import (
+	"fmt"
+	"io"
+)
 
 // Reader reads frames from a stream. It reads ahead, so its buffer may hold bytes of
 // later frames. [NewReader] makes one. A Reader must not be used concurrently.
@@ -12,6 +15,8 @@ import "io"
 //     one that [ParseHeader] refuses. Every later call returns it again.
 //   - A [*ProtocolError] that is not Fatal, if a payload cannot be decoded. The
 //     frame was consumed, and the next call reads the next frame.
+//   - An error that every later call returns again, if the stream says that it has
+//     read more bytes than were asked for, or less than none.
 //   - Errors of the stream, as they are. After a timeout the next call goes on
 //     where this one stopped, even inside a frame.
 type Reader struct {
@@ -235,7 +240,7 @@ func (r *Reader) fill(n int) error {
 		limit = n
 	}
 	for empty := 0; ; {
-		m, err := r.r.Read(r.window[r.end:limit])
+		m, err := r.read(r.window[r.end:limit])
 		r.end += m
 		switch {
 		case r.end >= n:
@@ -250,6 +255,16 @@ func (r *Reader) fill(n int) error {
 			}
 		}
 	}
+}
+
+// read reads from the stream. A count that cannot be is an error, which stays: where
+// in the stream the Reader is, nobody knows then.
+func (r *Reader) read(b []byte) (int, error) {
+	n, err := r.r.Read(b)
+	if n < 0 || n > len(b) {
+		return 0, r.fail(fmt.Errorf("dirty: the stream says that it has read %d bytes into %d", n, len(b)))
+	}
+	return n, err
 }
 
 // largestWindow returns how many bytes the window may have.
@@ -301,7 +316,7 @@ func (r *Reader) readLarge() error {
 			r.payload = r.payload[:got+m]
 			continue
 		}
-		m, err := r.r.Read(free)
+		m, err := r.read(free)
 		r.payload = r.payload[:got+m]
 		switch {
 		case got+m == n:

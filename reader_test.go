@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -366,6 +367,42 @@ func TestReaderOtherErrors(t *testing.T) {
 			assert.Equal(t, io.ErrNoProgress, err)
 			_, err = dirty.NewReader(io.MultiReader(bytes.NewReader(head), nothing), opts...).ReadFrame()
 			assert.Equal(t, io.ErrNoProgress, err)
+		}
+	}
+}
+
+// TestReaderImpossibleCount checks that a stream which returns a count that cannot be
+// is an error, wherever it does, and that nothing is read from it afterwards.
+func TestReaderImpossibleCount(t *testing.T) {
+	data := streamOf(t, dirty.NewChunk(1, strings.Repeat("x", 100_000)))
+	for _, head := range [][]byte{nil, data[:3], data[:16], data[:50_000]} {
+		for name, count := range map[string]func(b []byte) int{
+			"negative": func([]byte) int { return -1 },
+			"one more": func(b []byte) int { return len(b) + 1 },
+			"huge":     func([]byte) int { return math.MaxInt },
+		} {
+			for how, read := range map[string]func(r *dirty.Reader) error{
+				"ReadMessage":   func(r *dirty.Reader) error { _, err := r.ReadMessage(); return err },
+				"ReadFrame":     func(r *dirty.Reader) error { _, err := r.ReadFrame(); return err },
+				"ReadFrameInto": func(r *dirty.Reader) error { _, err := r.ReadFrameInto(make([]byte, 200_000)); return err },
+				"NextHeader": func(r *dirty.Reader) error {
+					if _, err := r.NextHeader(); err != nil {
+						return err
+					}
+					_, err := r.ReadFrame()
+					return err
+				},
+			} {
+				t.Run(fmt.Sprintf("%d/%s/%s", len(head), name, how), func(t *testing.T) {
+					reads := 0
+					odd := readerFunc(func(b []byte) (int, error) { reads++; return count(b), nil })
+					r := dirty.NewReader(io.MultiReader(bytes.NewReader(head), odd))
+					err := read(r)
+					require.ErrorContains(t, err, "says that it has read")
+					assert.Equal(t, err, read(r))
+					assert.Equal(t, 1, reads)
+				})
+			}
 		}
 	}
 }

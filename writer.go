@@ -143,14 +143,14 @@ func (w *Writer) enlargeBuffer(size int) {
 // checkWritten returns the error of a write that has written n of the size bytes of
 // a frame. Unless n is 0, it is noted.
 func (w *Writer) checkWritten(n int64, size int, err error) error {
-	if err == nil && n < int64(size) {
+	if err == nil && n != int64(size) {
 		err = io.ErrShortWrite
 	}
 	if err == nil {
 		return nil
 	}
 	err = fmt.Errorf("dirty: wrote %d of the %d bytes of a frame: %w", n, size, err)
-	if n > 0 {
+	if n != 0 {
 		w.err = err
 	}
 	return err

@@ -25,7 +25,7 @@ func (s *sink) Write(b []byte) (int, error) {
 	s.writes++
 	if s.answer != nil {
 		n, err := s.answer(b)
-		s.Buffer.Write(b[:n])
+		s.Buffer.Write(b[:min(max(n, 0), len(b))])
 		return n, err
 	}
 	return s.Buffer.Write(b)
@@ -182,6 +182,9 @@ func TestWriterFailures(t *testing.T) {
 		{"some", func([]byte) (int, error) { return 5, boom }, boom, true},
 		{"all and an error", func(b []byte) (int, error) { return len(b), boom }, boom, true},
 		{"short", func(b []byte) (int, error) { return len(b) - 1, nil }, io.ErrShortWrite, true},
+		{"more", func(b []byte) (int, error) { return len(b) + 1, nil }, io.ErrShortWrite, true},
+		{"less than nothing", func([]byte) (int, error) { return -1, nil }, io.ErrShortWrite, true},
+		{"less than nothing and an error", func([]byte) (int, error) { return -1, boom }, boom, true},
 		{"nothing without an error", func([]byte) (int, error) { return 0, nil }, io.ErrShortWrite, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
