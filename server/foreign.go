@@ -89,7 +89,8 @@ func (b *bound) start(end func()) {
 const deadlineGrace = time.Second
 
 // stop stops the timer. An error of a deadline then matches
-// [os.ErrDeadlineExceeded], whatever type it has.
+// [os.ErrDeadlineExceeded], whatever type it has. All methods of the error are
+// called, so that it is known here if they panic.
 func (b *bound) stop(err error) error {
 	if b.timer != nil {
 		b.timer.Stop()
@@ -97,8 +98,10 @@ func (b *bound) stop(err error) error {
 	if err == nil {
 		return nil
 	}
+	_ = err.Error()
+	isDeadline := errors.Is(err, os.ErrDeadlineExceeded)
 	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.As(err, &timeout) && timeout.Timeout() && !isDeadline {
 		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 	}
 	return err

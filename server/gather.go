@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -27,9 +28,12 @@ const (
 // written at once, or behind those that are being written. One goroutine at a time
 // calls write and drain.
 type gatherer struct {
-	out    *output
+	conn   *conn
+	out    *output // of conn
 	limits dirty.Limits
-	last   time.Time // when the last chunk was written or appended
+	cancel context.CancelCauseFunc // ends the handler's context
+	last   time.Time               // when the last chunk was written or appended
+	buffer []byte                  // the chunk that is being encoded
 
 	mu      sync.Mutex
 	changed sync.Cond // of mu: bytes were written
@@ -39,8 +43,8 @@ type gatherer struct {
 	err     error     // of the connection
 }
 
-func newGatherer(out *output, limits dirty.Limits) *gatherer {
-	g := &gatherer{out: out, limits: limits}
+func newGatherer(c *conn, cancel context.CancelCauseFunc) *gatherer {
+	g := &gatherer{conn: c, out: &c.out, limits: c.cfg.limits, cancel: cancel}
 	g.changed.L = &g.mu
 	return g
 }
@@ -61,6 +65,15 @@ func (g *gatherer) write(m *dirty.Chunk) error {
 		}
 	}
 	g.last = now
+	// No lock is held here: the value may encode itself.
+	b, err := dirty.EncodeOptions{Limits: g.limits}.AppendMessage(g.buffer[:0], m)
+	if err != nil {
+		return err
+	}
+	g.buffer = b
+	if cap(b) > maxGathered {
+		g.buffer = nil // large memory is not kept
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for len(g.waiting) >= maxGathered && g.err == nil {
@@ -69,11 +82,7 @@ func (g *gatherer) write(m *dirty.Chunk) error {
 	if g.err != nil {
 		return g.err
 	}
-	waiting, err := dirty.EncodeOptions{Limits: g.limits}.AppendMessage(g.waiting, m)
-	if err != nil {
-		return err
-	}
-	g.waiting = waiting
+	g.waiting = append(g.waiting, b...)
 	if !g.writing {
 		g.writing = true
 		go g.flush()
@@ -102,19 +111,48 @@ func (g *gatherer) isIdle() bool {
 
 // flush writes what waits, until nothing does.
 func (g *gatherer) flush() {
+	for {
+		b := g.take()
+		if b == nil {
+			return
+		}
+		g.writeOut(b)
+	}
+}
+
+// take takes what waits to be written. It is nil if flush is over.
+func (g *gatherer) take() []byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.waiting) > 0 && g.err == nil {
-		b := g.waiting
-		g.waiting, g.spare = g.spare[:0], nil
-		g.mu.Unlock()
-		err := g.out.writeBytes(b)
-		g.mu.Lock()
-		g.spare, g.err = b[:0], err
+	if len(g.waiting) == 0 || g.err != nil {
+		g.writing = false
 		g.changed.Broadcast()
+		return nil
 	}
-	g.writing = false
-	g.changed.Broadcast()
+	b := g.waiting
+	g.waiting, g.spare = g.spare[:0], nil
+	return b
+}
+
+// writeOut writes bytes to a connection whose methods may end this goroutine. A
+// failure ends the handler's context, for the handler may write no more.
+func (g *gatherer) writeOut(b []byte) {
+	err := error(errPanic)
+	defer func() {
+		if err == errPanic {
+			g.out.err = err
+			g.conn.server.reportFailure(recover())
+		}
+		if err != nil {
+			g.cancel(g.conn.cause(err))
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.spare, g.err = b[:0], err
+		g.writing = g.writing && err == nil
+		g.changed.Broadcast()
+	}()
+	err = g.out.writeBytes(b)
 }
 
 // drain waits until everything is written.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -198,4 +200,82 @@ func BenchmarkChunks(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestGatheredChunksOverOddConnections: whatever Write of a connection does while
+// gathered chunks are written, the process lives, the handler hears of it at once,
+// and nothing is left.
+func TestGatheredChunksOverOddConnections(t *testing.T) {
+	for name, write := range map[string]func() (int, error){
+		"panics":                   func() (int, error) { panic("the reason") },
+		"goexits":                  func() (int, error) { runtime.Goexit(); return 0, nil },
+		"is short":                 func() (int, error) { return 1, nil },
+		"fails":                    func() (int, error) { return 0, errBoom },
+		"returns -1":               func() (int, error) { return -1, nil },
+		"returns a typed nil":      func() (int, error) { return 0, (*nilError)(nil) },
+		"an error that panics, Is": func() (int, error) { return 0, badError{"Is", func() { panic("the reason") }} },
+		"an error that exits, Is":  func() (int, error) { return 0, badError{"Is", runtime.Goexit} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			s := streaming(func(ctx context.Context, yield func(any, error) bool) {
+				err := errBoom
+				defer func() { ended <- err }()
+				for i := 0; i < 3 && yield(i, nil); i++ {
+				}
+				select {
+				case <-ctx.Done():
+					err = nil
+				case <-time.After(time.Minute):
+				}
+			})
+			ours, theirs := net.Pipe()
+			writes := 0
+			c := &oddConn{Conn: theirs}
+			c.write = func(b []byte) (int, error) {
+				if writes++; writes == 1 {
+					return theirs.Write(b) // of its own goroutine
+				}
+				return write()
+			}
+			served := make(chan error, 1)
+			go func() {
+				defer close(served)
+				served <- s.ServeConn(ctx, c)
+			}()
+			require.NoError(t, dirty.WriteMessage(ours, dirty.NewRequest(1, app, "s", nil, nil)))
+			_, err := dirty.ReadMessage(ours)
+			require.NoError(t, err)
+			require.NoError(t, wait(t, "the end of the handler's context", ended))
+			wait(t, "ServeConn", served)
+			require.NoError(t, s.Shutdown(within(t, time.Minute)))
+			noGoroutines(t)
+		})
+	}
+}
+
+// TestGatheredChunksNotRead: a client that does not read ends the context of a
+// handler that waits after its chunks.
+func TestGatheredChunksNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		causes := make(chan error, 1)
+		s := streaming(func(ctx context.Context, yield func(any, error) bool) {
+			for i := 0; i < 3 && yield(i, nil); i++ {
+			}
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+		})
+		s.WriteTimeout = 10 * time.Second
+		ours, theirs := net.Pipe()
+		served := make(chan error, 1)
+		go func() { served <- s.ServeConn(t.Context(), theirs) }()
+		require.NoError(t, dirty.WriteMessage(ours, dirty.NewRequest(1, app, "s", nil, nil)))
+		begin := time.Now()
+		_, err := dirty.ReadMessage(ours) // the first chunk, but not the next
+		require.NoError(t, err)
+		assert.ErrorIs(t, <-causes, os.ErrDeadlineExceeded)
+		assert.LessOrEqual(t, time.Since(begin), 15*time.Second)
+		<-served
+		_ = ours.Close()
+	})
 }

@@ -40,7 +40,7 @@ func (o *output) write(m dirty.Message) error {
 func (o *output) writeBytes(b []byte) error {
 	o.setDeadline()
 	n, err := o.nc.Write(b)
-	if err == nil && n < len(b) {
+	if err == nil && n != len(b) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {

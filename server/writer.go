@@ -83,7 +83,7 @@ func (w *ResponseWriter) Chunk(v any) error {
 func (w *ResponseWriter) GatherChunks() {
 	if w.takeTurn() == nil {
 		if w.gather == nil {
-			w.gather = newGatherer(&w.conn.out, w.conn.cfg.limits)
+			w.gather = newGatherer(w.conn, w.cancel)
 		}
 		w.turn.giveBack()
 	}
@@ -131,8 +131,8 @@ func (w *ResponseWriter) send(m dirty.Message) error {
 	if err == nil {
 		return nil
 	}
-	if w.conn.out.err != nil {
-		err = w.conn.cause(w.conn.out.err)
+	if !dirty.NothingWritten(err) {
+		err = w.conn.cause(err)
 		w.cancel(err)
 	}
 	return w.fail(err)
