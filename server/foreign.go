@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"reflect"
 	"time"
 )
 
@@ -114,6 +115,52 @@ func (c *foreignConn) recoverInto(err *error) {
 		*err = errConnPanic
 	}
 }
+
+// foreignListener is a listener whose methods may panic or return no connection.
+type foreignListener struct {
+	net.Listener
+	report func(any) // is told what a method has panicked with
+}
+
+// Accept accepts a connection. All methods of an error are called, so that it is
+// known here if they panic.
+func (l *foreignListener) Accept() (nc net.Conn, err error) {
+	defer l.recoverInto(&err)
+	nc, err = l.Listener.Accept()
+	if err != nil {
+		_, _ = err.Error(), mayPass(err)
+		return nil, err
+	}
+	return nc, checkConn(nc)
+}
+
+// Close closes the listener.
+func (l *foreignListener) Close() (err error) {
+	defer l.recoverInto(&err)
+	return l.Listener.Close()
+}
+
+// recoverInto reports a panic and makes an error of it. It is deferred.
+func (l *foreignListener) recoverInto(err *error) {
+	if v := recover(); v != nil {
+		l.report(v)
+		*err = errListenerPanic
+	}
+}
+
+// checkConn returns an error for a connection that is nil.
+func checkConn(nc net.Conn) error {
+	if v := reflect.ValueOf(nc); nc == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		return errNoConn
+	}
+	return nil
+}
+
+// errNoConn is for a nil connection, of a listener or of a caller.
+const errNoConn = sentinel("there is no connection, and no error")
+
+// errListenerPanic is the error of a method of a listener that panicked.
+const errListenerPanic = sentinel("a method of the listener panicked")
 
 // errConnPanic is the error of a method of a connection that panicked.
 const errConnPanic = sentinel("a method of the connection panicked")

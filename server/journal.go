@@ -12,7 +12,8 @@ import (
 )
 
 // journal writes the log lines of a server. The user's Logger cannot end the
-// process: a panic in it is counted, and the line is lost.
+// process or a goroutine of the server: if it panics or calls runtime.Goexit, that
+// is counted, and the line is lost.
 type journal struct {
 	logger *slog.Logger
 	counts *counts
@@ -34,14 +35,26 @@ const (
 	panicsAtOnce   = 10
 )
 
-// write writes a line.
+// write writes a line, in a goroutine that the Logger may end: the caller may be
+// about to let others go on.
 func (j *journal) write(level slog.Level, message string, attrs ...slog.Attr) {
-	defer func() {
-		if recover() != nil {
-			j.counts.panics.Add(1)
-		}
+	if j.logger.Handler() == slog.DiscardHandler {
+		return
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		returned := false
+		defer func() {
+			_ = recover()
+			if !returned {
+				j.counts.panics.Add(1)
+			}
+		}()
+		j.logger.LogAttrs(context.Background(), level, message, attrs...)
+		returned = true
 	}()
-	j.logger.LogAttrs(context.Background(), level, message, attrs...)
+	<-written
 }
 
 // warn writes a line that a client can cause. There are at most so many of one

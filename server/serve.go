@@ -27,13 +27,15 @@ func (s *Server) ListenAndServe(path string) error {
 // and after those with a method Temporary that returns true, it tries again, at
 // first after 5 ms and later each second.
 //
-// It closes the listener, but does not remove the file of a socket that it has
+// A listener that panics, or that returns neither a connection nor an error, has
+// failed. Serve closes the listener, but does not remove the file of a socket that it has
 // not made. A server may serve several listeners.
 func (s *Server) Serve(l net.Listener) error {
-	defer l.Close()
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
 	}
+	l = &foreignListener{l, s.reportFailure}
+	defer l.Close()
 	if err := s.setUp(); err != nil {
 		return err
 	}
@@ -106,10 +108,11 @@ func (s *Server) accept(nc net.Conn) {
 // The connection may be of any type. If its SetDeadline does not work, the
 // server closes it a second after a deadline should have ended a read or write.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
-	err := s.setUp()
-	if err != nil {
-		_ = nc.Close()
+	if err := checkConn(nc); err != nil {
 		return err
+	}
+	if err := s.setUp(); err != nil {
+		return s.refuse(nc, err)
 	}
 	c, err := s.add(ctx, nc)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"time"
 )
 
 // Shutdown closes the listeners, and ends all connections on which nothing is
@@ -45,8 +46,8 @@ const errShutdown = sentinel("the server's shutdown was cut short")
 
 // Close closes the listeners, and ends all connections and the contexts of the
 // handlers. It does not wait for handlers, nor for connections whose Close takes
-// long; Shutdown does. It may be called more than once, and by a handler. The error
-// is one of closing the listeners.
+// long; Shutdown does. For listeners both wait a second at most. Close may be called
+// more than once, and by a handler. The error is one of closing the listeners.
 func (s *Server) Close() error {
 	_, err := s.stop()
 	s.abortAll()
@@ -69,16 +70,43 @@ func (s *Server) stop() (drained <-chan struct{}, err error) {
 	listeners := slices.Collect(maps.Keys(s.listeners))
 	conns := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()
-	for _, l := range listeners {
-		if e := l.Close(); e != nil && !errors.Is(e, net.ErrClosed) {
-			err = errors.Join(err, e)
-		}
-	}
+	err = closeAll(listeners)
 	for _, c := range conns {
 		c.closeIdle()
 	}
 	return drained, err
 }
+
+// closeGrace is how long the server waits at most for the Close of its listeners.
+const closeGrace = time.Second
+
+// closeAll closes listeners, of which some may block.
+func closeAll(listeners []net.Listener) (err error) {
+	results := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() {
+			e := error(errNotClosed) // if Close ends this goroutine
+			defer func() { results <- e }()
+			e = l.Close()
+		}()
+	}
+	timer := time.NewTimer(closeGrace)
+	defer timer.Stop()
+	for range listeners {
+		select {
+		case e := <-results:
+			if e != nil && !errors.Is(e, net.ErrClosed) {
+				err = errors.Join(err, e)
+			}
+		case <-timer.C:
+			return errors.Join(err, errNotClosed)
+		}
+	}
+	return err
+}
+
+// errNotClosed is for a listener whose Close does not return.
+const errNotClosed = sentinel("the Close of a listener has not returned")
 
 // abortAll ends all connections, and with them the contexts of their handlers.
 func (s *Server) abortAll() {
