@@ -190,16 +190,16 @@ func (t *turn) open(request requestFunc, call *CallInfo) error {
 		return t.fail(stage, err)
 	}
 	t.conn, t.stop = c, nil
-	if t.ctx.Done() != nil {
-		t.stop = context.AfterFunc(t.ctx, c.closeFunc)
-	}
-	end := closedFailed // if a Marshaler panics
+	end := closedFailed // if a Marshaler or a method of the context panics
 	defer func() {
 		if !t.sent {
 			c.stopTimer()
 			t.close(end)
 		}
 	}()
+	if t.ctx.Done() != nil {
+		t.stop = context.AfterFunc(t.ctx, c.closeFunc)
+	}
 	t.id = t.client.id.Add(1)
 	if !t.deadline.IsZero() {
 		c.startTimer(time.Until(t.deadline))

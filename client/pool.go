@@ -159,7 +159,14 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time, timeout time.Dur
 	p.mu.Unlock()
 
 	begin := time.Now()
+	waited := false
+	defer func() {
+		if !waited { // a method of the context has panicked
+			p.leave(w, position)
+		}
+	}()
 	err := await(ctx, w.served, deadline, timeout)
+	waited = true
 	p.mu.Lock()
 	p.stats.WaitDuration += time.Since(begin)
 	if err == nil {
@@ -174,16 +181,24 @@ func (p *pool) acquire(ctx context.Context, deadline time.Time, timeout time.Dur
 	} else if p.trouble != nil {
 		err = fmt.Errorf("%w: %w", err, p.trouble)
 	}
+	p.mu.Unlock()
+	p.leave(w, position)
+	return nil, stage, err
+}
+
+// leave ends a wait. A connection that was given just now, too late, goes to the
+// next one.
+func (p *pool) leave(w *waiter, position *list.Element) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	select {
-	case <-w.served: // just now, too late
+	case <-w.served:
+		if w.conn != nil {
+			p.place(w.conn, keep, false)
+		}
 	default:
 		p.waiters.Remove(position)
 	}
-	p.mu.Unlock()
-	if w.conn != nil {
-		p.put(w.conn, keep, false)
-	}
-	return nil, stage, err
 }
 
 // await waits until the channel is closed, and says what ended before that.
