@@ -219,14 +219,14 @@ func TestGatheredChunksOverOddConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ended := make(chan error, 1)
 			s := streaming(func(ctx context.Context, yield func(any, error) bool) {
-				err := errBoom
-				defer func() { ended <- err }()
+				var err error
+				defer func() { ended <- err }() // also if the write was not gathered, and ended this goroutine
 				for i := 0; i < 3 && yield(i, nil); i++ {
 				}
 				select {
 				case <-ctx.Done():
-					err = nil
 				case <-time.After(time.Minute):
+					err = errBoom
 				}
 			})
 			ours, theirs := net.Pipe()
