@@ -50,11 +50,16 @@ const (
 	// Stream.
 	ErrStreaming = sentinel("the reply streams, it has no single value")
 
+	// ErrNoReply is what [ResponseWriter.Frame] returns for a frame that is no
+	// RESPONSE, ERROR, CHUNK or END.
+	ErrNoReply = sentinel("the frame is no reply")
+
 	// ErrTooManyConns is what [Server.ServeConn] returns for a connection
 	// beyond MaxConns.
 	ErrTooManyConns = sentinel("too many connections")
 
 	// ErrAbortHandler is for a handler to panic with. Its connection is closed
-	// without an answer and without a log line.
+	// without an answer and without a log line. So the client knows that the
+	// outcome of its call is not known: see [FrameHandler].
 	ErrAbortHandler = sentinel("abort the handler")
 )

@@ -17,7 +17,7 @@ var errInternal = errors.New("internal error")
 
 // exchange answers a frame. The error is one of the connection, which is then
 // of no more use.
-func (c *conn) exchange(f dirty.Frame) error {
+func (c *conn) exchange(f dirty.Frame) (err error) {
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	if !c.watch.begin(ctx, cancel) {
@@ -26,11 +26,14 @@ func (c *conn) exchange(f dirty.Frame) error {
 	defer c.watch.end()
 	defer c.frame.Release()
 	w := &ResponseWriter{ctx: ctx, cancel: cancel, conn: c, id: f.RequestID}
-	err := c.answer(w, f)
-	if err == errAborted {
-		return errAborted
+	err = errPanic // if the user's code ends the goroutine
+	defer func() { w.trace.end(err) }()
+	if failure := c.answer(w, f); failure == errAborted {
+		err = errAborted
+	} else {
+		err = w.finish(failure)
 	}
-	return w.finish(err)
+	return err
 }
 
 // answer does what a frame asks for. A panic becomes an error. If the user's
@@ -41,14 +44,17 @@ func (c *conn) answer(w *ResponseWriter, f dirty.Frame) (err error) {
 		switch v := recover(); {
 		case returned:
 		case v == nil: // runtime.Goexit, which serve reports
+			w.trace.notePanic(nil)
 			_ = w.finish(errInternal)
 		case isAbort(v):
 			err = errAborted
 		default:
 			c.server.journal.reportPanic(v, w.describe(f))
+			w.trace.notePanic(v)
 			err = errInternal
 		}
 	}()
+	c.startTrace(w, f)
 	err = c.dispatch(w, f)
 	returned = true
 	return err
@@ -71,15 +77,18 @@ func (w *ResponseWriter) describe(f dirty.Frame) slog.Attr {
 
 // dispatch does what a frame asks for.
 func (c *conn) dispatch(w *ResponseWriter, f dirty.Frame) error {
+	if c.server.FrameHandler != nil {
+		return c.forward(w, f)
+	}
 	switch f.Type {
 	case dirty.TypeRequest:
 		return c.request(w, f)
 	case dirty.TypeStash:
-		return w.result(c.stash(w.ctx, f))
+		return w.result(c.stash(w.handlerContext(), f))
 	case dirty.TypeStatus:
-		return w.result(c.server.status(w.ctx))
+		return w.result(c.server.status(w.handlerContext()))
 	case dirty.TypeManage:
-		return w.result(c.manage(w.ctx, f))
+		return w.result(c.manage(w.handlerContext(), f))
 	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd: // an arbiter hands them to a worker, which answers so
 		return &dirty.RemoteError{Type: dirty.ClassWorker, Message: "Unknown message type: " + f.Type.String()}
 	}
@@ -98,27 +107,43 @@ func (c *conn) decodeOptions() dirty.DecodeOptions {
 	return dirty.DecodeOptions{Limits: c.cfg.limits, UseDict: c.cfg.useDict}
 }
 
-// request calls the handler, as soon as fewer than MaxConcurrent run. Until
-// then the request stays undecoded: decoded it can take nine times the memory.
+// request calls the handler when it is its turn. Until then the request stays
+// undecoded: decoded it can take nine times the memory.
 func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
-	if err := c.server.queue.enter(w.ctx); err != nil {
-		return err
-	}
-	defer c.server.queue.leave()
-	app, action := peekNames(f.Payload)
-	typed := findTyped(c.cfg.handler, app, action)
-	if typed != nil {
-		if served, err := typed.serveFrame(w, f, app, action); served {
+	return c.inTurn(w, func() error {
+		app, action := peekNames(f.Payload)
+		typed := findTyped(c.cfg.handler, app, action)
+		if typed != nil {
+			if served, err := typed.serveFrame(w, f, app, action); served {
+				return err
+			}
+		}
+		h, r, err := c.decodeRequest(typed, app, action)
+		if err != nil {
 			return err
 		}
+		c.startRequest(w, r)
+		defer c.server.counts.endRequest()
+		return h.ServeDirty(w.handlerContext(), w, r)
+	})
+}
+
+// inTurn calls serve for a request, as soon as fewer than MaxConcurrent run.
+func (c *conn) inTurn(w *ResponseWriter, serve func() error) error {
+	queue := c.server.queue
+	if queue == nil {
+		return serve()
 	}
-	h, r, err := c.decodeRequest(typed, app, action)
+	begin := w.trace.now()
+	err := queue.enter(w.ctx)
+	if err == nil {
+		defer queue.leave()
+	}
+	w.trace.endWait(begin)
 	if err != nil {
 		return err
 	}
-	c.startRequest(w, r)
-	defer c.server.counts.running.Add(-1)
-	return h.ServeDirty(w.ctx, w, r)
+	return serve()
 }
 
 // startRequest counts a request that runs from now on. Its frame is not needed any
@@ -126,8 +151,7 @@ func (c *conn) request(w *ResponseWriter, f dirty.Frame) error {
 func (c *conn) startRequest(w *ResponseWriter, r *dirty.Request) {
 	c.frame.Release()
 	w.request = r
-	c.server.counts.requests.Add(1)
-	c.server.counts.running.Add(1)
+	c.server.counts.startRequest()
 }
 
 // decodeRequest decodes a request and returns the handler to call. If that is

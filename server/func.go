@@ -105,11 +105,11 @@ func (h *typedHandler[A]) serveFrame(w *ResponseWriter, f dirty.Frame, app, acti
 		return false, nil
 	}
 	c.startRequest(w, r)
-	defer c.server.counts.running.Add(-1)
+	defer c.server.counts.endRequest()
 	if err != nil {
 		return true, err
 	}
-	return true, h.serve(w.ctx, w, arg)
+	return true, h.serve(w.handlerContext(), w, arg)
 }
 
 // frameServer is a typedHandler of any type.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -28,7 +29,18 @@ type output struct {
 // connection can be used on. After any other error it cannot.
 func (o *output) write(m dirty.Message) error {
 	o.setDeadline()
-	err := o.writer.WriteMessage(m)
+	return o.check(o.writer.WriteMessage(m))
+}
+
+// writeFrame is write for a frame.
+func (o *output) writeFrame(f dirty.Frame) error {
+	o.setDeadline()
+	return o.check(o.writer.WriteFrame(f))
+}
+
+// check returns the error of the writer, and notes it if it is the end of the
+// connection.
+func (o *output) check(err error) error {
 	if err == nil || dirty.NothingWritten(err) {
 		return err
 	}
@@ -59,18 +71,20 @@ func (o *output) fail(err error) error {
 }
 
 // writeError writes an error. If that cannot be encoded or is too large, it
-// writes one that says so.
-func (o *output) writeError(m *dirty.ErrorReply) error {
-	err := o.write(m)
+// writes one that says so. It returns the class of the error that it wrote.
+func (o *output) writeError(m *dirty.ErrorReply) (class string, err error) {
+	err = o.write(m)
 	if dirty.NothingWritten(err) {
-		err = o.write(dirty.NewErrorReply(m.ID, &dirty.RemoteError{
+		m = dirty.NewErrorReply(m.ID, &dirty.RemoteError{
 			Type: m.Err.Type, Message: "the error cannot be sent: " + unprefixed(err),
-		}))
+		})
+		err = o.write(m)
 	}
 	if dirty.NothingWritten(err) { // the type is at fault
-		err = o.write(dirty.NewErrorReply(m.ID, errors.New("the error cannot be sent")))
+		m = dirty.NewErrorReply(m.ID, errors.New("the error cannot be sent"))
+		err = o.write(m)
 	}
-	return err
+	return cmp.Or(m.Err.Type, dirty.ClassError), err
 }
 
 // setDeadline makes sure that the next frame has at least the timeout to be

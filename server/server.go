@@ -34,6 +34,10 @@ type Server struct {
 	// Handler answers the requests, see [Mux]. By default no app is known.
 	Handler Handler
 
+	// FrameHandler answers all messages, undecoded, for forwarders. If it is set,
+	// Handler, Stash, Status and Manage are not used. By default there is none.
+	FrameHandler FrameHandler
+
 	// Stash keeps the tables of the stash. By default it is a [MemoryStore] of
 	// this Server's own. [NoStash] refuses all operations.
 	Stash Store
@@ -117,6 +121,9 @@ type Server struct {
 	// It is called concurrently. The connection counts for MaxConns while it runs,
 	// and ctx ends when the server is closed or shut down.
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
+
+	// Tracer observes the messages and their replies. By default there is none.
+	Tracer *Tracer
 
 	// Logger gets what clients are not told, such as panics with their stacks,
 	// and connections that were closed for a fault. It never gets arguments,

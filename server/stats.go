@@ -25,6 +25,14 @@ type counts struct {
 	accepted, refused, faults, requests, errors, panics atomic.Uint64
 }
 
+// startRequest counts a request that runs from now on, until endRequest.
+func (c *counts) startRequest() {
+	c.requests.Add(1)
+	c.running.Add(1)
+}
+
+func (c *counts) endRequest() { c.running.Add(-1) }
+
 // Stats returns a snapshot.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()

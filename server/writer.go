@@ -28,6 +28,7 @@ type ResponseWriter struct {
 	conn    *conn
 	id      uint64
 	request *dirty.Request // nil for other messages, and for a broken request
+	trace   *trace         // nil without a Tracer
 
 	turn  turn // of who writes; the fields below belong to it
 	state replyState
@@ -60,6 +61,7 @@ func (w *ResponseWriter) Respond(v any) error {
 		return err
 	}
 	w.state = replyComplete
+	w.trace.noteEnd("")
 	return nil
 }
 
@@ -72,7 +74,11 @@ func (w *ResponseWriter) Chunk(v any) error {
 	}
 	defer w.turn.giveBack()
 	w.beginStream()
-	return w.send(dirty.NewChunk(w.id, v))
+	err := w.send(dirty.NewChunk(w.id, v))
+	if err == nil {
+		w.trace.tellChunk()
+	}
+	return err
 }
 
 // GatherChunks lets small chunks that come faster than they can be written be
@@ -117,8 +123,24 @@ func (w *ResponseWriter) beginStream() {
 	}
 }
 
-// send writes a frame of the reply. The caller has the turn.
+// handlerContext is the context for the handler.
+func (w *ResponseWriter) handlerContext() context.Context {
+	if w.trace != nil {
+		return w.trace.ctx
+	}
+	return w.ctx
+}
+
+// send writes a message of the reply. The caller has the turn.
 func (w *ResponseWriter) send(m dirty.Message) error {
+	if err := w.checkReady(); err != nil {
+		return err
+	}
+	return w.explain(w.write(m))
+}
+
+// checkReady returns why nothing more can be written, or nil.
+func (w *ResponseWriter) checkReady() error {
 	switch {
 	case w.err != nil:
 		return w.err
@@ -127,7 +149,11 @@ func (w *ResponseWriter) send(m dirty.Message) error {
 	case w.ctx.Err() != nil:
 		return w.fail(context.Cause(w.ctx))
 	}
-	err := w.write(m)
+	return nil
+}
+
+// explain returns why writing has failed with err, and notes it.
+func (w *ResponseWriter) explain(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -152,6 +178,16 @@ func (w *ResponseWriter) write(m dirty.Message) error {
 	return w.conn.out.write(m)
 }
 
+// writeFrame writes a frame behind what is gathered.
+func (w *ResponseWriter) writeFrame(f dirty.Frame) error {
+	if w.gather != nil {
+		if err := w.gather.drain(); err != nil {
+			return err
+		}
+	}
+	return w.conn.out.writeFrame(f)
+}
+
 // fail notes why the reply fails, and returns the first reason.
 func (w *ResponseWriter) fail(err error) error {
 	if w.err == nil {
@@ -167,6 +203,7 @@ func (w *ResponseWriter) finish(err error) (ended error) {
 	defer func() {
 		if v := recover(); v != nil {
 			w.conn.server.journal.reportPanic(v, requestAttr(w.request))
+			w.trace.notePanic(v)
 			ended = w.complete(errInternal)
 		}
 	}()
@@ -200,11 +237,20 @@ func (w *ResponseWriter) complete(err error) error {
 	case err != nil:
 		reply := w.errorReply(err)
 		w.conn.countError(w.request, reply.Err)
-		return w.conn.out.writeError(reply)
+		class, err := w.conn.out.writeError(reply)
+		return w.noteEnd(err, class)
 	case w.state == replyStreaming:
-		return w.conn.out.write(dirty.NewEnd(w.id))
+		return w.noteEnd(w.conn.out.write(dirty.NewEnd(w.id)), "")
 	}
-	return w.conn.out.write(dirty.NewResponse(w.id, nil))
+	return w.noteEnd(w.conn.out.write(dirty.NewResponse(w.id, nil)), "")
+}
+
+// noteEnd notes that the end of the reply was written, unless there is an error.
+func (w *ResponseWriter) noteEnd(err error, class string) error {
+	if err == nil {
+		w.trace.noteEnd(class)
+	}
+	return err
 }
 
 // errorReply says a handler's error in gunicorn's terms.

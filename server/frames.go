@@ -1,0 +1,101 @@
+package server
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// FrameHandler answers frames that the server does not decode. It is for
+// forwarders, and takes the place of the Handler, the stash, Status and Manage: see
+// [Server.FrameHandler].
+//
+// Frames of all message types come. f.Payload is the encoding as the client sent it,
+// so keyword arguments are in their order; nobody has checked it. [dirty.View] reads
+// single fields of it. It is valid until ServeFrame returns. Copy what is kept for
+// longer.
+//
+// ServeFrame writes the reply with [ResponseWriter.Frame], or with Respond and Chunk.
+// When it returns, the server completes the reply, as it does for a [Handler]; what a
+// Handler may do and how long its context lasts holds here too.
+//
+// If it is not known whether the far side has acted, no reply is true. Then panic with
+// [ErrAbortHandler]: the connection is closed without a reply, and the client takes the
+// outcome as unknown.
+type FrameHandler interface {
+	ServeFrame(ctx context.Context, w *ResponseWriter, f dirty.Frame) error
+}
+
+// forward calls the FrameHandler. MaxConcurrent bounds requests alone.
+func (c *conn) forward(w *ResponseWriter, f dirty.Frame) error {
+	h := c.server.FrameHandler
+	if f.Type != dirty.TypeRequest {
+		return h.ServeFrame(w.handlerContext(), w, f)
+	}
+	return c.inTurn(w, func() error {
+		c.server.counts.startRequest()
+		defer c.server.counts.endRequest()
+		return h.ServeFrame(w.handlerContext(), w, f)
+	})
+}
+
+// Frame writes a frame of the reply as it is: a RESPONSE, an ERROR, a CHUNK or an END.
+// The frame gets the id of the request, whatever f.RequestID says. The payload is not
+// checked, but for its length. It is not kept, and must not change before Frame
+// returns.
+//
+// RESPONSE, ERROR and END complete the reply. Frame returns [ErrNoReply] for a frame of
+// another type, [ErrReplied] when the reply is complete, and [ErrStreaming] for a
+// RESPONSE after chunks. Its other errors are those of Respond and Chunk.
+func (w *ResponseWriter) Frame(f dirty.Frame) error {
+	class, err := w.frame(f)
+	if class != "" {
+		w.conn.countError(w.request, &dirty.RemoteError{Type: class})
+	}
+	return err
+}
+
+// frame is Frame. It returns the class of an ERROR that was written.
+func (w *ResponseWriter) frame(f dirty.Frame) (class string, err error) {
+	if err := w.takeTurn(); err != nil {
+		return "", err
+	}
+	defer w.turn.giveBack()
+	f.RequestID = w.id
+	last := true
+	switch f.Type {
+	case dirty.TypeChunk:
+		w.beginStream()
+		last = false
+	case dirty.TypeResponse:
+		if w.state == replyStreaming {
+			return "", w.fail(ErrStreaming)
+		}
+	case dirty.TypeError, dirty.TypeEnd:
+	default:
+		return "", w.fail(ErrNoReply)
+	}
+	if err := w.checkReady(); err != nil {
+		return "", err
+	}
+	if err := w.explain(w.writeFrame(f)); err != nil {
+		return "", err
+	}
+	if !last {
+		w.trace.tellChunk()
+		return "", nil
+	}
+	w.state = replyComplete
+	if f.Type == dirty.TypeError {
+		class = classOf(f)
+	}
+	w.trace.noteEnd(class)
+	return class, nil
+}
+
+// classOf reads the class of an ERROR frame.
+func classOf(f dirty.Frame) string {
+	class, _ := dirty.View(f.Payload).Get("error").Get("error_type").Text()
+	return cmp.Or(string(class), dirty.ClassError)
+}
