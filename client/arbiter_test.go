@@ -72,6 +72,10 @@ var operations = []operation{
 		_, err := collect(c.Stream(ctx, app, "count", 1, 2))
 		return err
 	}},
+	{"forward", false, func(ctx context.Context, c *client.Client) error {
+		f := dirty.Frame{Header: dirty.Header{Type: dirty.TypeRequest}, Payload: encodedRequest}
+		return c.Forward(ctx, f, func(dirty.Frame) error { return nil })
+	}},
 	{"status", true, func(ctx context.Context, c *client.Client) error {
 		_, err := c.Status(ctx)
 		return err
@@ -117,6 +121,15 @@ var operations = []operation{
 		return err
 	}},
 }
+
+// encodedRequest is the payload of a request for "echo".
+var encodedRequest = func() dirty.RawValue {
+	b, err := dirty.AppendMessage(nil, dirty.NewRequest(1, app, "echo", []any{1}, nil))
+	if err != nil {
+		panic(err)
+	}
+	return b[dirty.HeaderSize:]
+}()
 
 // echo answers a request with its arguments, and does nothing else.
 func echo(c *dirty.Conn, m dirty.Message) error {

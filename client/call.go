@@ -39,7 +39,7 @@ func Call[T any](ctx context.Context, c *Client, app, action string, args ...any
 
 // doFor makes an exchange whose result has the type T.
 func doFor[T any](ctx context.Context, c *Client, call CallInfo, timeout time.Duration, request requestFunc) (T, error) {
-	result, err := c.do(ctx, &exchange{call, timeout, request, decodeResponse[T]})
+	result, err := c.do(ctx, &exchange{call: call, timeout: timeout, request: request, decode: decodeResponse[T]})
 	if payload, ok := result.(*responsePayload[T]); ok && err == nil {
 		return payload.Result, nil
 	}

@@ -69,8 +69,8 @@ const (
 // Operation names a call, for errors, tracers and interceptors. It never
 // holds arguments or values.
 type Operation struct {
-	Name        string // "execute", "stream", "status", "manage add", "stash get", ...
-	App, Action string // of execute and stream
+	Name        string // "execute", "stream", "forward", "status", "manage add", "stash get", ...
+	App, Action string // of execute, stream and forward
 	Table, Key  string // of stash operations
 
 	reads bool // changes nothing at the peer

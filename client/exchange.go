@@ -20,6 +20,7 @@ type exchange struct {
 	timeout time.Duration // if the context has no deadline; 0: none
 	request requestFunc
 	decode  func(o dirty.DecodeOptions, b *dirty.FrameBuffer) (any, error) // a RESPONSE
+	forward *forwarding                                                    // in place of all but call; nil: none
 }
 
 // requestFunc makes the message of a call.
@@ -38,7 +39,7 @@ func (c *Client) do(ctx context.Context, x *exchange) (result any, err error) {
 	}
 	err = errAbandoned
 	defer func() {
-		if failure := end(err, 0); failure != nil && err == nil {
+		if failure := end(err, x.forward.delivered()); failure != nil && err == nil {
 			result, err = nil, &OpError{Operation: op, Stage: StageDecode, Sent: true, Err: failure}
 		}
 	}()
@@ -69,6 +70,9 @@ func checkContext(ctx context.Context) error {
 
 // attempt makes an exchange for a call.
 func (c *Client) attempt(ctx context.Context, x *exchange, call *CallInfo) (result any, err error) {
+	if x.forward != nil {
+		return nil, x.forward.attempt(ctx, c, call.Operation)
+	}
 	t := c.newTurn(ctx, call.Operation, x.timeout)
 	err = t.try(func() (err error) {
 		result, err = t.exchange(x, call)
@@ -148,10 +152,7 @@ func (t *turn) exchange(x *exchange, call *CallInfo) (result any, err error) {
 	}
 	end := closedFailed // if what decodes the reply panics
 	defer func() { t.close(end) }()
-	f, err := t.read(t.conn.read(false))
-	if !t.conn.stopTimer() && err == nil {
-		err = net.ErrClosed // the reply came with the end of the time
-	}
+	f, err := t.readFirst()
 	if err != nil {
 		end, err = t.explain(err)
 		return nil, err
@@ -176,12 +177,26 @@ func (t *turn) exchange(x *exchange, call *CallInfo) (result any, err error) {
 	return nil, t.fail(StageRead, unexpected(f))
 }
 
+// readFirst reads the first answer, within the bound of the call.
+func (t *turn) readFirst() (dirty.Frame, error) {
+	f, err := t.read(t.conn.read(false))
+	if !t.conn.stopTimer() && err == nil {
+		err = net.ErrClosed // the answer came with the end of the time
+	}
+	return f, err
+}
+
 // unexpected is the error for a frame that answers nothing.
 func unexpected(f dirty.Frame) error { return fmt.Errorf("%w: %v", ErrUnexpectedReply, f.Type) }
 
 // open leases a connection and writes the request. On an error the lease has
 // ended. After a success the timer of the connection is set.
 func (t *turn) open(request requestFunc, call *CallInfo) error {
+	return t.openWith(func(w *dirty.Writer) error { return w.WriteMessage(request(t.id, call)) })
+}
+
+// openWith is open with a function that writes the request.
+func (t *turn) openWith(write func(w *dirty.Writer) error) error {
 	if t.ctx.Err() != nil {
 		return t.fail(StagePrepare, contextError(t.ctx))
 	}
@@ -204,7 +219,7 @@ func (t *turn) open(request requestFunc, call *CallInfo) error {
 	if !t.deadline.IsZero() {
 		c.startTimer(time.Until(t.deadline))
 	}
-	if err := c.writer.WriteMessage(request(t.id, call)); err != nil {
+	if err := write(c.writer); err != nil {
 		if dirty.NothingWritten(err) {
 			end = keep
 			return t.fail(StagePrepare, err)

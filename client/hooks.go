@@ -29,6 +29,7 @@ const (
 	hookDialer      = "the Dialer"
 	hookConn        = "the connection of the Dialer"
 	hookInterceptor = "the Interceptor"
+	hookForward     = "the function that takes the answers of Forward"
 	hookLogger      = "the Logger"
 	hookValue       = "the encoding or decoding of a value"
 )
