@@ -162,20 +162,25 @@ func kind(_ context.Context, name string) (any, error) {
 func TestPythonClients(t *testing.T) {
 	eachPython(t, func(t *testing.T, p python) {
 		s := &server.Server{Handler: goApp()}
-		path := start(t, s)
-		timeout, cancel := context.WithTimeout(ctx, 2*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(timeout, p.path, "-B", filepath.Join("testdata", "clients.py"))
-		big := 2 // what is the same in all releases, but takes long, is for the newest
-		if p == pythons[len(pythons)-1] {
-			big = 60
-		}
-		cmd.Env = append(os.Environ(), "GUNICORN_DIRTY_SOCKET="+path,
-			fmt.Sprintf("SERVER_PID=%d", os.Getpid()), fmt.Sprintf("BIG_MIB=%d", big))
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		require.Contains(t, string(out), "\nOK", "%s", out)
+		runPythonClients(t, p, start(t, s))
 		eventually(t, "all clients have left", func() bool { return s.Stats().Conns == 0 })
 		require.Equal(t, 0, s.Stats().Running)
 	})
+}
+
+// runPythonClients runs the program that checks goApp at a socket.
+func runPythonClients(t *testing.T, p python, path string) {
+	t.Helper()
+	timeout, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(timeout, p.path, "-B", filepath.Join("testdata", "clients.py"))
+	big := 2 // what is the same in all releases, but takes long, is for the newest
+	if p == pythons[len(pythons)-1] {
+		big = 60
+	}
+	cmd.Env = append(os.Environ(), "GUNICORN_DIRTY_SOCKET="+path,
+		fmt.Sprintf("SERVER_PID=%d", os.Getpid()), fmt.Sprintf("BIG_MIB=%d", big))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "\nOK", "%s", out)
 }
