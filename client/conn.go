@@ -14,7 +14,8 @@ import (
 // peer is who listens at the other end.
 type peer struct {
 	path string
-	pid  int // 0: not known, or not to be checked
+	pid  int    // 0: not known, or not to be checked
+	file fileID // of the socket; zero if not known, or not to be checked
 }
 
 // conn is a connection of the pool. One call or stream at a time has it.

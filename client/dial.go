@@ -107,7 +107,11 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 	resolving, expected := withExpectation(ctx)
 	path, err := cfg.findPath(resolving)
 	var nc net.Conn
+	var file fileID
 	if err == nil {
+		if cfg.PeerCheck {
+			file = findFile(path) // before the dial, so that it is not that of a later arbiter
+		}
 		nc, err = cfg.dialPath(ctx, path)
 	}
 	if err != nil {
@@ -129,7 +133,8 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 		c.close()
 		return nil, path, err
 	}
-	if c.peer.dead() {
+	c.peer.file = file
+	if c.peer.hasLeft() {
 		c.close()
 		return nil, path, fmt.Errorf("%w: stale socket %s: its arbiter, process %d, is dead", ErrUnavailable, path, c.peer.pid)
 	}

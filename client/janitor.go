@@ -63,7 +63,7 @@ func (p *pool) tend() {
 	dead := map[peer]bool{}
 	for _, c := range leased {
 		if _, looked := dead[c.peer]; !looked {
-			dead[c.peer] = c.peer.dead()
+			dead[c.peer] = c.peer.hasLeft()
 		}
 		if dead[c.peer] {
 			c.orphaned.Store(true)

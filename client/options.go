@@ -114,8 +114,9 @@ func WithReadAhead(bytes int) Option { return func(c *config) { c.ReadAhead = by
 // WithPeerCheck turns the check of the peer's process on or off. It is on by
 // default, and done on Linux only. A socket whose arbiter was killed can accept
 // connections for ever, because the workers that it left behind hold it; but
-// nothing answers there. Turn the check off for a server whose socket was made
-// by another process that has exited.
+// nothing answers there. A process that took the socket over, as those of
+// server.Server.TakeOver do, is recognised. Turn the check off for a server whose
+// socket was made by another process that has exited.
 func WithPeerCheck(on bool) Option { return func(c *config) { c.PeerCheck = on } }
 
 // WithDict makes dicts decode to [dirty.Dict], which keeps their order, wherever

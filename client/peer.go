@@ -6,6 +6,11 @@ import "time"
 // only, and only where its process id is known.
 func (p peer) dead() bool { return p.pid != 0 && processIsDead(p.pid) }
 
+// hasLeft reports whether nobody serves the peer's connections any more. A process
+// that has ended may have handed them to another one, which listens with the same
+// socket (server.Server.TakeOver). To know that, hasLeft dials.
+func (p peer) hasLeft() bool { return p.dead() && !p.wasTakenOver() }
+
 // recentAnswer is how long an answer shows that a peer is no zombie. Looking for
 // one costs 30 times as much as looking whether there is a process, too much for
 // connections that are used thousands of times a second.

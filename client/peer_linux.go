@@ -3,11 +3,13 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // peerPID returns the id of the process that listens at the other end of a Unix
@@ -38,6 +40,45 @@ func processIsDead(pid int) bool {
 	}
 	s, err := readStat(pid)
 	return err == nil && s.isDead()
+}
+
+// fileID tells which file one is. Its time is there because a new file may get
+// the number of one that was removed.
+type fileID struct {
+	device, number uint64
+	modified       syscall.Timespec
+}
+
+// findFile returns the fileID of a socket, zero if there is none.
+func findFile(path string) fileID {
+	var s syscall.Stat_t
+	if err := syscall.Stat(path, &s); err != nil {
+		return fileID{}
+	}
+	return fileID{s.Dev, s.Ino, s.Mtim}
+}
+
+// lookTimeout bounds the dial of wasTakenOver.
+const lookTimeout = time.Second
+
+// wasTakenOver reports whether another process listens with the same socket. A
+// worker that has merely inherited the socket of a dead arbiter does not: clients
+// still see the arbiter's process as their peer.
+func (p peer) wasTakenOver() bool {
+	if p.file == (fileID{}) || findFile(p.path) != p.file {
+		return false
+	}
+	nc, err := net.DialTimeout("unix", p.path, lookTimeout)
+	if err != nil {
+		return false
+	}
+	defer nc.Close()
+	raw, err := nc.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	pid := peerPID(raw)
+	return pid != 0 && pid != p.pid && !processIsDead(pid)
 }
 
 // stat is a part of /proc/PID/stat.

@@ -1,0 +1,126 @@
+package client_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func init() { helpers["launcher"] = launch }
+
+// launch is a process that makes a listener and starts an arbiter with it, and that
+// ends when its standard input does.
+func launch() error {
+	path := os.Getenv(helperVariable + "_PATH")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return err
+	}
+	_, _ = os.Stdout.WriteString("listening\n")
+	nc, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	if err := sendFiles(nc.(*net.UnixConn), l.(*net.UnixListener)); err != nil {
+		return err
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// sendFiles sends a listener over a connection, and a connection that it accepts.
+func sendFiles(to *net.UnixConn, l *net.UnixListener) error {
+	f, err := l.File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	nc, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	conn, err := nc.(*net.UnixConn).File()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, _, err = to.WriteMsgUnix([]byte("x"), syscall.UnixRights(int(f.Fd()), int(conn.Fd())), nil)
+	return err
+}
+
+// TestServerIsTakenOver checks that a call goes on if its connection was handed to
+// another process, and the process that had it ends. That other process is this
+// test.
+func TestServerIsTakenOver(t *testing.T) {
+	for name, listens := range map[string]bool{"by one that listens": true, "by one that does not": false} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(shortTempDir(t), "s")
+			old := helperCommand("launcher", "PATH", path)
+			hold, err := old.StdinPipe()
+			require.NoError(t, err)
+			out, err := old.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, old.Start())
+			t.Cleanup(func() { _ = old.Process.Kill() })
+			_, err = out.Read(make([]byte, 100))
+			require.NoError(t, err)
+
+			link, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+			require.NoError(t, err)
+			defer link.Close()
+			c := newClient(t, client.WithSocket(path))
+			done := async(func() error { return c.Ping(context.Background()) })
+			rights := make([]byte, 100)
+			_, n, _, _, err := link.ReadMsgUnix(make([]byte, 1), rights)
+			require.NoError(t, err)
+			messages, err := syscall.ParseSocketControlMessage(rights[:n])
+			require.NoError(t, err)
+			fds, err := syscall.ParseUnixRights(&messages[0])
+			require.NoError(t, err)
+			require.Len(t, fds, 2)
+			if listens {
+				require.NoError(t, syscall.Listen(fds[0], 10))
+			}
+			lf := os.NewFile(uintptr(fds[0]), "listener")
+			l, err := net.FileListener(lf)
+			require.NoError(t, err)
+			require.NoError(t, lf.Close())
+			defer l.Close()
+			f := os.NewFile(uintptr(fds[1]), "connection")
+			nc, err := net.FileConn(f)
+			require.NoError(t, err)
+			defer nc.Close()
+			require.NoError(t, f.Close())
+			require.NoError(t, hold.Close())
+			_ = old.Wait()
+			require.NoError(t, l.(*net.UnixListener).SetDeadline(time.Now().Add(time.Minute)))
+
+			conn := dirty.NewConn(nc)
+			m, err := conn.ReadMessage()
+			require.NoError(t, err)
+			if !listens {
+				assert.ErrorIs(t, receive(t, "the call", done), io.ErrUnexpectedEOF)
+				return
+			}
+			for range 2 {
+				look, err := l.Accept() // the client looks who listens now
+				require.NoError(t, err)
+				require.NoError(t, look.Close())
+			}
+			require.Empty(t, done, "the call waits for its answer")
+			require.NoError(t, arbiter(conn, m))
+			assert.NoError(t, receive(t, "the call", done))
+		})
+	}
+}
