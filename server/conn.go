@@ -116,15 +116,23 @@ func (c *conn) answerAll() error {
 	defer stop()
 	c.server.counts.accepted.Add(1)
 	for {
+		if c.canLeave() {
+			return c.handOver()
+		}
 		f, err := c.watch.next()
+		if c.isWoken(err) {
+			c.in.putBack()
+			continue
+		}
 		if err == nil {
 			err = c.exchange(f)
 		}
 		if err != nil {
 			return c.explainEnd(err)
 		}
-		// Shutdown first says that it closes, then looks at the state.
-		if c.server.closing.Load() {
+		// Shutdown first says that it closes, then looks at the state. A server that
+		// is taken over hands over even then.
+		if c.server.closing.Load() && !c.server.isTakenOver() {
 			return ErrServerClosed
 		}
 	}
@@ -176,7 +184,11 @@ func (c *conn) closeIdle() {
 
 // read reads the next frame into b.
 func (c *conn) read(b *dirty.FrameBuffer) (dirty.Frame, error) {
-	c.in.nextFrame(c.reader.Buffered() > 0)
+	buffered := c.reader.Buffered() > 0
+	c.in.nextFrame(buffered)
+	if !buffered && c.server.isTakenOver() { // wake came before nextFrame
+		return dirty.Frame{}, os.ErrDeadlineExceeded
+	}
 	return c.reader.ReadFrameTo(b)
 }
 

@@ -13,13 +13,14 @@ type input struct {
 	timeout time.Duration // 0: none
 	begun   bool          // bytes of the frame have come
 	bound   bool          // the connection has a deadline for reading
+	until   time.Time     // that deadline
 }
 
 // Read reads from the connection.
 func (in *input) Read(p []byte) (int, error) {
 	if in.begun && !in.bound && in.timeout > 0 {
-		in.bound = true
-		_ = in.nc.SetReadDeadline(time.Now().Add(in.timeout)) // fails only on a closed connection, as the next line will
+		in.bound, in.until = true, time.Now().Add(in.timeout)
+		_ = in.nc.SetReadDeadline(in.until) // fails only on a closed connection, as the next line will
 	}
 	n, err := in.nc.Read(p)
 	in.begun = in.begun || n > 0
@@ -34,4 +35,14 @@ func (in *input) nextFrame(buffered bool) {
 		in.bound = false
 		_ = in.nc.SetReadDeadline(time.Time{})
 	}
+}
+
+// isLate reports whether the time for the frame has passed.
+func (in *input) isLate() bool { return in.bound && !time.Now().Before(in.until) }
+
+// putBack takes back the deadline with which conn.wake has ended a Read. The
+// frame's own begins anew.
+func (in *input) putBack() {
+	in.bound = false
+	_ = in.nc.SetReadDeadline(time.Time{})
 }

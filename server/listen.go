@@ -47,36 +47,54 @@ func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 }
 
 // Listen listens at a path as the function [Listen] does, with the server's Mode
-// and Group. Give the listener to Serve.
+// and Group. Give the listener to Serve. With TakeOver it takes the server over
+// that runs at the path, and returns when this one has begun to serve the clients
+// of the other.
 func (s *Server) Listen(path string) (net.Listener, error) {
+	if s.TakeOver {
+		return s.listenOrTakeOver(path)
+	}
 	return listen(path, s.Mode, s.Group)
 }
 
 // listen returns a listener, or an error that names the path.
 func listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
-	f, err := newSocketFile(path)
-	if err == nil {
-		if err = f.listen(cmp.Or(mode.Perm(), DefaultMode), group); err == nil {
-			return f, nil
-		}
-		_ = f.folder.Close()
+	f, err := listenAt(path, "unix", mode, group)
+	if err != nil {
+		return nil, fmt.Errorf("dirty: listen at %s: %w", path, err)
 	}
-	return nil, fmt.Errorf("dirty: listen at %s: %w", path, err)
+	return f, nil
+}
+
+// listenAt listens on a socket of network "unix" or "unixpacket".
+func listenAt(path, network string, mode fs.FileMode, group string) (*socketFile, error) {
+	f, err := newSocketFile(path, network)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.listen(cmp.Or(mode.Perm(), DefaultMode), group); err != nil {
+		_ = f.folder.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // socketFile listens on a socket whose file is its own.
 type socketFile struct {
-	path   string   // as it was given
-	folder *os.Root // of the path; stays the same one if names change
-	name   string   // in the folder
+	path    string   // as it was given
+	network string   // "unix", or "unixpacket" for heirs
+	folder  *os.Root // of the path; stays the same one if names change
+	name    string   // in the folder
 
 	l       *net.UnixListener
 	info    fs.FileInfo // of the socket's file
 	closing sync.Once
 	err     error // of Close
+
+	heirs *socketFile // listens at PATH.takeover; nil if nobody can take over
 }
 
-func newSocketFile(path string) (*socketFile, error) {
+func newSocketFile(path, network string) (*socketFile, error) {
 	_, name := filepath.Split(path)
 	switch {
 	case filepath.Base(path) != name || strings.HasPrefix(path, "@"): // net takes @ for an abstract socket
@@ -88,7 +106,7 @@ func newSocketFile(path string) (*socketFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &socketFile{path: path, folder: folder, name: name}, nil
+	return &socketFile{path: path, network: network, folder: folder, name: name}, nil
 }
 
 func (f *socketFile) listen(mode fs.FileMode, group string) error {
@@ -138,12 +156,15 @@ var errFolderChanged = errors.New("somebody else changes the folder at the same 
 func (f *socketFile) Accept() (net.Conn, error) { return f.l.Accept() }
 
 // Addr returns the address that clients use.
-func (f *socketFile) Addr() net.Addr { return &net.UnixAddr{Name: f.path, Net: "unix"} }
+func (f *socketFile) Addr() net.Addr { return &net.UnixAddr{Name: f.path, Net: f.network} }
 
 // Close removes the file, if it is still that of the socket, and stops
 // listening.
 func (f *socketFile) Close() error {
 	f.closing.Do(func() {
+		if f.heirs != nil {
+			defer func() { f.err = errors.Join(f.err, f.heirs.Close()) }()
+		}
 		unlock := lockFolder(f.folder)
 		// As long as the socket is open no other file has its inode.
 		if info, err := f.folder.Lstat(f.name); err == nil && os.SameFile(info, f.info) {
@@ -153,4 +174,13 @@ func (f *socketFile) Close() error {
 		f.err = errors.Join(f.err, f.l.Close(), f.folder.Close())
 	})
 	return f.err
+}
+
+// leave stops listening, but leaves the file to the process that has the
+// listener too.
+func (f *socketFile) leave() {
+	f.closing.Do(func() { f.err = errors.Join(f.l.Close(), f.folder.Close()) })
+	if f.heirs != nil {
+		f.heirs.leave()
+	}
 }

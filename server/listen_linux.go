@@ -31,5 +31,5 @@ func (f *socketFile) probe() (net.Conn, error) {
 	if found, ok := descriptorPath(file); ok {
 		path = found
 	}
-	return net.DialTimeout("unix", path, probeTimeout)
+	return net.DialTimeout(f.network, path, probeTimeout)
 }

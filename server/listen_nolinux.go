@@ -12,5 +12,5 @@ func descriptorPath(*os.File) (path string, ok bool) { return "", false }
 
 // probe connects to the socket in the place.
 func (f *socketFile) probe() (net.Conn, error) {
-	return net.DialTimeout("unix", f.path, probeTimeout)
+	return net.DialTimeout(f.network, f.path, probeTimeout)
 }

@@ -26,7 +26,7 @@ func (f *socketFile) bind(fs.FileMode, int) error {
 	if err := f.folder.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: f.path, Net: "unix"})
+	l, err := net.ListenUnix(f.network, &net.UnixAddr{Name: f.path, Net: f.network})
 	if err != nil {
 		return err
 	}

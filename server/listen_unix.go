@@ -54,7 +54,7 @@ func (f *socketFile) bind(mode fs.FileMode, gid int) (err error) {
 		return fmt.Errorf("the path has %d bytes and must leave room for a folder beside it: at most %d are possible here",
 			len(f.path), len(f.path)-(len(path)-maxPath))
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := net.ListenUnix(f.network, &net.UnixAddr{Name: path, Net: f.network})
 	if err != nil {
 		return err
 	}

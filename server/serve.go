@@ -9,7 +9,9 @@ import (
 	"time"
 )
 
-// ListenAndServe listens at a path, as [Server.Listen] does, and serves. When the server is closed the socket's file is removed.
+// ListenAndServe listens at a path, as [Server.Listen] does, and serves. When the
+// server is closed the socket's file is removed, but not when another process has
+// taken the server over.
 func (s *Server) ListenAndServe(path string) error {
 	if s.closing.Load() {
 		return ErrServerClosed
@@ -30,7 +32,11 @@ func (s *Server) ListenAndServe(path string) error {
 // A listener that panics, or that returns neither a connection nor an error, has
 // failed. Serve closes the listener, but does not remove the file of a socket that it has
 // not made. A server may serve several listeners.
+//
+// When another process takes the server over, it returns [ErrTakenOver] as soon as
+// that process has all connections, see [Server.TakeOver].
 func (s *Server) Serve(l net.Listener) error {
+	own, isOwn := l.(*socketFile) // before l is guarded
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
 	}
@@ -43,12 +49,22 @@ func (s *Server) Serve(l net.Listener) error {
 		return ErrServerClosed
 	}
 	defer s.removeListener(l)
+	if isOwn && own.heirs != nil {
+		go s.serveHeirs(own)
+	}
 	for wait := time.Duration(0); ; {
 		nc, err := l.Accept()
 		switch {
 		case err == nil:
 			wait = 0
 			s.accept(nc)
+		case s.isTakenOver():
+			s.removeListener(l)
+			select {
+			case <-s.drained:
+			case <-s.ended:
+			}
+			return ErrTakenOver
 		case s.closing.Load():
 			return ErrServerClosed
 		case mayPass(err):
@@ -86,7 +102,12 @@ func mayPass(err error) bool {
 
 // accept serves a connection in the background. Nothing of it holds Serve.
 func (s *Server) accept(nc net.Conn) {
-	c, err := s.add(context.Background(), nc)
+	c, err := s.add(context.Background(), nc, false)
+	s.start(nc, c, err)
+}
+
+// start serves a connection that add has returned.
+func (s *Server) start(nc net.Conn, c *conn, err error) {
 	go func() {
 		if err != nil {
 			_ = s.refuse(nc, err)
@@ -102,7 +123,7 @@ func (s *Server) accept(nc net.Conn) {
 // without Serve: a server may have no listener.
 //
 // It returns nil when the client has left. Other errors are [ErrTooManyConns],
-// [ErrServerClosed], the cause of ctx, and what is wrong with the connection or
+// [ErrServerClosed], [ErrTakenOver], the cause of ctx, and what is wrong with the connection or
 // with what came over it.
 //
 // The connection may be of any type. If its SetDeadline does not work, the
@@ -114,7 +135,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
 	if err := s.setUp(); err != nil {
 		return s.refuse(nc, err)
 	}
-	c, err := s.add(ctx, nc)
+	c, err := s.add(ctx, nc, false)
 	if err != nil {
 		return s.refuse(nc, err)
 	}
@@ -122,8 +143,9 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) error {
 	return c.serve()
 }
 
-// add makes a connection one of the server's.
-func (s *Server) add(ctx context.Context, nc net.Conn) (*conn, error) {
+// add makes a connection one of the server's. One that was taken over has its
+// place already: MaxConns does not count.
+func (s *Server) add(ctx context.Context, nc net.Conn, takenOver bool) (*conn, error) {
 	switch {
 	case ctx == nil:
 		return nil, errRefused
@@ -131,20 +153,22 @@ func (s *Server) add(ctx context.Context, nc net.Conn) (*conn, error) {
 		return nil, context.Cause(ctx)
 	}
 	c := newConn(s, ctx, nc)
-	if err := s.register(c); err != nil {
+	if err := s.register(c, takenOver); err != nil {
 		c.cancel(err)
 		return nil, err
 	}
 	return c, nil
 }
 
-func (s *Server) register(c *conn) error {
+func (s *Server) register(c *conn, takenOver bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closing.Load():
 		return ErrServerClosed
-	case s.cfg.maxConns > 0 && len(s.conns) >= s.cfg.maxConns:
+	case s.hasDrained():
+		return ErrTakenOver
+	case !takenOver && s.cfg.maxConns > 0 && len(s.conns) >= s.cfg.maxConns:
 		return ErrTooManyConns
 	}
 	if s.conns == nil {
@@ -176,15 +200,31 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if len(s.conns) == 0 && s.drained != nil {
+	s.checkDrained()
+}
+
+// checkDrained closes drained, if the server has ended: it is closed or taken over,
+// and no connections are left and none come. The lock is held.
+func (s *Server) checkDrained() {
+	over := s.closing.Load() || s.isTakenOver() && len(s.listeners) == 0
+	if over && len(s.conns) == 0 && len(s.predecessors) == 0 && !s.hasDrained() {
 		close(s.drained)
+	}
+}
+
+func (s *Server) hasDrained() bool {
+	select {
+	case <-s.drained:
+		return true
+	default:
+		return false
 	}
 }
 
 func (s *Server) addListener(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing.Load() {
+	if s.closing.Load() || s.isTakenOver() {
 		return false
 	}
 	if s.listeners == nil {
@@ -198,4 +238,5 @@ func (s *Server) removeListener(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
+	s.checkDrained()
 }

@@ -105,6 +105,23 @@ type Server struct {
 	// negative one is no bound.
 	DrainTimeout time.Duration
 
+	// TakeOver restarts a server without a failed call. [Server.Listen],
+	// ListenAndServe and Run then take over the server that runs at the path, if
+	// there is one with TakeOver: they get its listener, and each of its connections
+	// between two messages. The other process finishes the replies that are under
+	// way, hands over their connections too, and ends with [ErrTakenOver]. It waits
+	// for them without a bound; ending the context of Run bounds that. Clients
+	// notice nothing. The process that begins serves only once it has everything it
+	// needs. If it fails before that, the other one serves on.
+	//
+	// The processes find each other at the socket PATH.takeover, of mode 0600, and
+	// must be of the same user. The path has room for that suffix. Connections that
+	// are taken over do not count for MaxConns. Those of ServeConn are handed over
+	// as well; of types other than [*net.UnixConn] and [*net.TCPConn] they are closed
+	// as in Shutdown. A server with TakeOver serves no other listener. It is for
+	// Linux; elsewhere Listen returns an error that matches [errors.ErrUnsupported].
+	TakeOver bool
+
 	// Mode is the mode of the socket that ListenAndServe makes, by default
 	// [DefaultMode].
 	Mode fs.FileMode
@@ -146,7 +163,11 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
-	drained   chan struct{} // made by stop; closed when there are no connections
+	drained   chan struct{} // closed when the server is over and has no connections
+
+	heir         atomic.Pointer[link] // the process that has taken over; nil: none
+	offer        *offer               // to a process that wants to; nil: none
+	predecessors map[*link]struct{}   // from which connections may come
 }
 
 // config is what is in force.
@@ -163,7 +184,7 @@ type config struct {
 // setUp fills in the defaults, at first use.
 func (s *Server) setUp() error {
 	s.once.Do(func() {
-		s.ended = make(chan struct{})
+		s.ended, s.drained = make(chan struct{}), make(chan struct{})
 		s.cfg = config{
 			handler:      s.Handler,
 			stash:        s.Stash,

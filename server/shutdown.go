@@ -61,20 +61,28 @@ func (s *Server) stop() (drained <-chan struct{}, err error) {
 	s.mu.Lock()
 	if !s.closing.Swap(true) {
 		close(s.ended)
-		s.drained = make(chan struct{})
-		if len(s.conns) == 0 {
-			close(s.drained)
-		}
 	}
-	drained = s.drained
+	pending := s.offer
+	s.mu.Unlock()
+	if pending != nil {
+		pending.withdraw()
+	}
+	s.mu.Lock()
+	s.checkDrained()
 	listeners := slices.Collect(maps.Keys(s.listeners))
 	conns := slices.Collect(maps.Keys(s.conns))
+	predecessors := slices.Collect(maps.Keys(s.predecessors))
 	s.mu.Unlock()
-	err = closeAll(listeners)
-	for _, c := range conns {
-		c.closeIdle()
+	for _, l := range predecessors {
+		_ = l.Close()
 	}
-	return drained, err
+	err = closeAll(listeners)
+	if !s.isTakenOver() { // else they are being handed over
+		for _, c := range conns {
+			c.closeIdle()
+		}
+	}
+	return s.drained, err
 }
 
 // closeGrace is how long the server waits at most for the Close of its listeners.

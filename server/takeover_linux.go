@@ -1,0 +1,536 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The kinds of packets between a server and its heir. The kind is the first byte.
+const (
+	packetOffer  = 'O' // from the server: an offerText, and the listeners
+	packetReady  = 'R' // from the server: all of the offer was sent
+	packetCommit = 'C' // from the heir: it serves from here on
+	packetAbort  = 'A' // from the server: no take-over, and why
+	packetConn   = 'N' // from the server: a connection
+)
+
+// How long the two sides of a take-over wait for each other.
+const (
+	// offerTimeout bounds the time from the offer to the commit.
+	offerTimeout = 10 * time.Second
+	// heirTimeout bounds the heir's wait for the offer. It is longer, because
+	// another heir may be before it.
+	heirTimeout = 2 * offerTimeout
+	// handOverTimeout bounds the wait for an heir that does not read.
+	handOverTimeout = 10 * time.Second
+)
+
+const (
+	maxPacket     = 32 << 10 // of a packet's bytes
+	maxPacketFDs  = 253      // of a packet's file descriptors (SCM_MAX_FD)
+	takeOverTries = 10       // of a process that finds servers that end
+)
+
+// offerText is the text of an offer.
+type offerText struct {
+	Version       int // of what the two say to each other
+	PID           int
+	Socket, Heirs fileID // of the files at PATH and PATH.takeover
+}
+
+// takeOverVersion is the Version of this code.
+const takeOverVersion = 1
+
+// fileID tells which file one is.
+type fileID struct{ Device, Inode uint64 }
+
+func fileIDOf(info fs.FileInfo) fileID {
+	stat := info.Sys().(*syscall.Stat_t)
+	return fileID{stat.Dev, stat.Ino}
+}
+
+// errLostConn is for a connection that did not arrive: the system had no file
+// descriptor for it.
+const errLostConn = sentinel("the connection did not arrive")
+
+// errNoPredecessor says that there is no server to take over.
+const errNoPredecessor = sentinel("there is no server to take over")
+
+// link is the connection between a server and its heir. Sending may be
+// concurrent, receiving not.
+type link struct {
+	nc  *net.UnixConn
+	pid int // of the other side
+	mu  sync.Mutex
+}
+
+// newLink returns a link, if the other side is of the same user.
+func newLink(nc net.Conn) (*link, error) {
+	u, ok := nc.(*net.UnixConn)
+	if !ok {
+		return nil, errors.New("not a Unix socket")
+	}
+	cred, ok := peerCred(u)
+	if !ok || cred.UID != os.Geteuid() {
+		return nil, fmt.Errorf("the process %d at the other end is of user %d, not %d", cred.PID, cred.UID, os.Geteuid())
+	}
+	return &link{nc: u, pid: cred.PID}, nil
+}
+
+// Close closes the link.
+func (l *link) Close() error { return l.nc.Close() }
+
+// send sends a packet.
+func (l *link) send(kind byte, body []byte, fds ...int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.nc.SetWriteDeadline(time.Now().Add(handOverTimeout))
+	var rights []byte
+	if len(fds) > 0 {
+		rights = syscall.UnixRights(fds...)
+	}
+	_, _, err := l.nc.WriteMsgUnix(append([]byte{kind}, body...), rights, nil)
+	return err
+}
+
+// packet is what is received. Its files belong to whoever receives it.
+type packet struct {
+	kind  byte
+	body  []byte
+	files []*os.File
+	lost  bool // not all files have arrived
+}
+
+func (p *packet) close() {
+	for _, f := range p.files {
+		_ = f.Close()
+	}
+}
+
+// receive receives a packet. At the end of the link it returns io.EOF.
+func (l *link) receive() (p packet, err error) {
+	data := make([]byte, 1+maxPacket)
+	rights := make([]byte, syscall.CmsgSpace(4*maxPacketFDs))
+	n, nr, flags, _, err := l.nc.ReadMsgUnix(data, rights)
+	if err != nil {
+		return p, err
+	}
+	if p.files, err = filesOf(rights[:nr]); err != nil {
+		return p, err
+	}
+	if n == 0 {
+		return p, io.EOF
+	}
+	p.kind, p.body, p.lost = data[0], data[1:n], flags&syscall.MSG_CTRUNC != 0
+	if flags&syscall.MSG_TRUNC != 0 {
+		p.close()
+		return p, fmt.Errorf("a packet of kind %q has more than %d bytes", p.kind, maxPacket)
+	}
+	return p, nil
+}
+
+// filesOf returns the files that have come with a packet.
+func filesOf(rights []byte) (files []*os.File, err error) {
+	messages, err := syscall.ParseSocketControlMessage(rights)
+	for _, m := range messages {
+		fds, e := syscall.ParseUnixRights(&m)
+		err = errors.Join(err, e)
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "taken over"))
+		}
+	}
+	return files, err
+}
+
+// sendConn sends a connection.
+func (l *link) sendConn(nc net.Conn) error {
+	return withFD(nc, func(fd int) error { return l.send(packetConn, nil, fd) })
+}
+
+// withFD calls a function with the file descriptor of a connection or listener,
+// which stays open meanwhile.
+func withFD(of any, f func(fd int) error) error {
+	sc, ok := of.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("a %T has no file descriptor", of)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
+		return err
+	}
+	return failed
+}
+
+// receiveConn receives a connection. After errLostConn others may follow. After
+// any other error there are none.
+func (l *link) receiveConn() (net.Conn, error) {
+	for {
+		p, err := l.receive()
+		if err != nil {
+			return nil, err
+		}
+		if p.kind != packetConn { // an abort that came too late
+			p.close()
+			continue
+		}
+		if p.lost || len(p.files) != 1 {
+			p.close()
+			return nil, errLostConn
+		}
+		nc, err := net.FileConn(p.files[0])
+		p.close()
+		if err != nil {
+			return nil, chain{errLostConn, err}
+		}
+		return nc, nil
+	}
+}
+
+// offer is an offer to an heir that has not decided.
+type offer struct {
+	link    *link
+	settled chan struct{} // closed when it is known what becomes of it
+}
+
+// withdraw ends the offer, unless the heir has committed. It returns when that is
+// known.
+func (o *offer) withdraw() {
+	_ = o.link.nc.SetReadDeadline(time.Unix(1, 0))
+	<-o.settled
+}
+
+// await waits for the commit, and reports whether it came.
+func (o *offer) await() bool {
+	for {
+		p, err := o.link.receive()
+		p.close()
+		if err == nil && p.kind == packetCommit {
+			return true
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return o.abort("the new process did not answer in time, or the server is closing")
+		}
+		if err != nil {
+			return false // the heir has left
+		}
+	}
+}
+
+// abort tells the heir that nothing comes of it. Then nothing more is received.
+// If the commit had come before that, the offer stands: the heir cannot know of
+// the abort. abort reports whether it did.
+func (o *offer) abort(why string) (committed bool) {
+	_ = o.link.send(packetAbort, []byte(why))
+	_ = o.link.nc.CloseRead()
+	_ = o.link.nc.SetReadDeadline(time.Now().Add(handOverTimeout)) // what has come is there already
+	p, err := o.link.receive()
+	p.close()
+	return err == nil && p.kind == packetCommit
+}
+
+// serveHeirs makes offers to the processes that connect, one after the other,
+// until one has taken over or the listener is closed.
+func (s *Server) serveHeirs(f *socketFile) {
+	for {
+		nc, err := f.heirs.Accept()
+		switch {
+		case err == nil:
+			if s.offerTo(f, nc) {
+				return
+			}
+		case mayPass(err):
+			select {
+			case <-time.After(maxAcceptWait):
+			case <-s.ended:
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// offerTo makes an offer, and reports whether the server was taken over. If so,
+// it returns when all is handed over.
+func (s *Server) offerTo(f *socketFile, nc net.Conn) (taken bool) {
+	l, err := newLink(nc)
+	if err != nil {
+		s.journal.warn("dirty: refused a process that wants to take over", slog.Any("error", err))
+		_ = nc.Close()
+		return false
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(offerTimeout))
+	o := &offer{link: l, settled: make(chan struct{})}
+	settle := sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.offer = nil
+		s.mu.Unlock()
+		close(o.settled)
+	})
+	defer settle()
+	if err := s.addOffer(o); err != nil {
+		_ = l.send(packetAbort, []byte(unprefixed(err)))
+		_ = l.Close()
+		return false
+	}
+	if err := l.sendOffer(f); err != nil || !o.await() {
+		s.journal.write(slog.LevelInfo, "dirty: a process did not take over", slog.Int("pid", l.pid), slog.Any("error", err))
+		_ = l.Close()
+		return false
+	}
+	s.giveWay(f, l, settle)
+	return true
+}
+
+// addOffer notes an offer, or returns why none can be made.
+func (s *Server) addOffer(o *offer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing.Load():
+		return ErrServerClosed
+	case len(s.listeners) > 1:
+		return errors.New("the running server has more than one listener")
+	}
+	s.offer = o
+	return nil
+}
+
+// sendOffer sends the listeners.
+func (l *link) sendOffer(f *socketFile) error {
+	text, err := json.Marshal(offerText{takeOverVersion, os.Getpid(), fileIDOf(f.info), fileIDOf(f.heirs.info)})
+	if err != nil {
+		return err
+	}
+	err = withFD(f.l, func(fd int) error {
+		return withFD(f.heirs.l, func(heirs int) error { return l.send(packetOffer, text, fd, heirs) })
+	})
+	if err != nil {
+		return err
+	}
+	return l.send(packetReady, nil)
+}
+
+// listenOrTakeOver takes over the server at a path. If there is none, it listens
+// there, and at PATH.takeover.
+func (s *Server) listenOrTakeOver(path string) (net.Listener, error) {
+	if err := s.setUp(); err != nil {
+		return nil, err
+	}
+	var l *socketFile
+	var err error
+	for range takeOverTries {
+		if l, err = s.takeOver(path); !errors.Is(err, errNoPredecessor) {
+			break
+		}
+		if l, err = s.listenForHeirs(path); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		select { // a server is about to start or to end
+		case <-time.After(takeOverPause):
+		case <-s.ended:
+			return nil, ErrServerClosed
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dirty: listen at %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// takeOverPause is the time between two tries.
+const takeOverPause = 20 * time.Millisecond
+
+// listenForHeirs listens at the path, and at PATH.takeover. That comes first: as
+// soon as the path is there a process can take over.
+func (s *Server) listenForHeirs(path string) (*socketFile, error) {
+	heirs, err := listenAt(path+takeOverSuffix, "unixpacket", DefaultMode, "")
+	if err != nil {
+		return nil, err
+	}
+	l, err := listenAt(path, "unix", s.Mode, s.Group)
+	if err != nil {
+		_ = heirs.Close()
+		return nil, err
+	}
+	l.heirs = heirs
+	return l, nil
+}
+
+// takeOver takes over the server at a path, or returns an error that matches
+// errNoPredecessor.
+func (s *Server) takeOver(path string) (*socketFile, error) {
+	heirs, err := newSocketFile(path+takeOverSuffix, "unixpacket")
+	if err != nil {
+		return nil, err
+	}
+	nc, err := heirs.probe()
+	_ = heirs.folder.Close()
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return nil, errNoPredecessor
+	case err != nil:
+		return nil, err
+	}
+	from, err := newLink(nc)
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(heirTimeout))
+	f, predecessor, err := from.receiveOffer(path)
+	if err == nil {
+		if err = s.commit(from); err == nil {
+			_ = nc.SetReadDeadline(time.Time{})
+			f.claim(predecessor)
+			s.journal.write(slog.LevelInfo, "dirty: took a server over", slog.Int("pid", predecessor))
+			go s.inherit(from)
+			return f, nil
+		}
+		f.leave()
+	}
+	_ = from.Close()
+	return nil, err
+}
+
+// receiveOffer receives an offer for a path whole. It returns the listener, which
+// nobody uses yet, and the server's process.
+func (l *link) receiveOffer(path string) (f *socketFile, predecessor int, err error) {
+	defer func() {
+		if err != nil && f != nil {
+			f.leave()
+			f = nil
+		}
+	}()
+	for {
+		p, err := l.receive()
+		if err != nil {
+			return f, 0, explainLoss(err)
+		}
+		switch p.kind {
+		case packetOffer:
+			var text offerText
+			err := json.Unmarshal(p.body, &text)
+			switch {
+			case err != nil:
+			case f != nil || p.lost || len(p.files) != 2:
+				err = fmt.Errorf("the running server's listeners did not arrive: %d of 2", len(p.files))
+			case text.Version != takeOverVersion:
+				err = fmt.Errorf("the running server speaks version %d of the take-over, not %d", text.Version, takeOverVersion)
+			default:
+				predecessor = text.PID
+				f, err = listenersOf(path, text, p.files)
+			}
+			p.close()
+			if err != nil {
+				return f, 0, err
+			}
+		case packetReady:
+			if f == nil {
+				return nil, 0, errors.New("the running server has offered nothing")
+			}
+			return f, predecessor, nil
+		case packetAbort:
+			return f, 0, fmt.Errorf("the running server refuses: %s", p.body)
+		default:
+			p.close()
+		}
+	}
+}
+
+// explainLoss says what the end of a link before the commit means.
+func explainLoss(err error) error {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return errNoPredecessor // it has ended
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the running server does not answer: %w", err)
+	}
+	return err
+}
+
+// commit tells the running server that this one serves from here on. If the
+// running server had given up before that, it is an error.
+func (s *Server) commit(from *link) error {
+	if !s.addPredecessor(from) {
+		return ErrServerClosed
+	}
+	err := from.send(packetCommit, nil)
+	if err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	delete(s.predecessors, from)
+	s.checkDrained()
+	s.mu.Unlock()
+	if p, e := from.receive(); e == nil && p.kind == packetAbort {
+		return fmt.Errorf("the running server refuses: %s", p.body)
+	}
+	return explainLoss(err)
+}
+
+// listenersOf makes a listener of the files of an offer.
+func listenersOf(path string, text offerText, files []*os.File) (f *socketFile, err error) {
+	if f, err = listenerOf(path, "unix", text.Socket, files[0]); err != nil {
+		return nil, err
+	}
+	if f.heirs, err = listenerOf(path+takeOverSuffix, "unixpacket", text.Heirs, files[1]); err != nil {
+		f.leave()
+		return nil, err
+	}
+	return f, nil
+}
+
+// listenerOf makes a listener of a file, if its socket is the one at the path.
+func listenerOf(path, network string, id fileID, file *os.File) (f *socketFile, err error) {
+	if f, err = newSocketFile(path, network); err != nil {
+		return nil, err
+	}
+	if f.info, err = f.folder.Lstat(f.name); err == nil && fileIDOf(f.info) != id {
+		err = fmt.Errorf("the socket at %s is not that of the running server", path)
+	}
+	if err == nil {
+		var l net.Listener
+		if l, err = net.FileListener(file); err == nil {
+			if u, ok := l.(*net.UnixListener); ok {
+				u.SetUnlinkOnClose(false)
+				f.l = u
+				return f, nil
+			}
+			_ = l.Close()
+			err = errors.New("the running server has sent something else than its listener")
+		}
+	}
+	_ = f.folder.Close()
+	return nil, err
+}
+
+// claim makes this process the one that clients find as their peer: they see who
+// has called listen. It stays another one, such as systemd, if that is neither the
+// predecessor nor dead.
+func (f *socketFile) claim(predecessor int) {
+	_ = withFD(f.l, func(fd int) error {
+		cred, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+		if err != nil {
+			return err
+		}
+		if pid := int(cred.Pid); pid == predecessor || pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return syscall.Listen(fd, math.MaxInt32) // the system has a bound of its own
+		}
+		return nil
+	})
+}

@@ -1,0 +1,319 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func init() { children["takes over"] = childThatTakesOver }
+
+// childThatTakesOver is a server in a process of its own. It says when it serves,
+// and ends when it was taken over.
+func childThatTakesOver() error {
+	mux := server.NewMux()
+	mux.Handle(app, "echo", server.HandlerFunc(echo))
+	mux.Handle(app, "pid", server.Func(func(context.Context, struct{}) (int, error) { return os.Getpid(), nil }))
+	mux.Handle(app, "slow", server.Func(func(_ context.Context, n int) (int, error) {
+		time.Sleep(time.Duration(n%40) * time.Millisecond)
+		return n, nil
+	}))
+	mux.Handle(app, "count", server.StreamFunc(func(_ context.Context, n int) iter.Seq2[int, error] {
+		return func(yield func(int, error) bool) {
+			for i := range n {
+				time.Sleep(time.Millisecond)
+				if !yield(i, nil) {
+					return
+				}
+			}
+		}
+	}))
+	mux.Handle(app, "hang", server.Func(func(ctx context.Context, _ struct{}) (any, error) {
+		fmt.Println("hanging")
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}))
+	s := &server.Server{TakeOver: true, Handler: mux}
+	l, err := s.Listen(os.Getenv(childVariable + "_PATH"))
+	if err != nil {
+		return err
+	}
+	fmt.Println("serving")
+	if err := s.Serve(l); err != server.ErrTakenOver {
+		return err
+	}
+	return nil
+}
+
+// heir is a childThatTakesOver.
+type heir struct {
+	*exec.Cmd
+	says  chan string   // lines
+	ended chan struct{} // closed at its end
+	err   error         // how it has ended
+}
+
+// startHeir starts a process that takes over the server at a path, if there is one.
+func startHeir(tb testing.TB, path string, variables ...string) *heir {
+	tb.Helper()
+	h := &heir{Cmd: childCommand("takes over", append(variables, childVariable+"_PATH="+path)...),
+		says: make(chan string, 100), ended: make(chan struct{})}
+	h.Stderr = os.Stderr
+	out, err := h.StdoutPipe()
+	require.NoError(tb, err)
+	require.NoError(tb, h.Start())
+	go func() {
+		defer close(h.ended)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			h.says <- lines.Text()
+		}
+		close(h.says)
+		h.err = h.Wait()
+	}()
+	tb.Cleanup(func() { _ = h.Process.Kill(); <-h.ended })
+	return h
+}
+
+// await waits until the process says a line.
+func (h *heir) await(tb testing.TB, want string) {
+	tb.Helper()
+	require.Equal(tb, want, wait(tb, "the process to say: "+want, h.says))
+}
+
+// load calls a server from many goroutines until it is told to stop.
+type load struct {
+	stop             chan struct{}
+	callers          sync.WaitGroup
+	ok, failed       atomic.Int64
+	wrong            atomic.Int64
+	mu               sync.Mutex
+	failures, wrongs []string
+}
+
+// run calls f again and again. f returns whether the answer was right.
+func (l *load) run(name string, f func(i int) (right bool, err error)) {
+	l.callers.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-l.stop:
+				return
+			default:
+			}
+			right, err := f(i)
+			switch {
+			case err != nil:
+				l.failed.Add(1)
+				l.note(&l.failures, fmt.Sprintf("%s: %v", name, err))
+				time.Sleep(time.Millisecond) // before it tries again
+			case !right:
+				l.wrong.Add(1)
+				l.note(&l.wrongs, name)
+			default:
+				l.ok.Add(1)
+			}
+		}
+	})
+}
+
+func (l *load) note(list *[]string, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(*list) < 10 {
+		*list = append(*list, text)
+	}
+}
+
+// runClient calls with package client.
+func (l *load) runClient(tb testing.TB, path string) {
+	c := newClient(tb, path)
+	for g := range 4 {
+		l.run("Execute", func(i int) (bool, error) {
+			v, err := c.Execute(ctx, app, "echo", g, i)
+			return assert.ObjectsAreEqual([]any{int64(g), int64(i)}, v), err
+		})
+		l.run("Execute slow", func(i int) (bool, error) {
+			v, err := c.Execute(ctx, app, "slow", i)
+			return assert.ObjectsAreEqual(int64(i), v), err
+		})
+		l.run("Stream", func(i int) (bool, error) {
+			n, next := 20+i%100, 0
+			for v, err := range client.StreamOf[int](ctx, c, app, "count", n) {
+				if err != nil || v != next {
+					return err != nil, err
+				}
+				next++
+			}
+			return next == n, nil
+		})
+	}
+}
+
+// runKept calls on a connection that is kept for ever, as Python's clients do.
+func (l *load) runKept(tb testing.TB, path string) {
+	var c *dirty.Conn
+	l.run("kept connection", func(i int) (bool, error) {
+		if c == nil {
+			nc, err := net.Dial("unix", path)
+			if err != nil {
+				return false, err
+			}
+			if err := nc.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+				return false, err
+			}
+			c = dirty.NewConn(nc)
+			tb.Cleanup(func() { _ = nc.Close() })
+		}
+		action, want := "echo", any([]any{int64(i)})
+		if i%8 == 0 {
+			action, want = "slow", int64(i)
+		}
+		id := uint64(i)
+		err := c.WriteMessage(dirty.NewRequest(id, app, action, []any{i}, nil))
+		if err == nil {
+			var m dirty.Message
+			if m, err = c.ReadMessage(); err == nil {
+				return assert.ObjectsAreEqual(dirty.NewResponse(id, want), m), nil
+			}
+		}
+		_ = c.Close()
+		c = nil
+		return false, err
+	})
+}
+
+// restarts is how often the tests restart the server under load.
+const restarts = 20
+
+// restart starts another process that takes the server over, and waits for the end
+// of the one before.
+func restart(tb testing.TB, path string, current *heir) *heir {
+	tb.Helper()
+	next := startHeir(tb, path)
+	next.await(tb, "serving")
+	wait(tb, "the end of the old process", current.ended)
+	require.NoError(tb, current.err)
+	return next
+}
+
+// TestTakeOverUnderLoad restarts a server again and again while clients call it.
+func TestTakeOverUnderLoad(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	current := startHeir(t, path)
+	current.await(t, "serving")
+	before, err := os.Stat(path)
+	require.NoError(t, err)
+	l := &load{stop: make(chan struct{})}
+	for range 8 {
+		l.runKept(t, path)
+	}
+	l.runClient(t, path)
+	for range restarts {
+		time.Sleep(50 * time.Millisecond) // of calls
+		current = restart(t, path, current)
+	}
+	close(l.stop)
+	l.callers.Wait()
+	t.Logf("%d restarts, %d calls, %d failed, %d wrong", restarts, l.ok.Load(), l.failed.Load(), l.wrong.Load())
+	assert.Zero(t, l.failed.Load(), "%q", l.failures)
+	assert.Zero(t, l.wrong.Load(), "%q", l.wrongs)
+	assert.Greater(t, l.ok.Load(), int64(1000))
+	after, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.True(t, os.SameFile(before, after), "the socket's file stays the same")
+}
+
+// TestTakeOverOfPythonClients does the same to gunicorn's own clients.
+func TestTakeOverOfPythonClients(t *testing.T) {
+	if len(pythons) == 0 {
+		t.Skip("no Python environment has gunicorn")
+	}
+	p := pythons[len(pythons)-1] // it takes long, and the clients are the same in all releases
+	path := filepath.Join(folder(t), "s")
+	current := startHeir(t, path)
+	current.await(t, "serving")
+	timeout, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(timeout, p.path, "-B", filepath.Join("testdata", "takeover.py"))
+	cmd.Env = append(os.Environ(), "GUNICORN_DIRTY_SOCKET="+path)
+	cmd.Stderr = os.Stderr
+	stop, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	for range restarts {
+		time.Sleep(100 * time.Millisecond) // of calls
+		current = restart(t, path, current)
+	}
+	require.NoError(t, stop.Close())
+	var result struct {
+		OK, Failed, Wrong int
+		Failures          []string
+	}
+	require.NoError(t, json.NewDecoder(out).Decode(&result))
+	require.NoError(t, cmd.Wait())
+	t.Logf("%d restarts, %d calls, %d failed, %d wrong", restarts, result.OK, result.Failed, result.Wrong)
+	assert.Zero(t, result.Failed, "%q", result.Failures)
+	assert.Zero(t, result.Wrong, "%q", result.Failures)
+	assert.Greater(t, result.OK, 500)
+}
+
+// TestTakeOverAndKill kills a process during take-overs, again and again at another
+// moment: the old one, the new one, or both. Then another one is started. Calls may
+// fail, but none hangs and no answer is wrong, and soon all is as before.
+func TestTakeOverAndKill(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	current := startHeir(t, path)
+	current.await(t, "serving")
+	l := &load{stop: make(chan struct{})}
+	for range 4 {
+		l.runKept(t, path)
+	}
+	l.runClient(t, path)
+	check := newClient(t, path, client.WithWaitForServer(time.Minute))
+	for i := range restarts {
+		next := startHeir(t, path)
+		time.Sleep(time.Duration(i/3) * 10 * time.Millisecond)
+		if i%3 != 1 {
+			require.NoError(t, current.Process.Kill())
+		}
+		if i%3 != 0 {
+			require.NoError(t, next.Process.Kill())
+		}
+		if i%3 != 0 { // one of the two may be there, or none
+			wait(t, "the end of the new process", next.ended)
+			if i%3 == 2 {
+				wait(t, "the end of the old process", current.ended)
+			}
+			current = startHeir(t, path)
+			current.await(t, "serving")
+		} else {
+			wait(t, "the end of the old process", current.ended)
+			current = next
+		}
+		assert.NoError(t, check.Ping(ctx))
+	}
+	stats := check.Stats()
+	close(l.stop)
+	stopped := make(chan struct{})
+	go func() { l.callers.Wait(); close(stopped) }()
+	wait(t, "the callers", stopped)
+	t.Logf("%d calls, %d failed, %d wrong, %v", l.ok.Load(), l.failed.Load(), l.wrong.Load(), stats)
+	assert.Zero(t, l.wrong.Load(), "%q", l.wrongs)
+}
