@@ -118,7 +118,9 @@ type Server struct {
 	// must be of the same user. The path has room for that suffix. Connections that
 	// are taken over do not count for MaxConns. Those of ServeConn are handed over
 	// as well; of types other than [*net.UnixConn] and [*net.TCPConn] they are closed
-	// as in Shutdown. A server with TakeOver serves no other listener. It is for
+	// as in Shutdown. The tables of a [MemoryStore] are not taken along: a stash that
+	// is to outlive a restart needs a Store outside of the process. A server with
+	// TakeOver serves no other listener. It is for
 	// Linux; elsewhere Listen returns an error that matches [errors.ErrUnsupported].
 	TakeOver bool
 

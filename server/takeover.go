@@ -44,9 +44,9 @@ func (s *Server) giveWay(f *socketFile, heir *link, settled func()) {
 	s.heir.Store(heir)
 	conns := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()
-	settled()
-	s.journal.write(slog.LevelInfo, "dirty: another process takes the server over", slog.Int("pid", heir.pid))
 	f.leave() // Serve stops to accept
+	settled() // Shutdown may go on, and finds nothing to remove
+	s.journal.write(slog.LevelInfo, "dirty: another process takes the server over", slog.Int("pid", heir.pid))
 	for _, c := range conns {
 		c.wake()
 	}
@@ -109,9 +109,10 @@ func (c *conn) isWoken(err error) bool {
 }
 
 // canLeave reports whether the server is taken over, and the connection is
-// between two frames of which it has read nothing.
+// between two frames of which it has read nothing. One that cannot be sent need not
+// wait for that.
 func (c *conn) canLeave() bool {
-	return c.server.isTakenOver() && !c.watch.reading && c.reader.Buffered() == 0
+	return c.server.isTakenOver() && (isForeign(c.given) || !c.watch.reading && c.reader.Buffered() == 0)
 }
 
 // handOver gives the connection to the heir. It returns ErrTakenOver, or why that

@@ -291,10 +291,10 @@ func TestTakeOverAndKill(t *testing.T) {
 		next := startHeir(t, path)
 		time.Sleep(time.Duration(i/3) * 10 * time.Millisecond)
 		if i%3 != 1 {
-			require.NoError(t, current.Process.Kill())
+			_ = current.Process.Kill() // it may have ended
 		}
 		if i%3 != 0 {
-			require.NoError(t, next.Process.Kill())
+			_ = next.Process.Kill()
 		}
 		if i%3 != 0 { // one of the two may be there, or none
 			wait(t, "the end of the new process", next.ended)

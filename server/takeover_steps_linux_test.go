@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -62,12 +63,18 @@ func TestTakeOver(t *testing.T) {
 	for _, c := range []*dirty.Conn{idle, busy, partial, ahead} {
 		answers(t, c, "old")
 	}
-	ours, theirs := net.Pipe()
-	piped := make(chan error, 1)
-	go func() { piped <- old.ServeConn(ctx, theirs) }()
-	pipe := dirty.NewConn(ours)
-	defer pipe.Close()
-	answers(t, pipe, "old")
+	piped := make(chan error, 2)
+	var pipes []*dirty.Conn
+	for range 2 {
+		ours, theirs := net.Pipe()
+		go func() { piped <- old.ServeConn(ctx, theirs) }()
+		require.NoError(t, ours.SetDeadline(time.Now().Add(time.Minute)))
+		pipes = append(pipes, dirty.NewConn(ours))
+		defer ours.Close()
+		answers(t, pipes[len(pipes)-1], "old")
+	}
+	send(t, pipes[1], "wait")
+	wait(t, "the handler", running)
 	request, err := dirty.AppendMessage(nil, dirty.NewRequest(1, app, "do", nil, nil))
 	require.NoError(t, err)
 	_, err = partial.NetConn().Write(request[:20])
@@ -84,14 +91,17 @@ func TestTakeOver(t *testing.T) {
 	heirServed := takeOver(t, heir, path)
 	eventually(t, "the idle connection is handed over", func() bool { return heir.Stats().Conns == 1 })
 	answers(t, idle, "heir")
-	closed(t, pipe)
+	closed(t, pipes[0])
 	assert.Equal(t, server.ErrTakenOver, wait(t, "the pipe", piped))
 	_, err = partial.NetConn().Write(request[20:])
 	require.NoError(t, err)
 	assert.Equal(t, dirty.NewResponse(1, "old"), receive(t, partial), "what it has read a part of")
 	answers(t, partial, "heir")
-	require.Empty(t, oldServed, "two replies are under way")
+	require.Empty(t, oldServed, "three replies are under way")
 	close(next)
+	assert.Equal(t, dirty.NewResponse(1, "old"), receive(t, pipes[1]))
+	closed(t, pipes[1])
+	assert.Equal(t, server.ErrTakenOver, wait(t, "the pipe", piped))
 	assert.Equal(t, dirty.NewResponse(1, "old"), receive(t, busy))
 	answers(t, busy, "heir")
 	assert.Equal(t, dirty.NewResponse(1, "old"), receive(t, ahead))
@@ -101,7 +111,8 @@ func TestTakeOver(t *testing.T) {
 	assert.Equal(t, server.ErrTakenOver, err)
 	assert.ErrorIs(t, err, server.ErrServerClosed)
 	assert.NotErrorIs(t, server.ErrServerClosed, server.ErrTakenOver)
-	assert.Equal(t, server.ErrTakenOver, old.ServeConn(ctx, theirs))
+	late, _ := net.Pipe()
+	assert.Equal(t, server.ErrTakenOver, old.ServeConn(ctx, late))
 	require.NoError(t, old.Close())
 	assert.FileExists(t, path, "they are the heir's")
 	assert.FileExists(t, path+".takeover")
@@ -119,16 +130,24 @@ func TestTakeOver(t *testing.T) {
 func TestTakeOverAgain(t *testing.T) {
 	path := filepath.Join(folder(t), "s")
 	running, next := make(chan struct{}), make(chan struct{})
-	first := takeOver(t, handle(func(w *server.ResponseWriter) error {
+	var log record
+	firstServer := handle(func(w *server.ResponseWriter) error {
 		running <- struct{}{}
 		<-next
 		return w.Respond("first")
-	}), path)
+	})
+	firstServer.Logger = log.logger()
+	first := takeOver(t, firstServer, path)
 	busy := dial(t, path)
 	send(t, busy, "do")
 	wait(t, "the handler", running)
-	second := takeOver(t, saying("second"), path)
+	secondServer := saying("second")
+	secondServer.Logger = log.logger()
+	second := takeOver(t, secondServer, path)
 	third := takeOver(t, saying("third"), path)
+	eventually(t, "both know that they are taken over", func() bool {
+		return strings.Count(log.String(), "another process takes the server over") == 2
+	})
 	answers(t, dial(t, path), "third")
 	require.Empty(t, first)
 	require.Empty(t, second, "it waits for the first")
