@@ -17,7 +17,7 @@ import (
 // It returns nil if ctx has ended and all replies were written, and the error of
 // [Server.Shutdown] if not all were. It returns early, with the error of
 // ListenAndServe, if it cannot listen, if the listener fails, or if the server is
-// closed by others.
+// closed by others; and with [ErrTakenOver] if another process has taken it over.
 func (s *Server) Run(ctx context.Context, path string) error {
 	served := make(chan error, 1)
 	go func() { served <- s.ListenAndServe(path) }()
