@@ -54,16 +54,18 @@ func TestScripts(t *testing.T) {
 				client.Worker{PID: 101, Age: 1, Apps: []string{demoApp}, Booted: true, HeartbeatAge: 1500 * time.Millisecond},
 				client.Worker{PID: 102, Age: 2, Apps: []string{demoApp}},
 			)
-			runScript(t, file, map[string]string{"SOCKET": s.Socket()})
+			runScript(t, file, s, map[string]string{"SOCKET": s.Socket()})
 		})
 	}
 }
 
-func runScript(t *testing.T, file string, env map[string]string) {
+// runScript runs a file. The server, which may be nil, is the one that await looks at.
+func runScript(t *testing.T, file string, s *dirtytest.Server, env map[string]string) {
+	await := func(ts *testscript.TestScript, _ bool, args []string) { awaitRequests(ts, s, args) }
 	testscript.Run(t, testscript.Params{
 		Files:               []string{file},
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await},
 		Setup: func(e *testscript.Env) error {
 			for key, value := range env {
 				e.Setenv(key, value)
@@ -71,6 +73,31 @@ func runScript(t *testing.T, file string, env map[string]string) {
 			return nil
 		},
 	})
+}
+
+// awaitRequests waits until the arbiter has got so many requests:
+//
+//	await 3 demo:App.add
+func awaitRequests(ts *testscript.TestScript, s *dirtytest.Server, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: await COUNT REQUEST")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		got := 0
+		for _, r := range s.Requests() {
+			if r.String() == args[1] {
+				got++
+			}
+		}
+		if got >= want {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%d requests %q, want %d", got, args[1], want)
+		}
+	}
 }
 
 // exits runs a command that must end with a status:
