@@ -38,8 +38,8 @@
 // Each chunk is an event "data: VALUE". The end is "event: end", and a failure after
 // the first chunk is "event: error" with the same object as above. While no chunk
 // comes, a comment goes out every 15 seconds, so that proxies do not close the
-// connection. When the browser leaves, the call ends, and its action stops with one
-// of its next chunks.
+// connection. When the browser leaves, or takes no event for 30 seconds, the call
+// ends, and its action stops with one of its next chunks.
 package httpdirty
 
 import (
@@ -65,6 +65,9 @@ const (
 	// DefaultKeepAlive is the time after which a stream without chunks gets a
 	// comment.
 	DefaultKeepAlive = 15 * time.Second
+
+	// writeTimeout bounds the time to write an event of a stream.
+	writeTimeout = 30 * time.Second
 )
 
 // Option is an option of [Handler].
@@ -204,7 +207,7 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request, app, action strin
 	case err != nil && err != io.EOF:
 		h.writeError(w, err)
 	case s.Single():
-		writeJSON(w, http.StatusOK, map[string]any{"result": first})
+		writeJSON(w, http.StatusOK, map[string]any{"result": forJSON(first)})
 	default:
 		h.stream(ctx, w, s, first, err)
 	}
@@ -236,7 +239,7 @@ func (h *handler) stream(ctx context.Context, w http.ResponseWriter, s *client.S
 			}
 		}
 	}()
-	flush := http.NewResponseController(w).Flush
+	control := http.NewResponseController(w)
 	var quiet <-chan time.Time
 	if h.keepAlive > 0 {
 		ticker := time.NewTicker(h.keepAlive)
@@ -255,7 +258,10 @@ func (h *handler) stream(ctx context.Context, w http.ResponseWriter, s *client.S
 		case <-quiet:
 			event = []byte(": still here\n\n")
 		}
-		if _, err := w.Write(event); err != nil || flush() != nil || done {
+		// A browser that does not read must not hold the worker. Not every
+		// ResponseWriter has deadlines.
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := w.Write(event); err != nil || control.Flush() != nil || done {
 			return
 		}
 	}
@@ -267,7 +273,7 @@ func (h *handler) event(c received) (event []byte, last bool) {
 		return []byte("event: end\ndata: {}\n\n"), true
 	}
 	if c.err == nil {
-		data, err := json.Marshal(c.value)
+		data, err := json.Marshal(forJSON(c.value))
 		if err == nil {
 			return append(append([]byte("data: "), data...), "\n\n"...), false
 		}
@@ -329,6 +335,46 @@ func (h *handler) writeError(w http.ResponseWriter, err error) {
 
 func writeFailure(w http.ResponseWriter, status int, f failure) {
 	writeJSON(w, status, map[string]failure{"error": f})
+}
+
+// forJSON makes an object of each Dict, which a client with WithDict has.
+func forJSON(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = forJSON(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = forJSON(v[key])
+		}
+	case dirty.Dict:
+		return object(v)
+	}
+	return v
+}
+
+// object is a Dict that is an object in JSON, in its order.
+type object dirty.Dict
+
+// MarshalJSON writes the object.
+func (o object) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, e := range o {
+		key, err := json.Marshal(e.Key)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(forJSON(e.Value))
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, key...), ':'), value...)
+	}
+	return append(b, '}'), nil
 }
 
 // writeJSON writes an answer. A result that JSON cannot hold, such as NaN, is a

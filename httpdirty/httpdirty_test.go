@@ -192,3 +192,19 @@ func TestKeepAlive(t *testing.T) {
 		assert.Equal(t, "data: 0\n\n: still here\n\n: still here\n\ndata: 1\n\nevent: end\ndata: {}\n\n", w.Body.String())
 	})
 }
+
+// TestDict: a client that keeps the order of dicts shows them as objects, in order.
+func TestDict(t *testing.T) {
+	arbiter := dirtytest.NewServer(t, newMux(nil))
+	h := httpdirty.Handler(arbiter.Client(client.WithDict()), httpdirty.Allow(app))
+	for path, want := range map[string]string{
+		"/app:App/echo":  `{"result":{"args":[],"kwargs":{"a":{"x":1},"z":[{"y":2}]}}}` + "\n",
+		"/app:App/count": "data: {\"i\":0,\"text\":\"a\\nb\"}\n\nevent: end\ndata: {}\n\n",
+	} {
+		body := map[string]string{"/app:App/echo": `{"z": [{"y": 2}], "a": {"x": 1}}`, "/app:App/count": `[1]`}[path]
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		h.ServeHTTP(w, r)
+		assert.Equal(t, want, w.Body.String())
+	}
+}
