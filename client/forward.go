@@ -39,6 +39,8 @@ func (c *Client) Forward(ctx context.Context, f dirty.Frame, w func(dirty.Frame)
 		action, _ := dirty.View(f.Payload).Get("action").Text()
 		op.App, op.Action = string(app), string(action)
 	case dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
+	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd:
+		fallthrough
 	default:
 		err := fmt.Errorf("%w: a frame of type %v is no request", ErrInvalidArgument, f.Type)
 		return &OpError{Operation: op, Stage: StagePrepare, Err: err}

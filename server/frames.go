@@ -73,6 +73,8 @@ func (w *ResponseWriter) frame(f dirty.Frame) (class string, err error) {
 			return "", w.fail(ErrStreaming)
 		}
 	case dirty.TypeError, dirty.TypeEnd:
+	case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
+		fallthrough
 	default:
 		return "", w.fail(ErrNoReply)
 	}

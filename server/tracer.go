@@ -128,6 +128,8 @@ func (c *conn) describe(f dirty.Frame) CallInfo {
 		call.Stash = dirty.StashOp(operation(payload))
 	case dirty.TypeManage:
 		call.Manage = dirty.ManageOp(operation(payload))
+	case dirty.TypeStatus:
+	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd: // ask for nothing
 	}
 	return call
 }
