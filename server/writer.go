@@ -30,7 +30,7 @@ type ResponseWriter struct {
 	request *dirty.Request // nil for other messages, and for a broken request
 	trace   *trace         // nil without a Tracer
 
-	turn  turn // of who writes; the fields below belong to it
+	turn  turn // held by the call that writes; the fields below belong to it
 	state replyState
 	err   error // why the reply fails
 
