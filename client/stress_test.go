@@ -94,6 +94,11 @@ func stress(t *testing.T, calls int, pipes bool) {
 	}
 	t.Logf("%d calls in %v, %d restarts or cuts: %d good, %d chunks, %d left, %d failed", calls, took.Round(time.Millisecond), 8,
 		s.goods.Load(), s.chunks.Load(), s.left.Load(), s.failed.Load())
+	t.Logf("the context of %d calls ended before them; the last of these came %v late", s.ended.Load(), time.Duration(s.latest.Load()))
+	assert.Less(t, time.Duration(s.latest.Load()), latestEnd)
+	if calls >= 4000 {
+		assert.NotZero(t, s.ended.Load())
+	}
 	var total client.Stats
 	for _, c := range clients {
 		stats := c.Stats()
@@ -117,6 +122,33 @@ type stressed struct {
 	good []bool // it changed something, and came back
 
 	goods, chunks, left, failed atomic.Int64
+
+	ended  atomic.Int64 // calls whose context has ended before they have
+	latest atomic.Int64 // the longest time from that end to the end of the call
+}
+
+// latestEnd is how long after its context a call may end at most. On an idle machine
+// it is milliseconds; every other bound of the calls is a hang if this one fails.
+const latestEnd = 10 * time.Second
+
+// watchEnd measures how long after its context a call ends. The function that it
+// returns is called when the call has.
+func (s *stressed) watchEnd(ctx context.Context) func() {
+	begin := time.Now()
+	var at atomic.Int64
+	stop := context.AfterFunc(ctx, func() { at.Store(int64(time.Since(begin)) + 1) })
+	return func() {
+		now := int64(time.Since(begin))
+		stop()
+		if at.Load() == 0 {
+			return
+		}
+		s.ended.Add(1)
+		late := now - at.Load()
+		for old := s.latest.Load(); late > old && !s.latest.CompareAndSwap(old, late); {
+			old = s.latest.Load()
+		}
+	}
 }
 
 // call makes the call of that number.
@@ -134,6 +166,7 @@ func (s *stressed) call(c *client.Client, n int) {
 		cancel()
 	}
 	want, changes := stressValue(n, 0), true
+	defer s.watchEnd(ctx)() // before the deferred cancel
 	var err error
 	switch rand.N(12) {
 	case 0:

@@ -41,7 +41,7 @@ import (
 // A path has at most 107 bytes on Linux, 103 on macOS and the BSDs. There, and
 // on a Linux without /proc, it must leave room for the new folder's name. On
 // Windows there are no modes and groups: the mode is ignored, the socket is made
-// in its place, and who may connect depends on its folder.
+// in its place, and the permissions of its folder decide who can connect.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {
 	return listen(path, mode, "")
 }
