@@ -4,23 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
 )
-
-// doctorAction is an action that no app has: names that begin with an underscore
-// cannot be called. A free worker says so at once.
-const doctorAction = "_dirty_doctor"
 
 const helpDoctor = `Looks for what is wrong with an arbiter and its workers:
 
@@ -139,7 +131,11 @@ func (d *doctor) examine(ctx context.Context, t target) error {
 	states := make([]workerState, len(status.Workers))
 	sockets := workerSockets(path)
 	for i, w := range status.Workers {
-		probes.Go(func() { states[i] = d.probe(ctx, sockets, w) })
+		probes.Go(func() {
+			limited, cancel := context.WithTimeout(ctx, d.stuck)
+			defer cancel()
+			states[i] = probe(limited, sockets, w)
+		})
 	}
 	_ = sleep(ctx, d.pause)
 	later, err := arbiter.Status(ctx)
@@ -225,15 +221,6 @@ func alive(status *client.Status, pid int) bool {
 	return false
 }
 
-// workerState is what a worker's own socket says.
-type workerState int
-
-const (
-	workerUnknown workerState = iota // its socket was not found, or cannot be used
-	workerFree
-	workerStuck
-)
-
 func (d *doctor) judge(w client.Worker, state workerState, alive bool) {
 	name := fmt.Sprintf("%d, pid %d", w.Age, w.PID)
 	switch {
@@ -249,64 +236,4 @@ func (d *doctor) judge(w client.Worker, state workerState, alive bool) {
 	default:
 		d.say(levelNote, "worker", w.PID, "%s, cannot be asked: its own socket was not found", name)
 	}
-}
-
-// workerSockets returns the paths that can be sockets of workers: those beside the
-// arbiter's, and on Linux all with such a name, since the arbiter's own can be
-// elsewhere.
-func workerSockets(path string) []string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	const pattern = "worker-*.sock"
-	found, _ := filepath.Glob(filepath.Join(filepath.Dir(path), pattern)) // the pattern is good
-	for _, path := range listeningSockets() {
-		if match, _ := filepath.Match(pattern, filepath.Base(path)); match {
-			found = append(found, path)
-		}
-	}
-	return found
-}
-
-// probe asks a worker at its own socket, which is the one where its process listens.
-func (d *doctor) probe(ctx context.Context, sockets []string, w client.Worker) workerState {
-	if len(w.Apps) == 0 {
-		return workerUnknown
-	}
-	ctx, cancel := context.WithTimeout(ctx, d.stuck)
-	defer cancel()
-	for _, path := range sockets {
-		var dialer net.Dialer
-		nc, err := dialer.DialContext(ctx, "unix", path)
-		if err != nil {
-			continue
-		}
-		pid, _, ok := peerOf(nc)
-		if !ok || pid != w.PID {
-			_ = nc.Close()
-			continue
-		}
-		return askWorker(ctx, nc, w.Apps[0])
-	}
-	return workerUnknown
-}
-
-// askWorker asks for an action that no app has. Any answer will do. It closes the
-// connection.
-func askWorker(ctx context.Context, nc net.Conn, app string) workerState {
-	conn := dirty.NewConn(nc)
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	if err := conn.WriteMessage(dirty.NewRequest(rand.Uint64(), app, doctorAction, nil, nil)); err != nil {
-		return workerUnknown
-	}
-	_, err := conn.ReadFrame()
-	switch {
-	case err == nil:
-		return workerFree
-	case ctx.Err() != nil:
-		return workerStuck
-	}
-	return workerUnknown
 }
