@@ -59,14 +59,18 @@ func isRecording(path string) bool {
 }
 
 func (c *cli) monitorLive(ctx context.Context, listen string) error {
+	t, err := c.chooseTarget(ctx)
+	if err != nil {
+		return err
+	}
 	calls := callTracker{report: c.printWatched}
 	missed := uint64(0)
-	err := c.watch(ctx, listen, true, func(e proxy.Event) {
+	err = c.watch(ctx, t, listen, true, func(e proxy.Event) {
 		missed += e.Missed
 		switch e.Kind {
 		case proxy.Frame:
 			if e.Direction == capture.ToArbiter {
-				calls.request(e.Conn, e.Header, e.App, e.Action, e.Time)
+				calls.request(e.Conn, e.Header, e.App, e.Action, e.Payload, e.Time)
 			} else {
 				calls.answer(e.Conn, e.Header, e.Payload, e.Time)
 			}
@@ -100,7 +104,7 @@ func (c *cli) monitorFile(name string) error {
 		}
 		if capture.Direction(dir) == capture.ToArbiter {
 			app, action := calledBy(f.header.Type, f.payload)
-			calls.request(f.conn, f.header, app, action, time.Time{})
+			calls.request(f.conn, f.header, app, action, f.payload, time.Time{})
 		} else {
 			calls.answer(f.conn, f.header, f.payload, time.Time{})
 		}
@@ -168,9 +172,12 @@ type callTracker struct {
 	count     int                       // of them
 	forgotten int                       // calls beyond maxWatched
 	report    func(*watchedCall)
+
+	// frame, if it is set, is told of each frame of a call, before report is.
+	frame func(call *watchedCall, dir capture.Direction, h dirty.Header, payload []byte, at time.Time)
 }
 
-func (t *callTracker) request(conn uint32, h dirty.Header, app, action string, at time.Time) {
+func (t *callTracker) request(conn uint32, h dirty.Header, app, action string, payload []byte, at time.Time) {
 	if t.count >= maxWatched {
 		t.forgotten++
 		return
@@ -179,10 +186,18 @@ func (t *callTracker) request(conn uint32, h dirty.Header, app, action string, a
 		t.open = map[uint32][]*watchedCall{}
 	}
 	t.count++
-	t.open[conn] = append(t.open[conn], &watchedCall{
+	call := &watchedCall{
 		conn: conn, id: h.RequestID, app: app, action: action, start: at,
 		sent: dirty.HeaderSize + int64(h.Length),
-	})
+	}
+	t.open[conn] = append(t.open[conn], call)
+	t.tellFrame(call, capture.ToArbiter, h, payload, at)
+}
+
+func (t *callTracker) tellFrame(call *watchedCall, dir capture.Direction, h dirty.Header, payload []byte, at time.Time) {
+	if t.frame != nil {
+		t.frame(call, dir, h, payload, at)
+	}
 }
 
 func (t *callTracker) answer(conn uint32, h dirty.Header, payload []byte, at time.Time) {
@@ -195,9 +210,12 @@ func (t *callTracker) answer(conn uint32, h dirty.Header, payload []byte, at tim
 			call.answered, call.first = true, call.last
 		}
 		call.arrived += dirty.HeaderSize + int64(h.Length)
+		if h.Type == dirty.TypeChunk {
+			call.chunks++
+		}
+		t.tellFrame(call, capture.FromArbiter, h, payload, at)
 		switch h.Type {
 		case dirty.TypeChunk:
-			call.chunks++
 			return
 		case dirty.TypeError:
 			class, _ := dirty.View(payload).Get("error").Get("error_type").Text()
@@ -238,12 +256,17 @@ func (c *cli) endWatch(calls *callTracker) {
 	}
 }
 
+// name returns what was called, as people read it.
+func (call *watchedCall) name() string {
+	if call.app == "" {
+		return call.action
+	}
+	return call.app + "." + call.action
+}
+
 // printWatched prints a line for a call. The output keeps its error.
 func (c *cli) printWatched(call *watchedCall) {
-	name := call.action
-	if call.app != "" {
-		name = call.app + "." + call.action
-	}
+	name := call.name()
 	timed := call.answered && !call.start.IsZero()
 	if c.format == formatJSON {
 		line := dirty.Dict{}

@@ -23,10 +23,10 @@ func TestCallTracker(t *testing.T) {
 	failed, err := dirty.Marshal(map[string]any{"error": map[string]any{"error_type": "DirtyAppError"}})
 	require.NoError(t, err)
 
-	calls.request(1, header(dirty.TypeRequest, 7), "a:A", "one", at(0))
-	calls.request(1, header(dirty.TypeRequest, 8), "a:A", "two", at(1))
-	calls.request(2, header(dirty.TypeRequest, 7), "a:A", "three", at(2))
-	calls.request(1, header(dirty.TypeRequest, 7), "a:A", "four", at(3))
+	calls.request(1, header(dirty.TypeRequest, 7), "a:A", "one", nil, at(0))
+	calls.request(1, header(dirty.TypeRequest, 8), "a:A", "two", nil, at(1))
+	calls.request(2, header(dirty.TypeRequest, 7), "a:A", "three", nil, at(2))
+	calls.request(1, header(dirty.TypeRequest, 7), "a:A", "four", nil, at(3))
 	calls.answer(1, header(dirty.TypeResponse, 9), nil, at(4)) // of nobody
 	calls.answer(3, header(dirty.TypeResponse, 7), nil, at(4))
 	calls.answer(1, header(dirty.TypeResponse, 7), nil, at(4))
@@ -39,7 +39,7 @@ func TestCallTracker(t *testing.T) {
 	assert.Zero(t, calls.count)
 
 	for range maxWatched + 3 {
-		calls.request(4, header(dirty.TypeRequest, 1), "", "", start)
+		calls.request(4, header(dirty.TypeRequest, 1), "", "", nil, start)
 	}
 	assert.Equal(t, 3, calls.forgotten)
 	calls.closeAll()

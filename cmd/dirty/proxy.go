@@ -79,8 +79,12 @@ func (c *cli) proxy(ctx context.Context, listen, out string, full bool) (err err
 		recorder = proxy.NewRecorder(w)
 		taps = append(taps, recorder.Tap)
 	}
+	t, err := c.chooseTarget(ctx)
+	if err != nil {
+		return err
+	}
 	missed := uint64(0)
-	err = c.watch(ctx, listen, full || recorder != nil, func(e proxy.Event) {
+	err = c.watch(ctx, t, listen, full || recorder != nil, func(e proxy.Event) {
 		missed += e.Missed
 		for _, tap := range taps {
 			tap(e)
@@ -99,11 +103,7 @@ func (c *cli) proxy(ctx context.Context, listen, out string, full bool) (err err
 }
 
 // watch runs a proxy until ctx ends, which is no error, or until the output fails.
-func (c *cli) watch(ctx context.Context, listen string, payloads bool, tap func(proxy.Event)) error {
-	t, err := c.chooseTarget(ctx)
-	if err != nil {
-		return err
-	}
+func (c *cli) watch(ctx context.Context, t target, listen string, payloads bool, tap func(proxy.Event)) error {
 	// A wrong arbiter is told of now, and not when the first client comes.
 	path, err := t.resolve(ctx)
 	if err != nil {
