@@ -19,6 +19,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ import (
 
 // ErrClosed is what Serve returns after Close.
 var ErrClosed = errors.New("dirty: the proxy is closed")
+
+// ErrTooManyConns is why a client beyond [Proxy.MaxConns] was refused.
+var ErrTooManyConns = errors.New("dirty: the proxy has too many connections")
 
 // Proxy forwards connections. Dial must be set; the fields must not be changed
 // once it serves. Its methods may be called concurrently. It must not be copied.
@@ -56,8 +60,16 @@ type Proxy struct {
 	// by default [DefaultMaxPending]. What is over it is missed.
 	MaxPending int64
 
-	// Logger is told of clients that could not be connected, and of panics. By
-	// default the proxy is silent.
+	// MaxConns is how many clients there may be at one time, by default
+	// [DefaultMaxConns]; a negative number is no bound. More clients are accepted and
+	// closed at once: the tap sees them opened and closed with [ErrTooManyConns]. They
+	// do not wait, because Python's clients keep their connections, so that a place may
+	// never become free. Each client takes two connections, one of them to the arbiter,
+	// and up to 128 KiB of memory besides what waits for the tap.
+	MaxConns int
+
+	// Logger is told of clients that could not be connected, of the first one that is
+	// beyond MaxConns, and of panics. By default the proxy is silent.
 	Logger *slog.Logger
 
 	once   sync.Once
@@ -71,13 +83,19 @@ type Proxy struct {
 	mu      sync.Mutex
 	closed  bool
 	closers map[*closer]struct{} // listeners and connections
-	conns   int                  // connections that are forwarded
+	conns   int                  // clients that are forwarded
+	full    bool                 // a client was refused since the last one left
 	drained chan struct{}        // closed when conns is 0, once closed is set
 }
 
-// DefaultMaxPending is the default of MaxPending: one payload of the largest size
-// and as much again.
-const DefaultMaxPending = 128 << 20
+const (
+	// DefaultMaxPending is the default of MaxPending: one payload of the largest size
+	// and as much again.
+	DefaultMaxPending = 128 << 20
+
+	// DefaultMaxConns is the default of MaxConns, as that of a server of this module.
+	DefaultMaxConns = 1024
+)
 
 // closer closes something once Close is called.
 type closer struct{ close func() }
@@ -117,10 +135,10 @@ func (p *Proxy) Serve(l net.Listener) error {
 	}
 	p.setUp()
 	closeListener := func() { _ = p.try("the listener", l.Close) }
-	remove, ok := p.addCloser(closeListener)
-	if !ok {
+	remove, err := p.addCloser(closeListener)
+	if err != nil {
 		closeListener()
-		return ErrClosed
+		return err
 	}
 	defer remove()
 	defer closeListener()
@@ -163,7 +181,7 @@ func (p *Proxy) accept(l net.Listener) (client net.Conn, passing bool, err error
 
 // ServeConn forwards one client, of whatever kind, until both directions have
 // ended, and closes its connection. The error says why it ended before: the
-// dial has failed, or a connection. It needs no listener.
+// dial has failed, or a connection, or it is [ErrTooManyConns]. It needs no listener.
 func (p *Proxy) ServeConn(nc net.Conn) error {
 	if err := checkConn(nc); err != nil {
 		return err
@@ -173,14 +191,18 @@ func (p *Proxy) ServeConn(nc net.Conn) error {
 	}
 	p.setUp()
 	client := &conn{Conn: nc, proxy: p}
-	remove, ok := p.beginConn(func() { _ = client.Close() })
-	if !ok {
+	t := newTrace(p.taps, p.lastConn.Add(1), p.Payloads)
+	remove, err := p.beginConn(func() { _ = client.Close() })
+	if err != nil {
 		_ = client.Close()
-		return ErrClosed
+		if errors.Is(err, ErrTooManyConns) {
+			t.opened()
+			t.closed(err)
+		}
+		return err
 	}
 	defer p.endConn(remove)
 	defer client.Close()
-	t := newTrace(p.taps, p.lastConn.Add(1), p.Payloads)
 	t.opened()
 	arbiter, err := p.dial()
 	if err != nil {
@@ -190,10 +212,10 @@ func (p *Proxy) ServeConn(nc net.Conn) error {
 		return err
 	}
 	defer arbiter.Close()
-	removeArbiter, ok := p.addCloser(func() { _ = arbiter.Close() })
-	if !ok {
-		t.closed(ErrClosed)
-		return ErrClosed
+	removeArbiter, err := p.addCloser(func() { _ = arbiter.Close() })
+	if err != nil {
+		t.closed(err)
+		return err
 	}
 	defer removeArbiter()
 	err = p.forwardBoth(client, arbiter, t)
@@ -298,26 +320,46 @@ func (p *Proxy) isClosed() bool {
 	return p.closed
 }
 
-// addCloser has Close call a function. ok is false if Close was called before.
-func (p *Proxy) addCloser(f func()) (remove func(), ok bool) { return p.add(f, 0) }
-
-// beginConn is addCloser for a connection of a client; endConn ends it.
-func (p *Proxy) beginConn(f func()) (remove func(), ok bool) { return p.add(f, 1) }
-
-func (p *Proxy) add(f func(), conns int) (remove func(), ok bool) {
+// addCloser has Close call a function. The error is ErrClosed if it was called before.
+func (p *Proxy) addCloser(f func()) (remove func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, false
+	return p.addLocked(f)
+}
+
+// beginConn is addCloser for a connection of a client, if there is a place for it;
+// endConn ends it.
+func (p *Proxy) beginConn(f func()) (remove func(), err error) {
+	p.mu.Lock()
+	limit := cmp.Or(p.MaxConns, DefaultMaxConns)
+	first := false
+	switch {
+	case p.closed || limit < 0 || p.conns < limit:
+		if remove, err = p.addLocked(f); err == nil {
+			p.conns++
+		}
+	default:
+		first, p.full = !p.full, true
+		err = ErrTooManyConns
 	}
-	p.conns += conns
+	p.mu.Unlock()
+	if first {
+		p.write(slog.LevelWarn, "dirty: a proxy refuses clients, it has too many", "limit", limit)
+	}
+	return remove, err
+}
+
+func (p *Proxy) addLocked(f func()) (remove func(), err error) {
+	if p.closed {
+		return nil, ErrClosed
+	}
 	c := &closer{f}
 	p.closers[c] = struct{}{}
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.closers, c)
-	}, true
+	}, nil
 }
 
 func (p *Proxy) endConn(remove func()) {
@@ -325,5 +367,6 @@ func (p *Proxy) endConn(remove func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns--
+	p.full = false
 	p.endIfDrained()
 }

@@ -139,7 +139,7 @@ func (d *direction) finish(now time.Time) {
 	e := Event{Kind: Frame, Time: now, Conn: d.trace.conn, Direction: d.which, Header: d.header, Payload: d.copied}
 	switch d.which {
 	case capture.ToArbiter:
-		e.App, e.Action = target(d.header.Type, d.first)
+		e.App, e.Action = Called(d.header.Type, d.first)
 		d.trace.sent(request{id: d.header.RequestID, app: e.App, action: e.Action, sent: now})
 	case capture.FromArbiter:
 		d.trace.answer(&e)
@@ -211,8 +211,10 @@ func (t *trace) answer(e *Event) {
 	e.Answer = a
 }
 
-// target returns what a request asks for, from the first bytes of its payload.
-func target(t dirty.MessageType, payload []byte) (app, action string) {
+// Called returns what a request asks for, in the words of [Event]. The payload may be
+// cut short: what is behind its end is not known, and then empty. For an answer both
+// are empty.
+func Called(t dirty.MessageType, payload []byte) (app, action string) {
 	switch t {
 	case dirty.TypeRequest:
 		return field(payload, "app_path"), field(payload, "action")
