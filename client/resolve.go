@@ -70,7 +70,7 @@ func FromEnv() Resolver {
 //     nobody else gets a request, whatever he makes the file or the table say.
 //     With [WithDialer] the connection must therefore be a Unix socket that has
 //     a SyscallConn method. [WithPeerCheck] does not turn this off. A program
-//     that calls the resolver itself must check the process itself.
+//     that calls the resolver itself must check the process itself, or use [Dial].
 //
 // The error matches [ErrUnavailable] where the arbiter may still come: there is
 // no file, it holds no process id, its process has ended or does not listen, or
