@@ -103,7 +103,7 @@ func (c *cli) monitorFile(name string) error {
 			dir = direction(f.header.Type)
 		}
 		if capture.Direction(dir) == capture.ToArbiter {
-			app, action := calledBy(f.header.Type, f.payload)
+			app, action := proxy.Called(f.header.Type, f.payload)
 			calls.request(f.conn, f.header, app, action, f.payload, time.Time{})
 		} else {
 			calls.answer(f.conn, f.header, f.payload, time.Time{})
@@ -118,29 +118,6 @@ func (c *cli) monitorFile(name string) error {
 		return faultf("monitor: %d of %d frames broken", d.broken, d.frames)
 	}
 	return nil
-}
-
-// calledBy returns what a request asks for, in the words of [proxy.Event].
-func calledBy(t dirty.MessageType, payload []byte) (app, action string) {
-	view := dirty.View(payload)
-	text := func(key string) string {
-		b, _ := view.Get(key).Text()
-		return string(b)
-	}
-	op, _ := view.Get("op").Int64()
-	op = max(0, min(op, 255))
-	switch t {
-	case dirty.TypeRequest:
-		return text("app_path"), text("action")
-	case dirty.TypeStash:
-		return "", "stash " + dirty.StashOp(op).String()
-	case dirty.TypeStatus:
-		return "", "status"
-	case dirty.TypeManage:
-		return "", "manage " + dirty.ManageOp(op).String()
-	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd:
-	}
-	return "", ""
 }
 
 // watchedCall is a call that monitor has seen.

@@ -46,20 +46,3 @@ func TestCallTracker(t *testing.T) {
 	assert.Zero(t, calls.count)
 	assert.Len(t, told, 4+maxWatched)
 }
-
-// TestCalledBy: each type of request has a name, and no type of answer has.
-func TestCalledBy(t *testing.T) {
-	for typ, want := range map[dirty.MessageType]string{
-		dirty.TypeRequest: "a:A b", dirty.TypeStash: " stash get", dirty.TypeStatus: " status", dirty.TypeManage: " manage remove",
-		dirty.TypeResponse: " ", dirty.TypeError: " ", dirty.TypeChunk: " ", dirty.TypeEnd: " ",
-	} {
-		op := int(dirty.StashGet)
-		if typ == dirty.TypeManage {
-			op = int(dirty.ManageRemove)
-		}
-		payload, err := dirty.Marshal(map[string]any{"app_path": "a:A", "action": "b", "op": op})
-		require.NoError(t, err)
-		app, action := calledBy(typ, payload)
-		assert.Equal(t, want, app+" "+action, typ)
-	}
-}

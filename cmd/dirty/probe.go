@@ -11,6 +11,7 @@ import (
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/server"
 )
 
 // probeAction is an action that no app has: names that begin with an underscore
@@ -71,8 +72,7 @@ func probe(ctx context.Context, sockets []string, w client.Worker) workerState {
 		if err != nil {
 			continue
 		}
-		pid, _, ok := peerOf(nc)
-		if !ok || pid != w.PID {
+		if cred, ok := server.PeerCred(nc); !ok || cred.PID != w.PID {
 			_ = nc.Close()
 			continue
 		}

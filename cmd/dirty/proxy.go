@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -147,46 +145,6 @@ func samePath(a, b string) bool {
 		}
 	}
 	return filepath.Clean(a) == filepath.Clean(b)
-}
-
-// connect dials the arbiter, and checks its process if a pid file names one.
-func (t target) connect(ctx context.Context) (net.Conn, error) {
-	path, err := t.resolve(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if t.dial != nil {
-		return t.dial(ctx, path)
-	}
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, "unix", path)
-	if err != nil || t.pidFile == "" {
-		return nc, err
-	}
-	if pid, _, ok := peerOf(nc); !ok || pid != readPID(t.pidFile) {
-		_ = nc.Close()
-		return nil, fmt.Errorf("%s: another process answers than that of %s", path, t.pidFile)
-	}
-	return nc, nil
-}
-
-// readPID returns the process id in a pid file, or -1. Whether the file can be trusted
-// was checked when its path was resolved.
-func readPID(name string) int {
-	file, err := os.Open(name)
-	if err != nil {
-		return -1
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, 32))
-	if err != nil {
-		return -1
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return -1
-	}
-	return pid
 }
 
 // timeFormat is how times are shown.

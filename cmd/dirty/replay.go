@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -14,6 +12,8 @@ import (
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/capture"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/proxy"
 )
 
 // maxReplayed bounds the memory of calls whose answers are not complete yet, in bytes.
@@ -64,7 +64,7 @@ func (r *recordedCall) size() (n int) {
 type replayer struct {
 	*cli
 	ctx     context.Context
-	conn    *dirty.Conn
+	arbiter *client.Client
 	diff    bool
 	pending map[uint32][]*recordedCall // by connection, the oldest first
 	held    int                        // bytes of them
@@ -81,14 +81,12 @@ func (c *cli) replay(ctx context.Context, name string, diff bool) error {
 		return err
 	}
 	defer in.Close()
-	nc, err := t.connect(ctx)
+	arbiter, err := c.connectTo(t, client.WithMaxConns(1))
 	if err != nil {
-		return &statusError{exitNoArbiter, "unavailable", err.Error(), (&triedSocket{c.dial.socket, t.chosen}).hint(err)}
+		return err
 	}
-	r := &replayer{cli: c, ctx: ctx, conn: dirty.NewConn(nc), diff: diff, pending: map[uint32][]*recordedCall{}}
-	defer r.conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = r.conn.Close() })
-	defer stop()
+	defer arbiter.Close()
+	r := &replayer{cli: c, ctx: ctx, arbiter: arbiter, diff: diff, pending: map[uint32][]*recordedCall{}}
 	d := &decoder{out: bufio.NewWriter(c.stdout), memory: defaultMemory << 20, print: r.take}
 	if err := d.decode(in); err != nil {
 		return err
@@ -132,8 +130,12 @@ func (r *replayer) take(_ *bufio.Writer, f *frame) error {
 			continue
 		}
 		call.answers = append(call.answers, whole)
-		if f.header.Type == dirty.TypeChunk {
+		switch f.header.Type {
+		case dirty.TypeChunk:
 			return nil
+		case dirty.TypeResponse, dirty.TypeError, dirty.TypeEnd:
+		case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
+			return nil // no answer; an arbiter never sends it
 		}
 		r.pending[f.conn] = append(calls[:i:i], calls[i+1:]...)
 		r.held -= call.size()
@@ -145,7 +147,7 @@ func (r *replayer) take(_ *bufio.Writer, f *frame) error {
 
 // repeat makes a call and prints a line.
 func (r *replayer) repeat(call *recordedCall) error {
-	app, action := calledBy(call.request.Type, call.request.Payload)
+	app, action := proxy.Called(call.request.Type, call.request.Payload)
 	name := action
 	if app != "" {
 		name = app + "." + action
@@ -153,13 +155,7 @@ func (r *replayer) repeat(call *recordedCall) error {
 	start := time.Now()
 	answers, err := r.send(call)
 	if err != nil {
-		if r.ctx.Err() != nil {
-			return r.ctx.Err()
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return &statusError{status: exitTimeout, kind: "timeout", text: fmt.Sprintf("replay: %s: no answer within %v", name, r.dial.timeout)}
-		}
-		return fmt.Errorf("replay: %s: %w", name, err)
+		return err
 	}
 	took := time.Since(start)
 	outcome, same := "ok", sameAnswers(call.answers, answers)
@@ -197,43 +193,16 @@ func (r *replayer) repeat(call *recordedCall) error {
 
 // send makes a call and returns its answers, which end with the one that completes it.
 func (r *replayer) send(call *recordedCall) (answers []dirty.Frame, err error) {
-	if err := r.extendDeadline(); err != nil {
-		return nil, err
-	}
-	if err := r.conn.WriteFrame(call.request); err != nil {
-		return nil, err
-	}
 	held := 0
-	for {
-		if err := r.extendDeadline(); err != nil {
-			return nil, err
-		}
-		f, err := r.conn.ReadFrame()
-		if err != nil {
-			return nil, err
-		}
-		if f.RequestID != call.request.RequestID {
-			return nil, faultf("the answer has the id %d, not %d", f.RequestID, call.request.RequestID)
-		}
+	err = r.arbiter.Forward(r.ctx, call.request, func(f dirty.Frame) error {
 		if held += len(f.Payload); held > maxReplayed {
-			return nil, faultf("an answer of more than %d MiB", maxReplayed>>20)
+			return faultf("an answer of more than %d MiB", maxReplayed>>20)
 		}
+		f.Payload = bytes.Clone(f.Payload)
 		answers = append(answers, f)
-		switch f.Type {
-		case dirty.TypeChunk:
-		case dirty.TypeResponse, dirty.TypeError, dirty.TypeEnd:
-			return answers, nil
-		case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
-			return nil, faultf("a %v is no answer", f.Type)
-		}
-	}
-}
-
-func (r *replayer) extendDeadline() error {
-	if r.dial.timeout == 0 {
 		return nil
-	}
-	return r.conn.SetDeadline(time.Now().Add(r.dial.timeout))
+	})
+	return answers, err
 }
 
 func sameAnswers(a, b []dirty.Frame) bool {

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/server"
 )
 
 // dialFlags say which arbiter a command is for.
@@ -32,7 +35,34 @@ type target struct {
 	dial    client.Dialer // nil for the client's own
 	chosen  string        // what it was chosen by
 	named   bool          // the user has named it
-	pidFile string        // "" if it was not chosen by one
+}
+
+// connect dials the arbiter.
+func (t target) connect(ctx context.Context) (net.Conn, error) {
+	if t.dial == nil {
+		return client.Dial(ctx, t.resolve)
+	}
+	path, err := t.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.dial(ctx, path)
+}
+
+// dialOwn dials a socket, and refuses it if the process that listens there is known
+// not to be of this user. Only Linux tells; elsewhere the place of the socket, which
+// was looked at before, must do.
+func dialOwn(ctx context.Context, path string) (net.Conn, error) {
+	nc, err := client.Dial(ctx, func(context.Context) (string, error) { return path, nil })
+	if err != nil {
+		return nil, err
+	}
+	cred, ok := server.PeerCred(nc)
+	if ok && cred.UID != os.Geteuid() || !ok && runtime.GOOS == "linux" {
+		_ = nc.Close()
+		return nil, fmt.Errorf("%s: another user listens there: name it with -s if you trust it", path)
+	}
+	return nc, nil
 }
 
 // chooseTarget finds out which arbiter a command is for.
@@ -44,11 +74,11 @@ func (c *cli) chooseTarget(ctx context.Context) (target, error) {
 		return target{}, usagef("--timeout %v: want no negative time", c.dial.timeout)
 	case c.dial.socket != "":
 		path := c.dial.socket
-		return target{func(context.Context) (string, error) { return path, nil }, nil, "--socket", true, ""}, nil
+		return target{func(context.Context) (string, error) { return path, nil }, nil, "--socket", true}, nil
 	case c.dial.pidFile != "":
-		return target{client.FromPIDFile(c.dial.pidFile), nil, "--pid-file", true, c.dial.pidFile}, nil
+		return target{client.FromPIDFile(c.dial.pidFile), nil, "--pid-file", true}, nil
 	case os.Getenv(client.EnvSocket) != "":
-		return target{client.FromEnv(), nil, client.EnvSocket, true, ""}, nil
+		return target{client.FromEnv(), nil, client.EnvSocket, true}, nil
 	}
 	found, err := findArbiters(ctx)
 	if err != nil {
@@ -62,7 +92,7 @@ func (c *cli) chooseTarget(ctx context.Context) (target, error) {
 	}
 	if len(ours) == 1 {
 		path := ours[0].Path
-		return target{func(context.Context) (string, error) { return path, nil }, dialOwn, "dirty find", false, ""}, nil
+		return target{func(context.Context) (string, error) { return path, nil }, dialOwn, "dirty find", false}, nil
 	}
 	return target{}, noTarget(found, len(ours))
 }
