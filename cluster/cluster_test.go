@@ -1,0 +1,76 @@
+package cluster_test
+
+import (
+	"context"
+	"iter"
+	"testing"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/cluster"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// newMux returns an app whose actions say on which host they ran.
+func newMux(host string) *server.Mux {
+	mux := server.NewMux()
+	mux.Handle(app, "host", server.Func(func(context.Context, struct{}) (string, error) { return host, nil }))
+	mux.Handle(app, "echo", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		return w.Respond(r.Args)
+	}))
+	mux.Handle(app, "fail", server.Func(func(context.Context, struct{}) (any, error) { return nil, errBoom }))
+	mux.Handle(app, "count", server.StreamFunc(func(_ context.Context, n int) iter.Seq2[int, error] {
+		return func(yield func(int, error) bool) {
+			for i := range n {
+				if !yield(i, nil) {
+					return
+				}
+			}
+		}
+	}))
+	return mux
+}
+
+// TestCalls checks that what comes through a front and an agent is what the arbiter
+// answers.
+func TestCalls(t *testing.T) {
+	ctx, ca := testContext(t), newAuthority(t)
+	h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: ca.agent("gpu1"), Slots: 2})
+	f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
+
+	v, err := c.Execute(ctx, app, "echo", 1, "two", []byte("three"))
+	require.NoError(t, err)
+	assert.Equal(t, []any{int64(1), "two", []byte("three")}, v)
+	large := make([]byte, 60<<20)
+	v, err = c.Execute(ctx, app, "echo", large)
+	require.NoError(t, err)
+	assert.Len(t, v.([]any)[0], len(large))
+	_, err = c.Execute(ctx, app, "fail")
+	require.ErrorIs(t, err, dirty.ErrApp)
+	assert.ErrorContains(t, err, "boom")
+	n := 0
+	for v, err := range client.StreamOf[int](ctx, c, app, "count", 1000) {
+		require.NoError(t, err)
+		require.Equal(t, n, v)
+		n++
+	}
+	assert.Equal(t, 1000, n)
+
+	_, err = c.Execute(ctx, "no:App", "do")
+	require.ErrorIs(t, err, dirty.ErrNoWorkers)
+	assert.True(t, client.SafeToRetry(err))
+	assert.ErrorContains(t, err, "no host has it; nothing ran")
+
+	s := f.Status()
+	require.Len(t, s.Hosts, 1)
+	assert.Equal(t, cluster.HostStatus{Host: "gpu1", Addr: h.member.Addr, State: "up", Slots: 2, Free: 2, Apps: []string{app}}, s.Hosts[0])
+	told, err := cluster.ReadStatus(ctx, c)
+	require.NoError(t, err)
+	assert.Equal(t, s, told)
+	status, err := c.Status(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, []string{app}, status.Apps)
+	assert.Len(t, status.Workers, 1)
+}

@@ -1,0 +1,57 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// errorf is fmt.Errorf with the prefix of this module's errors.
+func errorf(format string, args ...any) error { return fmt.Errorf("dirty: "+format, args...) }
+
+// guard calls code of the user's in a goroutine of its own. It may panic or end that
+// goroutine: both become an error.
+func guard(what string, f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := errors.New(what + " called runtime.Goexit")
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("%s panicked: %v", what, v)
+			}
+			result <- err
+		}()
+		if err = f(); err != nil {
+			err = errors.New(err.Error()) // its methods are the user's too
+		}
+	}()
+	return <-result
+}
+
+// logger writes to a logger of the user's, or nowhere if that is nil.
+type logger struct{ to *slog.Logger }
+
+// write writes a line. It is lost if the logger does not return.
+func (l logger) write(level slog.Level, message string, args ...any) {
+	if l.to == nil {
+		return
+	}
+	_ = guard("the logger", func() error {
+		l.to.Log(context.Background(), level, message, args...)
+		return nil
+	})
+}
+
+// sleep waits, and reports whether the context has not ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,369 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+)
+
+// host is an agent as a front sees it. The lock of the front guards all but the
+// context.
+type host struct {
+	front  *Front
+	member Member
+	end    context.CancelFunc
+
+	link    *link // nil while the agent is not connected
+	tried   bool  // it is known whether the agent can be reached
+	retired bool  // it is no member any more: what runs may end
+	err     error // why there is no link
+}
+
+// link is the connections to an agent, from the first message of its load to its
+// silence. A new process of the agent's is another link.
+type link struct {
+	host    *host
+	calls   *client.Client // the calls
+	control *client.Client // the load, and what an agent is told
+
+	name    string // of the host
+	boot    string // of the agent's process
+	load    load
+	running map[string]int // calls of this front that have not ended, by app
+	all     int
+	blocked map[string]uint64 // apps for which the load of this number is too good
+	failed  uint64            // the number of the load at which the agent could not be reached
+
+	waiting map[string]bool // what the agent is to be told
+	tell    chan struct{}   // that waiting has changed
+}
+
+// The bounds of the connections to an agent.
+const (
+	silence      = 3 * time.Second // an agent that says nothing for so long is dropped
+	dialTimeout  = 2 * time.Second
+	idleTime     = time.Minute // of connections that wait for the next call
+	maxReconnect = time.Second // the longest pause between two attempts
+	minReconnect = 20 * time.Millisecond
+
+	maxLoadSize = 1 << 20 // bytes of a message about load
+)
+
+// addHost begins to connect to an agent. The lock is held.
+func (f *Front) addHost(m Member) {
+	ctx, end := context.WithCancel(f.life)
+	h := &host{front: f, member: m, end: end}
+	f.hosts = append(f.hosts, h)
+	f.running.Go(func() { h.run(ctx) })
+}
+
+// run keeps the agent connected.
+func (h *host) run(ctx context.Context) {
+	defer h.remove()
+	pause := minReconnect
+	for ctx.Err() == nil {
+		heard, err := h.connect(ctx)
+		if heard {
+			pause = minReconnect
+		}
+		if h.lost(err) && ctx.Err() == nil {
+			h.front.log.write(slog.LevelWarn, "dirty: an agent is not connected", "addr", h.member.Addr, "error", err)
+		}
+		sleep(ctx, pause/2+rand.N(pause))
+		pause = min(2*pause, maxReconnect)
+	}
+}
+
+// connect connects, and listens to the load until the agent is silent.
+func (h *host) connect(ctx context.Context) (heard bool, err error) {
+	l := &link{host: h, running: map[string]int{}, blocked: map[string]uint64{},
+		waiting: map[string]bool{}, tell: make(chan struct{}, 1)}
+	limits := h.front.cfg.Limits
+	l.calls, err = h.newClient(l, client.WithLimits(limits), client.WithMaxConns(h.front.cfg.MaxCalls+extraConns),
+		client.WithMaxIdle(h.front.cfg.MaxCalls, idleTime))
+	if err != nil {
+		return false, err
+	}
+	defer l.calls.Close()
+	l.control, err = h.newClient(l, client.WithLimits(dirty.Limits{MaxPayload: maxLoadSize}),
+		client.WithStreamTimeout(silence), client.WithMaxIdle(1, idleTime))
+	if err != nil {
+		return false, err
+	}
+	defer l.control.Close()
+	told := make(chan struct{})
+	telling, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(told)
+		l.tellAgent(telling)
+	}()
+	defer func() {
+		stop()
+		<-told
+	}()
+	for next, err := range client.StreamOf[load](ctx, l.control, agentApp, actionLoad) {
+		if err != nil {
+			return heard, err
+		}
+		heard = true
+		h.setLoad(l, next)
+	}
+	return heard, errors.New("the agent has ended")
+}
+
+// extraConns are connections beside those of the calls: for the stash, and to manage
+// workers.
+const extraConns = 32
+
+// newClient returns a client of the agent. Calls have no bound here: an agent bounds
+// its requests, and one that is silent is dropped.
+func (h *host) newClient(l *link, opts ...client.Option) (*client.Client, error) {
+	ours := []client.Option{client.WithSocket(h.member.Addr), client.WithDialer(l.dial),
+		client.WithPeerCheck(false), client.WithDialTimeout(dialTimeout), client.WithTimeout(0), client.WithStreamTimeout(0)}
+	return client.New(append(ours, opts...)...)
+}
+
+// remove takes the host from the front.
+func (h *host) remove() {
+	f := h.front
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hosts = slices.DeleteFunc(f.hosts, func(other *host) bool { return other == h })
+	f.refuseHopeless()
+}
+
+// lost notes that the agent is not connected. It reports whether that is new.
+func (h *host) lost(err error) bool {
+	h.front.mu.Lock()
+	defer h.front.mu.Unlock()
+	isNew := h.link != nil || !h.tried
+	h.link, h.tried, h.err = nil, true, err
+	h.endIfRetired()
+	h.front.refuseHopeless()
+	return isNew
+}
+
+// setLoad notes what the agent has told.
+func (h *host) setLoad(l *link, next load) {
+	f := h.front
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	isNew := h.link == nil
+	h.link, h.tried, h.err = l, true, nil
+	l.load = next
+	if isNew {
+		for app := range f.queue.apps {
+			l.tellWaiting(app, true)
+		}
+	}
+	f.serve(l)
+	f.refuseHopeless()
+}
+
+// retire takes no new calls to the host, and ends it when those that run have ended.
+// The lock is held.
+func (h *host) retire() {
+	h.retired = true
+	h.endIfRetired()
+}
+
+// endIfRetired ends a host that is no member and has no calls. The lock is held.
+func (h *host) endIfRetired() {
+	if h.retired && (h.link == nil || h.link.all == 0) {
+		h.end()
+	}
+}
+
+// isOther reports whether a member at the same address is another agent than this one.
+func (h *host) isOther(m Member) bool {
+	return h.retired || h.member.Host != m.Host || h.member.Boot != m.Boot
+}
+
+// name returns the name of the host, as far as it is known. The lock is held.
+func (h *host) name() string {
+	if h.link != nil {
+		return h.link.name
+	}
+	return h.member.Host
+}
+
+// mayHave reports whether the host has an app, or may have it. The lock is held.
+func (h *host) mayHave(app string) bool {
+	if h.retired {
+		return false
+	}
+	if h.link == nil {
+		return !h.tried
+	}
+	_, has := h.link.load.Apps[app]
+	return has && !h.link.load.Leaving
+}
+
+// free returns how many calls of an app the host can take now. The lock is held.
+func (h *host) free(app string) int {
+	l := h.link
+	if l == nil || h.retired || l.load.Leaving {
+		return 0
+	}
+	share, has := l.load.Apps[app]
+	if blocked, ok := l.blocked[app]; !has || ok && blocked >= l.load.Seq || l.failed >= l.load.Seq {
+		return 0
+	}
+	return min(share.free(l.running[app]), l.load.All.free(l.all), h.front.cfg.MaxCalls-l.all)
+}
+
+// start and finish count a call. The lock is held.
+func (l *link) start(app string) {
+	l.running[app]++
+	l.all++
+}
+
+func (l *link) finish(app string) {
+	l.all--
+	if l.running[app]--; l.running[app] == 0 {
+		delete(l.running, app)
+	}
+}
+
+// noteRefusal notes that an agent had no free slot at that load.
+func (f *Front) noteRefusal(l *link, app string, r refusal) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.blocked[app] = r.Seq
+}
+
+// noteFailure notes that nothing could be sent to an agent. It is not tried again
+// before it tells of itself.
+func (f *Front) noteFailure(l *link, err error) {
+	f.mu.Lock()
+	l.failed = l.load.Seq
+	f.mu.Unlock()
+	f.log.write(slog.LevelWarn, "dirty: a call could not be sent", "addr", l.host.member.Addr, "error", err)
+}
+
+// tellWaiting has the agent told whether calls of an app wait. The lock is held.
+func (l *link) tellWaiting(app string, waiting bool) {
+	if l.waiting[app] == waiting {
+		return
+	}
+	l.waiting[app] = waiting
+	select {
+	case l.tell <- struct{}{}:
+	default:
+	}
+}
+
+// dial connects to the agent, and introduces the front.
+func (l *link) dial(ctx context.Context, addr string) (net.Conn, error) {
+	nc, err := dialTCP(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	name := l.host.member.Host
+	if !l.host.front.cfg.Plain {
+		cfg, err := l.host.front.cfg.TLS.client(name)
+		if err != nil {
+			_ = nc.Close()
+			return nil, err
+		}
+		c, err := clientConn(ctx, nc, cfg)
+		if err != nil {
+			return nil, err
+		}
+		name = agentName(c)
+		nc = c
+	}
+	w, err := l.introduce(ctx, nc)
+	if err == nil {
+		err = l.meet(w, name)
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, fmt.Errorf("the agent at %s: %w", addr, err)
+	}
+	return nc, nil
+}
+
+// agentName returns the name in the certificate of an agent. It was checked.
+func agentName(c net.Conn) string {
+	state := c.(interface{ ConnectionState() tls.ConnectionState }).ConnectionState()
+	name, _ := nameOf(state.PeerCertificates[0], agentSuffix)
+	return name
+}
+
+// introduce makes the first request of a connection.
+func (l *link) introduce(ctx context.Context, nc net.Conn) (w welcome, err error) {
+	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
+	c := dirty.NewConn(nc, dirty.WithLimits(dirty.Limits{MaxPayload: maxLoadSize}))
+	request := dirty.NewRequest(rand.Uint64(), agentApp, actionHello, []any{hello{Front: l.host.front.id, Version: version}}, nil)
+	if err := c.WriteMessage(request); err != nil {
+		return w, err
+	}
+	f, err := c.ReadFrame()
+	if err != nil {
+		return w, err
+	}
+	if f.Type != dirty.TypeResponse || f.RequestID != request.ID {
+		return w, fmt.Errorf("it has answered with %v, so it is no agent of version %d", f.Type, version)
+	}
+	return w, dirty.View(f.Payload).Get("result").Unmarshal(&w)
+}
+
+// meet notes which agent has answered. All connections are to one process of it.
+func (l *link) meet(w welcome, name string) error {
+	l.host.front.mu.Lock()
+	defer l.host.front.mu.Unlock()
+	if l.boot != "" && l.boot != w.Boot {
+		return errors.New("it was started anew")
+	}
+	l.name, l.boot = cmp.Or(name, w.Host), w.Boot
+	return nil
+}
+
+// tellAgent tells the agent for which apps calls wait, whenever that has changed, and
+// each second, because an agent forgets it if a front uses no slot that is kept for it.
+func (l *link) tellAgent(ctx context.Context) {
+	told := map[string]bool{}
+	tick := time.NewTicker(loadInterval)
+	defer tick.Stop()
+	for {
+		again := false
+		select {
+		case <-l.tell:
+		case <-tick.C:
+			again = true
+		case <-ctx.Done():
+			return
+		}
+		for app, waiting := range l.wanted() {
+			if told[app] == waiting && !(again && waiting) {
+				continue
+			}
+			told[app] = waiting
+			bound, cancel := context.WithTimeout(ctx, silence)
+			_, err := l.control.Execute(bound, agentApp, actionWait, app, waiting)
+			cancel()
+			if err != nil && ctx.Err() == nil {
+				l.host.front.log.write(slog.LevelDebug, "dirty: an agent was not told of waiting calls", "error", err)
+			}
+		}
+	}
+}
+
+// wanted returns what the agent is to be told.
+func (l *link) wanted() map[string]bool {
+	l.host.front.mu.Lock()
+	defer l.host.front.mu.Unlock()
+	return maps.Clone(l.waiting)
+}

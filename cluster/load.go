@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"maps"
+
+	"github.com/gunicorn-go/dirty"
+)
+
+// The requests between fronts and agents are of an app that Python cannot have: the
+// name of a module has no hyphen. Its actions are these.
+const (
+	agentApp = "dirty-cluster:Agent"
+
+	// actionHello is the first request of each connection of a front. The argument
+	// is a hello. So the agent knows which calls are of one front. The answer is a
+	// welcome.
+	actionHello = "hello"
+
+	// actionLoad streams a load whenever it changes, and each second.
+	actionLoad = "load"
+
+	// actionWait says that calls of an app wait at the front, or do not wait any
+	// more. The arguments are the app and a bool. The answer is None.
+	actionWait = "wait"
+)
+
+// hello is how a front introduces itself.
+type hello struct {
+	Front   string `dirty:"front"`   // a random text, of at most maxFrontID bytes
+	Version int    `dirty:"version"` // of these requests: version
+}
+
+// welcome is how an agent introduces itself.
+type welcome struct {
+	Host    string `dirty:"host"`
+	Boot    string `dirty:"boot"`
+	Version int    `dirty:"version"`
+}
+
+// version is the version of the requests between fronts and agents.
+const version = 1
+
+// maxFrontID bounds the id of a front, in bytes.
+const maxFrontID = 64
+
+// load is how busy a host is, as its agent tells one front.
+type load struct {
+	Seq     uint64           `dirty:"seq"` // grows with each change
+	Leaving bool             `dirty:"leaving"`
+	All     share            `dirty:"all"`
+	Apps    map[string]share `dirty:"apps"`
+}
+
+// share is a part of a host's slots: all of them, or those of an app.
+type share struct {
+	Slots int `dirty:"slots"` // workers
+	Free  int `dirty:"free"`  // for this front: those that are kept for another do not count
+
+	// Yours are the requests of this front that run and whose caller has not left.
+	// By them the front knows which of its requests the agent had seen when it sent
+	// this.
+	Yours int `dirty:"yours"`
+
+	// Wanted says that other fronts wait for slots. A front that is told of a free
+	// slot then got it for itself, and may take no other.
+	Wanted bool `dirty:"wanted"`
+}
+
+// free returns how many slots a front may take that has sent calls which have not
+// ended.
+//
+// A call that the agent has not seen yet will take a slot. One that has ended since
+// has given its slot back, unless another front is to have it.
+func (s share) free(calls int) int {
+	ended := s.Yours - calls // negative: so many are on their way
+	if s.Wanted {
+		ended = min(ended, 0)
+	}
+	return s.Free + ended
+}
+
+// equal reports whether two loads say the same.
+func (l load) equal(other load) bool {
+	return l.Leaving == other.Leaving && l.All == other.All && maps.Equal(l.Apps, other.Apps)
+}
+
+// refusal is in the details of an error by which an agent refuses a request that it
+// has not passed on. An error that an app has passed on from elsewhere is not taken
+// for one, because it does not have the id of the front.
+type refusal struct {
+	Front string `dirty:"refused_for"`
+	Seq   uint64 `dirty:"seq"` // of the load at that time
+}
+
+// readRefusal returns the refusal in an answer, if it is one for this front.
+func readRefusal(f dirty.Frame, front string) (r refusal, ok bool) {
+	if f.Type != dirty.TypeError {
+		return r, false
+	}
+	details := dirty.View(f.Payload).Get("error").Get("details")
+	id, _ := details.Get("refused_for").Text()
+	if string(id) != front {
+		return r, false
+	}
+	seq, _ := details.Get("seq").Int64()
+	return refusal{Front: front, Seq: uint64(seq)}, true
+}
+
+// appOf returns the app of a request.
+func appOf(f dirty.Frame) string {
+	app, _ := dirty.View(f.Payload).Get("app_path").Text()
+	return string(app)
+}
