@@ -28,6 +28,14 @@ type Case struct {
 	// Timed takes the place of Run if the work is done in another process. It
 	// returns how long the work took there, without the way there and back.
 	Timed func(n int) (time.Duration, error)
+
+	// CPU is a second clock, if there is one: the time that processors have
+	// worked for all processes of the case.
+	CPU Clock
+
+	// Latencies, if there is one, returns how long each operation of the last Run
+	// took. Measure sorts what it gets.
+	Latencies func() []time.Duration
 }
 
 // Sample is what one case took in one round, for one operation.
@@ -35,6 +43,8 @@ type Sample struct {
 	Nanoseconds float64
 	Allocs      float64 // of this process
 	Bytes       float64 // allocated by this process
+	CPU         float64 // nanoseconds by the second clock; 0 without one
+	P50, P99    float64 // nanoseconds: half of the operations took less, and 99 of 100; 0 without latencies
 }
 
 // Result is what one case took: a sample a round.
@@ -100,14 +110,36 @@ func sample(clock Clock, c Case, n int) (Sample, error) {
 		return Sample{}, err
 	}
 	runtime.ReadMemStats(&before)
+	cpu := c.cpu()
 	took, err := c.run(clock, n)
+	cpu = c.cpu() - cpu
 	runtime.ReadMemStats(&after)
 	per := func(x uint64) float64 { return float64(x) / float64(n) }
-	return Sample{
+	s := Sample{
 		Nanoseconds: per(uint64(took)),
 		Allocs:      per(after.Mallocs - before.Mallocs),
 		Bytes:       per(after.TotalAlloc - before.TotalAlloc),
-	}, err
+		CPU:         per(uint64(cpu)),
+	}
+	if err == nil && c.Latencies != nil {
+		s.P50, s.P99 = percentiles(c.Latencies())
+	}
+	return s, err
+}
+
+func (c Case) cpu() time.Duration {
+	if c.CPU == nil {
+		return 0
+	}
+	return c.CPU()
+}
+
+// percentiles returns what half of at least one latency are below, and what 99 of
+// 100 are below.
+func percentiles(latencies []time.Duration) (p50, p99 float64) {
+	slices.Sort(latencies)
+	at := func(hundredths int) float64 { return float64(latencies[len(latencies)*hundredths/100]) }
+	return at(50), at(99)
 }
 
 func (c Case) run(clock Clock, n int) (time.Duration, error) {
@@ -136,10 +168,22 @@ func SpreadOf(figures []float64) Spread {
 	return Spread{at(0.25), at(0.5), at(0.75)}
 }
 
+// A Figure is one of the figures of a sample.
+type Figure func(Sample) float64
+
+func nanoseconds(s Sample) float64 { return s.Nanoseconds }
+
+// CPUTime is the time by the second clock of a case.
+func CPUTime(s Sample) float64 { return s.CPU }
+
+// P50 is the latency that half of the operations were below.
+func P50(s Sample) float64 { return s.P50 }
+
+// P99 is the latency that 99 of 100 operations were below.
+func P99(s Sample) float64 { return s.P99 }
+
 // Time returns the nanoseconds of an operation.
-func (r Result) Time() Spread {
-	return r.spread(func(s Sample) float64 { return s.Nanoseconds })
-}
+func (r Result) Time() Spread { return r.Spread(nanoseconds) }
 
 // Allocs returns the allocations of an operation: those of the round with
 // the fewest, because the runtime makes some of its own now and then.
@@ -152,7 +196,7 @@ func (r Result) Bytes() float64 {
 	return r.least(func(s Sample) float64 { return s.Bytes })
 }
 
-func (r Result) least(of func(Sample) float64) float64 {
+func (r Result) least(of Figure) float64 {
 	least := math.Inf(1)
 	for _, s := range r.Samples {
 		least = min(least, of(s))
@@ -160,7 +204,8 @@ func (r Result) least(of func(Sample) float64) float64 {
 	return least
 }
 
-func (r Result) spread(of func(Sample) float64) Spread {
+// Spread returns the spread of a figure over the rounds.
+func (r Result) Spread(of Figure) Spread {
 	figures := make([]float64, len(r.Samples))
 	for i, s := range r.Samples {
 		figures[i] = of(s)
@@ -172,10 +217,15 @@ func (r Result) spread(of func(Sample) float64) Spread {
 func (r Result) Ratio(base Result) Spread { return SpreadOf(r.Ratios(base)) }
 
 // Ratios returns r's time over base's, round by round.
-func (r Result) Ratios(base Result) []float64 {
+func (r Result) Ratios(base Result) []float64 { return r.ratios(base, nanoseconds) }
+
+// RatioOf returns a figure of r over that of base.
+func (r Result) RatioOf(of Figure, base Result) Spread { return SpreadOf(r.ratios(base, of)) }
+
+func (r Result) ratios(base Result, of Figure) []float64 {
 	ratios := make([]float64, len(r.Samples))
 	for i, s := range r.Samples {
-		ratios[i] = s.Nanoseconds / base.Samples[i].Nanoseconds
+		ratios[i] = of(s) / of(base.Samples[i])
 	}
 	return ratios
 }

@@ -33,6 +33,34 @@ func TestMeasure(t *testing.T) {
 	require.NotEqual(t, turns[:4], turns[4:8], "who is first changes")
 }
 
+// TestSecondFigures: a case that has a second clock and latencies is measured by
+// them too.
+func TestSecondFigures(t *testing.T) {
+	var cpu time.Duration
+	var latencies []time.Duration
+	results, err := Measure(Wall, []Case{{
+		Name: "x",
+		Run: func(n int) error {
+			cpu += 3 * time.Microsecond * time.Duration(n)
+			latencies = latencies[:0]
+			for i := range 100 {
+				latencies = append(latencies, time.Duration(99-i))
+			}
+			time.Sleep(time.Millisecond)
+			return nil
+		},
+		CPU:       func() time.Duration { return cpu },
+		Latencies: func() []time.Duration { return latencies },
+	}, {Name: "y", Run: func(int) error { return nil }}}, 3, time.Millisecond)
+	require.NoError(t, err)
+	require.Equal(t, Spread{3000, 3000, 3000}, results[0].Spread(CPUTime))
+	require.Equal(t, Spread{50, 50, 50}, results[0].Spread(P50))
+	require.Equal(t, Spread{99, 99, 99}, results[0].Spread(P99))
+	require.Equal(t, Spread{1, 1, 1}, results[0].RatioOf(CPUTime, results[0]))
+	require.Zero(t, results[1].Spread(CPUTime))
+	require.Zero(t, results[1].Spread(P99))
+}
+
 // TestCPU: a clock of the processor counts work, and not waiting.
 func TestCPU(t *testing.T) {
 	if runtime.GOOS == "windows" {
