@@ -2,6 +2,7 @@ package codecs
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,12 +20,13 @@ func TestGoals(t *testing.T) {
 		goals []report.Goal
 		want  int
 	}{
-		"summary":         {r.Summary(UsualGC), 17},
-		"summary, rarely": {r.Summary(RareGC), 14},
+		"summary":         {r.Summary(UsualGC), 19},
+		"summary, rarely": {r.Summary(RareGC), 16},
 		"each value":      {r.Goals(), 87},
 	} {
 		require.Len(t, test.goals, test.want, what)
 		for _, g := range test.goals {
+			require.True(t, g.Why != "" || strings.HasSuffix(g.What, ", ns"), g.What)
 			switch g.Value {
 			case 1, 100, 3, 0: // a ratio, nanoseconds, allocations, allocations beyond
 			default:

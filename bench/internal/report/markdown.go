@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,12 @@ func (t Table) Markdown(w io.Writer) {
 		line(append([]string{r.Name}, r.Cells...))
 	}
 	fmt.Fprintln(w)
+	for i, remark := range t.Remarks {
+		fmt.Fprintf(w, "%d. %s\n", i+1, remark)
+	}
+	if len(t.Remarks) > 0 {
+		fmt.Fprintln(w)
+	}
 }
 
 // figures reports whether a column has only figures, which are set to the right.
@@ -46,7 +53,8 @@ func (t Table) figures(column int) bool {
 	return true
 }
 
-// Goals makes a table of goals and says how many were met.
+// Goals makes a table of goals. It says how many were met, and why the others were
+// not.
 func Goals(title string, goals []Goal) Table {
 	t := Table{Title: title, Columns: []string{"what", "wanted", "measured (quartiles)", "met"}}
 	met := 0
@@ -57,9 +65,20 @@ func Goals(title string, goals []Goal) Table {
 		}
 		if g.Met() {
 			met, answer = met+1, "yes"
+		} else if g.Why != "" {
+			answer += fmt.Sprintf(", see %d", t.remark(g.Why))
 		}
 		t.Rows = append(t.Rows, Row{g.What, []string{want + Number(g.Want), Ratio(g.Spread), answer}})
 	}
 	t.Note = fmt.Sprintf("%d of %d met.", met, len(goals))
 	return t
+}
+
+// remark returns the number of a remark, which it adds if it is new.
+func (t *Table) remark(text string) int {
+	i := slices.Index(t.Remarks, text)
+	if i < 0 {
+		i, t.Remarks = len(t.Remarks), append(t.Remarks, text)
+	}
+	return i + 1
 }

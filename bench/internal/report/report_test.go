@@ -42,8 +42,19 @@ func TestGoals(t *testing.T) {
 	goal := func(value, want float64, atLeast bool) Goal {
 		return Goal{What: "x", Value: value, Want: want, AtLeast: atLeast, Spread: rounds.Spread{Low: value / 2, Median: value, High: value * 2}}
 	}
-	table := Goals("Goals", []Goal{goal(1, 2, false), goal(3, 2, false), goal(1, 2, true), goal(2, 2, true)})
-	require.Equal(t, "2 of 4 met.", table.Note)
+	because := func(g Goal, why string) Goal {
+		g.Why = why
+		return g
+	}
+	table := Goals("Goals", []Goal{
+		goal(1, 2, false), goal(3, 2, false), goal(1, 2, true), goal(2, 2, true),
+		because(goal(3, 2, false), "This."), because(goal(3, 2, false), "That."), because(goal(3, 2, false), "This."), because(goal(1, 2, false), "Not said."),
+	})
+	require.Equal(t, "3 of 8 met.", table.Note)
+	require.Equal(t, []string{"This.", "That."}, table.Remarks)
+	for i, want := range []string{"**no**, see 1", "**no**, see 2", "**no**, see 1", "yes"} {
+		require.Equal(t, want, table.Rows[4+i].Cells[2])
+	}
 	require.Equal(t, []string{"<= 2", "1 (0.50 to 2)", "yes"}, table.Rows[0].Cells)
 	require.Equal(t, []string{"<= 2", "3 (1.50 to 6)", "**no**"}, table.Rows[1].Cells)
 	require.Equal(t, []string{">= 2", "1 (0.50 to 2)", "**no**"}, table.Rows[2].Cells)
@@ -58,7 +69,7 @@ func TestDocument(t *testing.T) {
 		Sections: []Section{{
 			Title:  "One",
 			Text:   "Text.",
-			Tables: []Table{{Title: "a table", Note: "Note.", Columns: []string{"x", "y"}, Rows: []Row{{"r", []string{"1"}}}}},
+			Tables: []Table{{Title: "a table", Note: "Note.", Columns: []string{"x", "y"}, Rows: []Row{{"r", []string{"1"}}}, Remarks: []string{"First.", "Second."}}},
 			Charts: []Bars{bars()},
 			Folded: []Fold{{"More", []Table{{Columns: []string{"z"}}}}},
 		}},
@@ -82,6 +93,9 @@ Note.
 | x | y |
 | --- | ---: |
 | r | 1 |
+
+1. First.
+2. Second.
 
 ![A chart](bench-a-chart.svg)
 

@@ -9,6 +9,7 @@ type Table struct {
 	Note    string // a line or two below the title
 	Columns []string
 	Rows    []Row
+	Remarks []string // numbered lines below the table
 }
 
 // Row is a line of a table.
@@ -40,6 +41,7 @@ type Goal struct {
 	Want    float64
 	AtLeast bool // else at most
 	Spread  rounds.Spread
+	Why     string // why it is missed, where it is
 }
 
 // Met reports whether the goal was reached.
