@@ -17,6 +17,7 @@ type results struct {
 	facts     report.Facts
 	rounds    int
 	duration  time.Duration // of a case in a round
+	took      time.Duration // the whole run
 	missing   []string      // what was not run, and why
 	codecs    codecs.Results
 	python    python.Results
@@ -30,7 +31,7 @@ func (r results) document() report.Document {
 		Missing: r.missing,
 	}
 	d.Sections = append(d.Sections, r.inShort(), r.fairness(), r.method())
-	d.Sections = slices.Concat(d.Sections, r.codecSections(), r.pythonSections(), r.transportSections())
+	d.Sections = slices.Concat(d.Sections, r.codecSections(), r.pythonSections(), r.callSections(), r.transportSections())
 	return d
 }
 
@@ -90,11 +91,13 @@ func (r results) method() report.Section {
 	}
 	line("There are %d rounds. In each round every competitor runs for about %s, in an order that changes. "+
 		"It starts with a heap without garbage.", r.rounds, r.duration)
+	line("The whole run took %s.", r.took.Round(time.Second))
 	line("The machine changes its speed from one round to the next, so ratios are taken inside a round. " +
 		"The page shows the median over the rounds, with the quartiles in brackets.")
 	line("For the codecs and Python, time is CPU time of the whole process, with GOMAXPROCS=1. " +
 		"The collector counts; other programs on the machine do not. " +
-		"For the transport it is the time on the wall, because there one process waits for another.")
+		"For the transport it is the time on the wall, because there one process waits for another. " +
+		"Where CPU time of a call or a chunk is meant, the page says so: it is that of both processes.")
 	line("All codecs do the same work: a test decodes what each has encoded and compares it with the value. " +
 		"They encode into memory that they reuse. What they decode owns its memory.")
 	line("The collector is set to GOGC=100, the default. Some tables say GOGC=1000, which hides most of its work. " +
@@ -155,6 +158,34 @@ func (r results) pythonSections() []report.Section {
 			"A figure says how many times as fast ours is.",
 		Tables: []report.Table{report.Goals("Goals, value by value", r.python.Goals())},
 		Folded: []report.Fold{{Title: "All figures", Tables: r.python.Tables()}},
+	}}
+}
+
+func (r results) callSections() []report.Section {
+	calls, chunks := r.transport.CallTables(), r.transport.ChunkTables()
+	if len(calls) == 0 {
+		return nil
+	}
+	return []report.Section{{
+		Title: "Calls beside other libraries",
+		Text: strings.TrimSpace(`
+A client sends a text of about 1.6 KB over a Unix socket to a server in another process, which sends it back.
+Both run on all cores. With N callers, N goroutines make one call after the other. A cell has the median and,
+after ×, how many times that of this library it is in the same round, with the quartiles.
+
+- A caller that waits for a place in a pool waits in its latency too. That is most of it with 512 callers.
+- Of this library a call is made of client.Call and server.Func, with the time limit that they have by default.
+- net/rpc, grpc-go and net/http have no time limit here. net/rpc cannot cancel a call.
+- grpc-go encodes protobuf, net/rpc gob, and net/http JSON.`),
+		Tables: calls,
+		Charts: r.transport.CallCharts(),
+	}, {
+		Title: "Streams of small chunks beside grpc-go",
+		Text: strings.TrimSpace(`
+One call, whose answer is as many chunks of bytes as the server can make. All run on all cores. The first row is
+read by client.Stream, as programs do. The second is read frame by frame, without decoding. A cell has the median
+and, after ×, how many times that of the first row it is.`),
+		Tables: chunks,
 	}}
 }
 

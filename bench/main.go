@@ -47,6 +47,7 @@ func run() error {
 		*rounds, *duration = 2, 2*time.Millisecond
 	}
 
+	start := time.Now()
 	r := results{facts: report.GatherFacts(), rounds: *rounds, duration: *duration}
 	for _, section := range []struct {
 		name string
@@ -63,21 +64,30 @@ func run() error {
 		{"transport", func() (err error) {
 			printProgress("transport")
 			r.transport, err = transport.Run(*rounds, *duration)
+			for _, what := range r.transport.Skipped {
+				r.miss(what)
+			}
 			return err
 		}},
 	} {
 		if !wanted.MatchString(section.name) {
-			r.missing = append(r.missing, section.name+", which was not asked for")
+			r.miss(section.name + ", which was not asked for")
 			continue
 		}
 		if err := section.run(); errors.Is(err, python.ErrMissing) {
-			fmt.Fprintf(os.Stderr, "NOT RUN: %s: %v\n", section.name, err)
-			r.missing = append(r.missing, fmt.Sprintf("%s: %v", section.name, err))
+			r.miss(fmt.Sprintf("%s: %v", section.name, err))
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", section.name, err)
 		}
 	}
+	r.took = time.Since(start)
 	return r.document().Write(*out)
+}
+
+// miss says loudly, on the terminal and on the page, what was not run and why.
+func (r *results) miss(what string) {
+	fmt.Fprintln(os.Stderr, "NOT RUN:", what)
+	r.missing = append(r.missing, what)
 }
 
 // printProgress says on the terminal what is measured now.

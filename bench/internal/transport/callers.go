@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,9 +8,6 @@ import (
 
 	"github.com/gunicorn-go/dirty/bench/internal/rounds"
 )
-
-// caseLibrary is a call through the whole library.
-const caseLibrary = "client.Client → server.Server"
 
 var callerModes = []mode{modeOf(modeBare), modeOf(modeConn), modeOf(modeTwoTwo), messageMode}
 
@@ -34,11 +30,20 @@ func (p plan) callers(place string, r *Results) error {
 					return share(n, conns, func(i, n int) error { return echoes(ends[i], n) })
 				}})
 			}
-			call, err := peers.libraryCalls(text, conns)
+			call, _, err := openLibrary(peers, conns)
 			if err != nil {
 				return err
 			}
-			cases = append(cases, rounds.Case{Name: caseLibrary, Run: func(n int) error { return share(n, conns, call) }})
+			cases = append(cases, rounds.Case{Name: callLibrary, Run: func(n int) error {
+				return share(n, conns, func(i, n int) error {
+					for range n {
+						if err := call(i, text); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}})
 			results, err := p.measure(cases)
 			r.callers = append(r.callers, set{place: place, size: size, conns: conns, results: results})
 			return err
@@ -48,30 +53,6 @@ func (p plan) callers(place string, r *Results) error {
 		}
 	}
 	return nil
-}
-
-// libraryCalls returns a function that makes n calls of our client to our server.
-func (p *peers) libraryCalls(text string, conns int) (func(_, n int) error, error) {
-	c, err := p.start(job{Serve: serveLibrary})
-	if err != nil {
-		return nil, err
-	}
-	caller, err := p.client(c, conns)
-	if err != nil {
-		return nil, err
-	}
-	return func(_, n int) error {
-		for range n {
-			result, err := caller.Execute(context.Background(), app, echoAction, text)
-			if err != nil {
-				return err
-			}
-			if result != text {
-				return errors.New("another text came back")
-			}
-		}
-		return nil
-	}, nil
 }
 
 // share does n things, divided among so many goroutines.

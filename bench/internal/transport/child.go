@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/gunicorn-go/dirty/bench/internal/rounds"
 )
 
 // childVar is the environment variable that holds the job of a child.
@@ -103,10 +105,10 @@ func (j job) configure(c *net.UnixConn) error {
 
 // peer is a child, as the parent sees it.
 type peer struct {
-	job   job
-	path  string // of its socket
-	cmd   *exec.Cmd
-	stdin io.Closer
+	job  job
+	path string // of its socket
+	cmd  *exec.Cmd
+	end  func() error // asks it to end
 }
 
 // peers has all that must be closed after a measurement.
@@ -154,9 +156,11 @@ func (p *peers) start(j job) (*peer, error) {
 	c.cmd.Env = append(os.Environ(), childVar+"="+string(text))
 	c.cmd.ExtraFiles = []*os.File{file}
 	c.cmd.Stdout, c.cmd.Stderr = os.Stderr, os.Stderr
-	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+	stdin, err := c.cmd.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
+	c.end = stdin.Close
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -184,7 +188,7 @@ func (p *peers) close() error {
 		errs = append(errs, c.Close())
 	}
 	for _, c := range p.all {
-		errs = append(errs, c.stdin.Close())
+		errs = append(errs, c.end())
 	}
 	for _, c := range p.all {
 		kill := time.AfterFunc(endTimeout, func() { _ = c.cmd.Process.Kill() })
@@ -208,11 +212,11 @@ func (p *peers) lastConn() *net.UnixConn {
 
 // callsOf returns how many system calls an operation of run takes, in this
 // process and in the child.
-func (c *peer) callsOf(run func(n int) error, n int) (near, far calls, err error) {
+func (c *peer) callsOf(run func(n int) error, n int) (near, far systemCalls, err error) {
 	if err := run(n/10 + 1); err != nil { // buffers grow
 		return near, far, err
 	}
-	count := func() (calls, calls, error) {
+	count := func() (systemCalls, systemCalls, error) {
 		near, err := countCalls(os.Getpid())
 		far, farErr := countCalls(c.cmd.Process.Pid)
 		return near, far, errors.Join(err, farErr)
@@ -226,4 +230,11 @@ func (c *peer) callsOf(run func(n int) error, n int) (near, far calls, err error
 	}
 	near, far, err = count()
 	return near.since(near0, n), far.since(far0, n), err
+}
+
+// cpuOfBoth returns a clock: the time that processors have worked for this process
+// and for the child.
+func (c *peer) cpuOfBoth() (rounds.Clock, error) {
+	far, err := cpuOf(c.cmd.Process.Pid)
+	return func() time.Duration { return rounds.CPU() + far() }, err
 }

@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gunicorn-go/dirty/bench/internal/rounds"
 )
 
 // onOneCore calls do. Meanwhile this process and the children that it starts run
@@ -63,19 +68,19 @@ func pinAll(set *unix.CPUSet) error {
 
 // countCalls returns how many system calls for reading and for writing a process
 // has made.
-func countCalls(pid int) (calls, error) {
+func countCalls(pid int) (systemCalls, error) {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
-		return calls{}, err
+		return systemCalls{}, err
 	}
 	defer file.Close()
-	var c calls
+	var c systemCalls
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		name, text, _ := strings.Cut(lines.Text(), ": ")
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return calls{}, err
+			return systemCalls{}, err
 		}
 		switch name {
 		case "syscr":
@@ -101,3 +106,21 @@ func sendBuffer(c *net.UnixConn) (size int, err error) {
 	}
 	return size, err
 }
+
+// cpuOf returns the clock of a process: the time that processors have worked for
+// all its threads. It stands still once the process has ended.
+func cpuOf(pid int) (rounds.Clock, error) {
+	const allThreads = 2 // CPUCLOCK_SCHED of the kernel, which is in no header
+	id := int32(^pid<<3 | allThreads)
+	var last time.Duration
+	return func() time.Duration {
+		var now unix.Timespec
+		if unix.ClockGettime(id, &now) == nil {
+			last = time.Duration(now.Nano())
+		}
+		return last
+	}, unix.ClockGettime(id, new(unix.Timespec))
+}
+
+// endWithParent has the kernel end a process that does not watch its parent.
+func endWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} }

@@ -14,18 +14,14 @@ import (
 
 // Tables returns the tables of the report.
 func (r Results) Tables() []report.Table {
-	tables := slices.Concat(r.echoTables(), r.callTables(), r.bufferTables(), r.streamTables(), r.callerTables())
-	for _, s := range r.skipped {
-		tables = append(tables, report.Table{Title: "Not measured", Note: s})
-	}
-	return tables
+	return slices.Concat(r.echoTables(), r.countTables(), r.bufferTables(), r.streamTables(), r.callerTables())
 }
 
 // Goals returns what was wanted and what was measured. The echo is judged on one
 // core, if that was possible. On several cores the time to wake one up hides the
 // rest.
 func (r Results) Goals() []report.Goal {
-	return slices.Concat(r.echoGoals(), r.callGoals(), r.bufferGoals(), r.streamGoals(), r.callerGoals())
+	return slices.Concat(r.echoGoals(), r.countGoals(), r.bufferGoals(), r.streamGoals(), r.callerGoals())
 }
 
 // Charts returns the charts of the report.
@@ -88,12 +84,13 @@ func (r Results) echoTables() (tables []report.Table) {
 }
 
 // Summary returns the goals in short.
-func (r Results) Summary() (goals []report.Goal) {
+func (r Results) Summary() []report.Goal {
+	var goals []report.Goal
 	for _, s := range setsForGoals(r.echoes) {
 		goals = append(goals, goal(fmt.Sprintf("echo of %s, %s: speed over that of a bare loop", sizeText(s.size), s.place),
-			s.of(modeBare).Ratio(s.of(modeConn)), 0.85, true))
+			s.of(modeBare).Ratio(s.of(modeConn)), 0.85, true, whyEchoNoise))
 	}
-	return goals
+	return append(goals, r.callGoals()...)
 }
 
 func (r Results) echoGoals() []report.Goal {
@@ -102,13 +99,26 @@ func (r Results) echoGoals() []report.Goal {
 		ours := s.of(modeConn)
 		if want := floorGoals[s.size]; want > 0 && rawMode.open != nil {
 			goals = append(goals, goal(fmt.Sprintf("echo of %s, %s: time over that of blocking system calls", sizeText(s.size), s.place),
-				ours.Ratio(s.of(modeRaw)), want, false))
+				ours.Ratio(s.of(modeRaw)), want, false, whyEchoOverRaw))
 		}
 		goals = append(goals, goal(fmt.Sprintf("echo of %s: allocations a message with reused memory", sizeText(s.size)),
-			exactSpread(math.Round(ours.Allocs()*100)/100), 0, false))
+			exactSpread(math.Round(ours.Allocs()*100)/100), 0, false, whyEchoNoise))
 	}
 	return goals
 }
+
+// Why goals can be missed.
+const (
+	whyEchoNoise    = "Both do the same system calls, so the machine was not quiet."
+	whyEchoOverRaw  = "Go's poller waits for a frame with two system calls more than a blocking read: a read that finds nothing, and one that waits. A frame of 32 KiB and more takes one more read besides, because it is read past the window."
+	whyReads        = "A frame of 32 KiB and more is read past the window, straight to where it stays. That spares a copy and costs one more read."
+	whySendBuffer   = "A Writer enlarges the send buffer itself with the first frame of 256 KiB, so the default has the larger buffer too."
+	whyTwoTwo       = "The goal was set for one core, where all time is system calls. On several cores part of the time is waking one up, which both must."
+	whyGathered     = "The producer and the reader share the core, so a slow reader holds the producer back."
+	whyCallOverRPC  = "All calls of net/rpc share one connection, so under load one read gets several of them. gunicorn serves the calls of a connection one by one, so our client takes a connection for each. See the row of net/rpc with more connections."
+	whyCallOverEcho = "A call encodes and decodes, has a context with a deadline and a place in the pool, and looks whether its peer still lives. An echo does none of that."
+	whyChunks       = "One side is slower than the other and waits, so the machine counts for more than the code."
+)
 
 // floorGoals has how much longer than raw system calls a frame may take, by size.
 var floorGoals = map[int]float64{100: 1.4, 1600: 1.4, 64 << 10: 1.1}
@@ -129,8 +139,8 @@ func (r Results) echoChart() report.Bars {
 	return bars
 }
 
-func (r Results) callTables() []report.Table {
-	if len(r.calls) == 0 {
+func (r Results) countTables() []report.Table {
+	if len(r.counts) == 0 {
 		return nil
 	}
 	t := report.Table{
@@ -138,7 +148,7 @@ func (r Results) callTables() []report.Table {
 		Note:    "A cell has the system calls for one frame: those of this process / those of its child. Both run on one core. A reader that must wait for a frame makes one read more, which finds nothing. More than one write means that the send buffer was full.",
 		Columns: []string{"mode", "frame", "writes", "reads"},
 	}
-	for _, c := range r.calls {
+	for _, c := range r.counts {
 		t.Rows = append(t.Rows, report.Row{Name: c.mode, Cells: []string{
 			sizeText(c.size),
 			fmt.Sprintf("%.2f / %.2f", c.near.writes, c.far.writes),
@@ -151,15 +161,15 @@ func (r Results) callTables() []report.Table {
 // smallFrame is the largest frame that fits into the send buffer at once.
 const smallFrame = 64 << 10
 
-func (r Results) callGoals() (goals []report.Goal) {
-	for _, c := range r.calls {
+func (r Results) countGoals() (goals []report.Goal) {
+	for _, c := range r.counts {
 		if c.mode != modeConn || c.size > smallFrame {
 			continue
 		}
 		// A hundredth is for what else the process does.
 		goals = append(goals,
-			goal(fmt.Sprintf("writes for a frame of %s", sizeText(c.size)), exactSpread(max(c.near.writes, c.far.writes)), 1.01, false),
-			goal(fmt.Sprintf("reads for a frame of %s", sizeText(c.size)), exactSpread(max(c.near.reads, c.far.reads)), 2.01, false))
+			goal(fmt.Sprintf("writes for a frame of %s", sizeText(c.size)), exactSpread(max(c.near.writes, c.far.writes)), 1.01, false, whyEchoNoise),
+			goal(fmt.Sprintf("reads for a frame of %s", sizeText(c.size)), exactSpread(max(c.near.reads, c.far.reads)), 2.01, false, whyReads))
 	}
 	return goals
 }
@@ -194,7 +204,7 @@ func (r Results) bufferGoals() (goals []report.Goal) {
 	for _, s := range setsForGoals(r.buffers) {
 		if s.size == 1<<20 && !s.stream {
 			goals = append(goals, goal("echo of 1 MiB with a send buffer of 1 MiB, "+s.place+": time over that with the default",
-				s.of("1 MiB").Ratio(s.of("default")), 0.75, false))
+				s.of("1 MiB").Ratio(s.of("default")), 0.75, false, whySendBuffer))
 		}
 	}
 	return goals
@@ -231,7 +241,7 @@ func (r Results) streamGoals() (goals []report.Goal) {
 	for _, s := range setsForGoals(r.streams) {
 		if s.size == 100 {
 			goals = append(goals, goal("stream of 100 B chunks gathered in 64 KiB, "+s.place+": speed over that of a write each",
-				s.of(streamBase).Ratio(s.of(streamGathered)), 20, true))
+				s.of(streamBase).Ratio(s.of(streamGathered)), 20, true, whyGathered))
 		}
 	}
 	return goals
@@ -281,7 +291,7 @@ func (r Results) callerGoals() (goals []report.Goal) {
 	for _, s := range r.callers {
 		if s.conns == 8 {
 			goals = append(goals, goal("8 connections: requests a second over those of two writes and two reads",
-				s.of(modeTwoTwo).Ratio(s.of(modeConn)), 1.5, true))
+				s.of(modeTwoTwo).Ratio(s.of(modeConn)), 1.5, true, whyTwoTwo))
 		}
 	}
 	return goals
@@ -302,8 +312,8 @@ func (r Results) callerChart() report.Bars {
 	return bars
 }
 
-func goal(what string, s rounds.Spread, want float64, atLeast bool) report.Goal {
-	return report.Goal{What: what, Value: s.Median, Want: want, AtLeast: atLeast, Spread: s}
+func goal(what string, s rounds.Spread, want float64, atLeast bool, why string) report.Goal {
+	return report.Goal{What: what, Value: s.Median, Want: want, AtLeast: atLeast, Spread: s, Why: why}
 }
 
 // exactSpread returns the spread of what was measured once.

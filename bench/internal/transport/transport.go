@@ -18,11 +18,13 @@ import (
 // Results is what was measured. Its methods make the report of it.
 type Results struct {
 	echoes  []set
-	calls   []callCount
+	counts  []callCount
 	buffers []bufferSet
 	streams []set
 	callers []set
-	skipped []string // what was not measured, and why
+	calls   []set
+	chunks  []set
+	Skipped []string // what was not measured, and why
 }
 
 // set is the results of competitors that were measured in turns.
@@ -69,7 +71,7 @@ func (p plan) run() (Results, error) {
 		return nil
 	})
 	if errors.Is(err, errors.ErrUnsupported) {
-		r.skipped = append(r.skipped, fmt.Sprintf("both processes on one core, and the system calls: %v", err))
+		r.skip("both processes on one core, and the system calls", err)
 		err = nil
 	}
 	for _, measure := range append(everywhere, p.callers) {
@@ -77,7 +79,23 @@ func (p plan) run() (Results, error) {
 			err = measure(allCores(), &r)
 		}
 	}
+	for _, measure := range []func(string, *Results) error{p.calls, p.chunks} {
+		if err != nil {
+			return r, err
+		}
+		if err = measure(allCores(), &r); errors.Is(err, errors.ErrUnsupported) {
+			r.skip("CPU time of two processes", err)
+			err = nil
+		}
+	}
 	return r, err
+}
+
+// skip keeps what was not measured, and why.
+func (r *Results) skip(what string, why error) {
+	if text := fmt.Sprintf("%s: %v", what, why); !slices.Contains(r.Skipped, text) {
+		r.Skipped = append(r.Skipped, text)
+	}
 }
 
 // oneCore is the place where nothing waits for another core to wake up, which
@@ -215,18 +233,18 @@ func modeOf(name string) mode {
 	panic("no mode " + name)
 }
 
-// calls counts system calls.
-type calls struct{ reads, writes float64 }
+// systemCalls counts system calls.
+type systemCalls struct{ reads, writes float64 }
 
-func (c calls) since(before calls, echoes int) calls {
-	return calls{(c.reads - before.reads) / float64(echoes), (c.writes - before.writes) / float64(echoes)}
+func (c systemCalls) since(before systemCalls, echoes int) systemCalls {
+	return systemCalls{(c.reads - before.reads) / float64(echoes), (c.writes - before.writes) / float64(echoes)}
 }
 
 // callCount is how many system calls a frame takes on the two sides.
 type callCount struct {
 	mode      string
 	size      int
-	near, far calls
+	near, far systemCalls
 }
 
 // count counts system calls of some modes.
@@ -240,7 +258,7 @@ func (p plan) count(_ string, r *Results) error {
 				}
 				n := min(p.echoes, max(1, p.echoes*(64<<10)/size))
 				near, far, err := c.callsOf(func(n int) error { return echoes(ends[0], n) }, n)
-				r.calls = append(r.calls, callCount{name, size, near, far})
+				r.counts = append(r.counts, callCount{name, size, near, far})
 				return err
 			})
 			if err != nil {

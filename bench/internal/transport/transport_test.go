@@ -1,15 +1,19 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/gunicorn-go/dirty"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/bench/internal/rounds"
+	"github.com/gunicorn-go/dirty/internal/loud"
 )
 
 func TestMain(m *testing.M) {
@@ -50,7 +54,8 @@ func TestEcho(t *testing.T) {
 func TestRun(t *testing.T) {
 	r, err := plan{rounds: 1, duration: time.Millisecond, echoes: 50, sizes: []int{100, 1600, 64 << 10, 1 << 20}}.run()
 	require.NoError(t, err)
-	for _, table := range r.Tables() {
+	requireAll(t, r.Skipped)
+	for _, table := range slices.Concat(r.Tables(), r.CallTables(), r.ChunkTables()) {
 		assert.NotEmpty(t, table.Rows, table.Title)
 		for _, row := range table.Rows {
 			assert.Len(t, row.Cells, len(table.Columns)-1, table.Title)
@@ -60,15 +65,76 @@ func TestRun(t *testing.T) {
 			}
 		}
 	}
-	for _, chart := range r.Charts() {
+	for _, chart := range append(r.Charts(), r.CallCharts()...) {
 		for _, series := range chart.Series {
 			assert.Len(t, series.Values, len(chart.Groups), chart.Title)
 		}
 	}
 	for _, g := range r.Goals() {
 		assert.True(t, g.Spread.Low <= g.Value && g.Value <= g.Spread.High, g.What)
+		assert.NotEmpty(t, g.Why, g.What)
 	}
 	assert.NotEmpty(t, r.Goals())
+}
+
+// requireAll says what was not measured. In CI all must be.
+func requireAll(t *testing.T, skipped []string) {
+	for _, what := range skipped {
+		loud.Say("bench: NOT RUN: %s", what)
+	}
+	if os.Getenv("CI") != "" || os.Getenv("DIRTY_INTEROP") == "require" {
+		require.Empty(t, skipped)
+	}
+}
+
+// TestCalls: each way to call brings the text back from all callers, and fails when
+// it does not.
+func TestCalls(t *testing.T) {
+	for _, kind := range callPeers {
+		t.Run(kind.name, func(t *testing.T) {
+			require.NoError(t, withPeers(func(p *peers) error {
+				const callers, conns = 5, 2
+				call, far, err := kind.open(p, conns)
+				if errors.Is(err, errMissing) {
+					requireAll(t, []string{err.Error()})
+					t.Skip("NOT RUN: ", err)
+				}
+				require.NoError(t, err)
+				timed := newTimedCalls(callers, func(caller int) error { return call(caller, "text") })
+				require.NoError(t, timed.run(callers*3))
+				require.Len(t, timed.all(), callers*3)
+				for _, latency := range timed.all() {
+					require.Positive(t, latency)
+				}
+				require.NoError(t, timed.run(2))
+				require.Len(t, timed.all(), 2, "of the last run only")
+				if cpu, err := far.cpuOfBoth(); !errors.Is(err, errors.ErrUnsupported) {
+					require.NoError(t, err)
+					require.Greater(t, cpu(), rounds.CPU())
+				}
+				require.NoError(t, far.end())
+				far.end = func() error { return nil }
+				require.Eventually(t, func() bool { return timed.run(callers) != nil }, time.Minute, time.Millisecond)
+				return nil
+			}))
+		})
+	}
+}
+
+// TestChunks: each way to stream brings as many chunks as were asked for.
+func TestChunks(t *testing.T) {
+	for _, kind := range chunkPeers {
+		t.Run(kind.name, func(t *testing.T) {
+			require.NoError(t, withPeers(func(p *peers) error {
+				run, _, err := kind.open(p, 20)
+				require.NoError(t, err)
+				for _, n := range []int{1, 0, 1000} {
+					require.NoError(t, run(n))
+				}
+				return nil
+			}))
+		})
+	}
 }
 
 // TestClose: no child is left, whatever has failed.
