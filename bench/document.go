@@ -27,7 +27,7 @@ type results struct {
 func (r results) document() report.Document {
 	d := report.Document{
 		Intro: "How fast our codec and our transport are beside others, on one machine in one run. " +
-			"`go run -C bench .` measures everything and writes this page.",
+			"`go run -C bench .` measures everything, and writes this page and the table in the README.",
 		Missing: r.missing,
 	}
 	d.Sections = append(d.Sections, r.inShort(), r.fairness(), r.method())

@@ -1,5 +1,5 @@
-// Command bench measures our codec and our transport beside others, in turns, and
-// writes docs/BENCHMARKS.md with its charts:
+// Command bench measures our codec and our transport beside others, in turns. It
+// writes docs/BENCHMARKS.md with its charts, and the table in README.md:
 //
 //	go run -C bench .
 package main
@@ -47,6 +47,12 @@ func run() error {
 		*rounds, *duration = 2, 2*time.Millisecond
 	}
 
+	toDocs := *out == docs && wanted.MatchString("codec") // the README gets its table too
+	if toDocs {
+		if err := replaceReadmeTable(readme, nil); err != nil { // before minutes of work
+			return err
+		}
+	}
 	start := time.Now()
 	r := results{facts: report.GatherFacts(), rounds: *rounds, duration: *duration}
 	for _, section := range []struct {
@@ -81,7 +87,11 @@ func run() error {
 		}
 	}
 	r.took = time.Since(start)
-	return r.document().Write(*out)
+	if err := r.document().Write(*out); err != nil || !toDocs {
+		return err
+	}
+	table := r.codecs.Short()
+	return replaceReadmeTable(readme, &table)
 }
 
 // miss says loudly, on the terminal and on the page, what was not run and why.
