@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // askFirst adds -y to a command that destroys something. Without it the command asks
@@ -52,10 +50,4 @@ func (c *cli) ask(cmd *cobra.Command, question string) error {
 		fmt.Fprintln(c.stderr)
 		return cmd.Context().Err()
 	}
-}
-
-// isTerminal reports whether a stream is a terminal.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }

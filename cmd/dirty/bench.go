@@ -29,6 +29,9 @@ start: a call that had to wait because others were slow counts with its wait.
 
 ` + helpArgs + `
 
+--plot draws the median and the 99th percentile of the calls that were to start within
+each part of the time: a pause of the workers shows as a peak.
+
 Interrupted, it prints what it has. The exit status is that of the first call that
 failed.`
 
@@ -37,6 +40,7 @@ type benchFlags struct {
 	callers  int
 	duration time.Duration
 	rate     float64
+	plot     bool
 }
 
 func (c *cli) benchCommand() *cobra.Command {
@@ -44,7 +48,7 @@ func (c *cli) benchCommand() *cobra.Command {
 		Use:               "bench APP ACTION [ARG|NAME=ARG]...",
 		Short:             "Measure how long calls take, and how many there can be",
 		Long:              helpBench,
-		Example:           "  dirty bench -s /run/app/dirty.sock app:Math add 1 2 -c 8 -d 10s\n  dirty bench -s /run/app/dirty.sock app:Math add 1 2 --rate 500",
+		Example:           "  dirty bench -s /run/app/dirty.sock app:Math add 1 2 -c 8 -d 10s\n  dirty bench -s /run/app/dirty.sock app:Math add 1 2 --rate 500 --plot",
 		Args:              needArgs(2, -1, "an app and an action"),
 		ValidArgsFunction: c.completeApps,
 	}
@@ -56,8 +60,11 @@ func (c *cli) benchCommand() *cobra.Command {
 	cmd.Flags().IntVarP(&b.callers, "callers", "c", 1, "how many calls there are at one time")
 	cmd.Flags().DurationVarP(&b.duration, "duration", "d", 10*time.Second, "for how long")
 	cmd.Flags().Float64Var(&b.rate, "rate", 0, "start so many calls a second, together")
+	cmd.Flags().BoolVar(&b.plot, "plot", false, "draw how long calls took in the course of the time, in place of the histogram")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
+		case b.plot && c.format == formatJSON:
+			return usagef("--plot: it is a drawing, leave out -o json")
 		case b.callers < 1 || b.callers > maxCallers:
 			return usagef("--callers %d: want 1 to %d", b.callers, maxCallers)
 		case b.duration <= 0:
@@ -107,6 +114,9 @@ func (c *cli) bench(ctx context.Context, b benchFlags, app, action string, args 
 		latency:  newHistogram(),
 		failures: map[string]int64{},
 	}
+	if b.plot {
+		m.course = newCourse(b.duration)
+	}
 	stopProgress := m.showProgress(c.stderr)
 	m.run(ctx)
 	stopProgress()
@@ -135,6 +145,8 @@ func (c *cli) chooseNamedTarget(ctx context.Context) (target, error) {
 type measurement struct {
 	benchFlags
 	call func(context.Context) error
+
+	course *course // nil if nobody wants to see it
 
 	started atomic.Int64 // calls, of a rate: in their order
 	done    atomic.Int64
@@ -172,7 +184,11 @@ func (m *measurement) run(ctx context.Context) {
 					m.fail(err)
 					continue
 				}
-				_ = own.RecordValue(min(time.Since(intended), maxLatency).Microseconds()) // it is in range
+				took := min(time.Since(intended), maxLatency).Microseconds()
+				_ = own.RecordValue(took) // it is in range
+				if m.course != nil {
+					m.course.record(intended.Sub(start), took)
+				}
 			}
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -272,6 +288,10 @@ func (c *cli) printMeasurement(m *measurement) error {
 		fmt.Fprintf(c.stdout, "%-5s  %v\n", q.name, microseconds(m.latency.ValueAtQuantile(q.percent)))
 	}
 	fmt.Fprintln(c.stdout)
+	if m.course != nil {
+		fmt.Fprintln(c.stdout, m.course.draw(widthOf(c.stdout), c.colorful(c.stdout)))
+		return nil
+	}
 	printHistogram(c.stdout, m.latency)
 	return nil
 }

@@ -25,7 +25,7 @@ import (
 const demoTime = 30 * time.Second
 
 func (c *cli) demoCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     "demo",
 		Short:   "See a server and a client at work",
 		Long:    helpDemo,
@@ -33,6 +33,8 @@ func (c *cli) demoCommand() *cobra.Command {
 		Args:    needArgs(0, 0, "no arguments"),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), c.stdout) },
 	}
+	c.addFormatFlag(cmd, formatText, formatJSON)
+	return cmd
 }
 
 func runDemo(ctx context.Context, stdout io.Writer) error {

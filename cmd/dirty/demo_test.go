@@ -51,7 +51,8 @@ func TestServe(t *testing.T) {
 			defer cancel()
 			out, in := io.Pipe()
 			done := make(chan error, 1)
-			go func() { done <- serve(ctx, path, in, slog.New(slog.DiscardHandler)) }()
+			tell := (&cli{stdout: &output{w: in}}).tellServing
+			go func() { done <- serve(ctx, path, tell, slog.New(slog.DiscardHandler)) }()
 			var text bytes.Buffer
 			_, err := io.CopyN(&text, out, int64(len("serving demo:App on /")))
 			require.NoError(t, err)
@@ -100,13 +101,13 @@ func TestServeEndsWhileStarting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	path := filepath.Join(shortTempDir(t), "s")
-	assert.NoError(t, serve(ctx, path, io.Discard, slog.New(slog.DiscardHandler)))
+	assert.NoError(t, serve(ctx, path, func(string) error { return nil }, slog.New(slog.DiscardHandler)))
 	assert.NoFileExists(t, path)
 }
 
 // TestServeOutputError: a server whose path nobody can be told does not start.
 func TestServeOutputError(t *testing.T) {
-	assert.ErrorIs(t, serve(t.Context(), "", failing{}, slog.New(slog.DiscardHandler)), errBoom)
+	assert.ErrorIs(t, serve(t.Context(), "", (&cli{stdout: &output{w: failing{}}}).tellServing, slog.New(slog.DiscardHandler)), errBoom)
 }
 
 // TestServeBadPath: a path that cannot be used is an error, at once.

@@ -95,7 +95,8 @@ func (d *doctor) run(ctx context.Context) error {
 			}
 			continue
 		}
-		fmt.Fprintf(d.stdout, "%-4s  %s: %s\n", f.Level, f.About, printable(f.Text))
+		level := d.paintWord(d.stdout, f.Level) + strings.Repeat(" ", len(levelNote)-len(f.Level))
+		fmt.Fprintf(d.stdout, "%s  %s: %s\n", level, f.About, printable(f.Text))
 	}
 	if bad {
 		return errQuietNo

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,7 +100,7 @@ func (c *cli) find(ctx context.Context) error {
 		for _, a := range found {
 			table.row(a.Path, a.State, number(a.PID), number(a.Workers), strings.Join(a.Apps, ","), a.Owner, a.Reason)
 		}
-		table.flush()
+		table.print()
 	}
 	if !answering {
 		return negativef("no arbiter answers")
@@ -212,23 +211,3 @@ func askStatus(ctx context.Context, path string) (*client.Status, error) {
 	defer c.Close()
 	return c.Status(ctx)
 }
-
-// table prints rows in columns.
-type table struct{ w *tabwriter.Writer }
-
-func (c *cli) newTable(titles ...string) table {
-	t := table{tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)}
-	t.row(titles...)
-	return t
-}
-
-func (t table) row(cells ...string) {
-	for i := range cells {
-		if cells[i] = printable(cells[i]); cells[i] == "" {
-			cells[i] = "-"
-		}
-	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
-}
-
-func (t table) flush() { _ = t.w.Flush() } // output keeps the error

@@ -8,7 +8,9 @@ The arbiter is found by --socket or --pid-file, else by GUNICORN_DIRTY_SOCKET,
 else it is the only one of this user that "dirty find" sees.
 
 What is asked for goes to standard output, all else to standard error. The format
-of the output does not depend on a terminal; -o changes it, that of errors too.
+of the output does not depend on a terminal, but its colours and its width do. -o
+changes the format, that of errors too. What is no data, as the output of demo,
+completion and help, stays as it is with -o json, and only errors change.
 
 Exit status:
 
@@ -104,8 +106,8 @@ for any client of gunicorn's dirty workers:
 	slow(seconds)                  takes so long, unless its client leaves
 
 and a stash. A wait is at most an hour long. It prints the path of the socket, and
-a command to try with gunicorn's own client. By default the socket is in a new
-folder for temporary files.`
+a command to try with gunicorn's own client; with -o json an object with the app and
+the socket. By default the socket is in a new folder for temporary files.`
 
 const helpDemo = `Starts a server in Go and uses it with the client: calls, a stream, the stash, the
 status, an error and a cancelled call. Prints each step and the frames on the

@@ -35,6 +35,7 @@ type cli struct {
 	stderr io.Writer
 	dial   dialFlags
 	format string                      // what -o says, which errors obey too
+	color  string                      // what --color says
 	tried  atomic.Pointer[triedSocket] // the last socket that was to be dialled
 }
 
@@ -48,10 +49,33 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(c.stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if c.format == "" { // the flags were wrong before -o was reached
+		c.format = formatIn(args)
+	}
 	if err == nil {
 		err = c.stdout.err
 	}
 	return c.report(ctx, err)
+}
+
+// formatIn returns the value of -o in a command line that is wrong elsewhere.
+func formatIn(args []string) string {
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return ""
+		case arg == "-o" || arg == "--output":
+			if i+1 < len(args) {
+				return args[i+1]
+			}
+		case strings.HasPrefix(arg, "--output="), strings.HasPrefix(arg, "-o="):
+			_, format, _ := strings.Cut(arg, "=")
+			return format
+		case strings.HasPrefix(arg, "-o"):
+			return arg[len("-o"):]
+		}
+	}
+	return ""
 }
 
 // output is standard output. It keeps the first error, so that nobody who prints
@@ -74,12 +98,12 @@ func (o *output) Write(b []byte) (int, error) {
 type choice struct {
 	words []string
 	value *string
+	what  string // what the help calls the value
 }
 
 func (c *choice) String() string { return *c.value }
 
-// Type is what the help calls the value.
-func (c *choice) Type() string { return "FORMAT" }
+func (c *choice) Type() string { return c.what }
 
 func (c *choice) Set(s string) error {
 	for _, w := range c.words {

@@ -81,7 +81,7 @@ func (c *cli) monitorLive(ctx context.Context, listen string) error {
 	})
 	c.endWatch(&calls)
 	if missed > 0 {
-		fmt.Fprintf(c.stderr, "dirty: %s left out: the output was too slow\n", count(int(missed), "frame"))
+		c.note("%s left out: the output was too slow", count(int(missed), "frame"))
 	}
 	return err
 }
@@ -128,7 +128,7 @@ type watchedCall struct {
 	start         time.Time // zero in a recording
 	first, last   time.Duration
 	answered      bool
-	outcome       string // "ok", "error" or "no answer"
+	outcome       string // outcomeOK, outcomeFailed or noAnswer
 	class         string // of Python's error
 	chunks        int
 	sent, arrived int64 // bytes
@@ -139,7 +139,9 @@ const (
 	// forgets the later ones.
 	maxWatched = 100_000
 
-	noAnswer = "no answer"
+	outcomeOK     = "ok"
+	outcomeFailed = "error"
+	noAnswer      = "no answer"
 )
 
 // callTracker pairs answers with requests. Answers come in the order of the requests
@@ -196,9 +198,9 @@ func (t *callTracker) answer(conn uint32, h dirty.Header, payload []byte, at tim
 			return
 		case dirty.TypeError:
 			class, _ := dirty.View(payload).Get("error").Get("error_type").Text()
-			call.outcome, call.class = "error", string(class)
+			call.outcome, call.class = outcomeFailed, string(class)
 		case dirty.TypeResponse, dirty.TypeEnd:
-			call.outcome = "ok"
+			call.outcome = outcomeOK
 		case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
 			return // no answer; an arbiter never sends it
 		}
@@ -229,7 +231,7 @@ func (t *callTracker) closeAll() {
 func (c *cli) endWatch(calls *callTracker) {
 	calls.closeAll()
 	if calls.forgotten > 0 {
-		fmt.Fprintf(c.stderr, "dirty: %s left out: %d others have no answer\n", count(calls.forgotten, "call"), maxWatched)
+		c.note("%s left out: %d others have no answer", count(calls.forgotten, "call"), maxWatched)
 	}
 }
 
@@ -272,9 +274,9 @@ func (c *cli) printWatched(call *watchedCall) {
 	if !call.start.IsZero() {
 		line.WriteString(call.start.Format(timeFormat) + " ")
 	}
-	fmt.Fprintf(&line, "#%d %s: %s", call.conn, name, call.outcome)
+	fmt.Fprintf(&line, "#%d %s: %s", call.conn, printable(name), c.paintWord(c.stdout, call.outcome))
 	if call.class != "" {
-		line.WriteString(" " + call.class)
+		line.WriteString(" " + printable(call.class))
 	}
 	fmt.Fprintf(&line, ", %d bytes sent, %d received", call.sent, call.arrived)
 	if call.chunks > 0 {
@@ -286,5 +288,5 @@ func (c *cli) printWatched(call *watchedCall) {
 		}
 		fmt.Fprintf(&line, ", %v", call.last.Round(time.Microsecond))
 	}
-	fmt.Fprintln(c.stdout, printable(line.String()))
+	fmt.Fprintln(c.stdout, line.String())
 }

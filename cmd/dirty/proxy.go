@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -95,7 +94,7 @@ func (c *cli) proxy(ctx context.Context, listen, out string, full bool) (err err
 		}
 	}
 	if missed > 0 {
-		fmt.Fprintf(c.stderr, "dirty: %s left out: the output was too slow\n", count(int(missed), "frame"))
+		c.note("%s left out: the output was too slow", count(int(missed), "frame"))
 	}
 	return err
 }
@@ -124,9 +123,9 @@ func (c *cli) watch(ctx context.Context, t target, listen string, payloads bool,
 			}
 		},
 		Payloads: payloads,
-		Logger:   slog.New(slog.NewTextHandler(c.stderr, nil)),
+		Logger:   c.logger(),
 	}
-	fmt.Fprintf(c.stderr, "dirty: watching %s on %s\n", printable(path), printable(listen))
+	c.note("watching %s on %s", path, listen)
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(l) }()
 	select {

@@ -96,7 +96,7 @@ func (c *cli) replay(ctx context.Context, name string, diff bool) error {
 		unanswered += len(calls)
 	}
 	if unanswered > 0 {
-		fmt.Fprintf(c.stderr, "dirty: %s left out: the recording has no whole answer\n", count(unanswered, "call"))
+		c.note("%s left out: the recording has no whole answer", count(unanswered, "call"))
 	}
 	switch {
 	case d.broken > 0:
@@ -158,9 +158,9 @@ func (r *replayer) repeat(call *recordedCall) error {
 		return err
 	}
 	took := time.Since(start)
-	outcome, same := "ok", sameAnswers(call.answers, answers)
+	outcome, same := outcomeOK, sameAnswers(call.answers, answers)
 	if answers[len(answers)-1].Type == dirty.TypeError {
-		outcome = "error"
+		outcome = outcomeFailed
 	}
 	if r.diff && !same {
 		r.differ++

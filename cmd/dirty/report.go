@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -135,7 +136,7 @@ func (c *cli) report(ctx context.Context, err error) int {
 		fmt.Fprintln(c.stderr, f.json())
 		return f.status
 	}
-	fmt.Fprintf(c.stderr, "dirty: %s\n", printable(f.text))
+	fmt.Fprintf(c.stderr, "%s %s\n", c.paint(c.stderr, styleBad, "dirty:"), printable(f.text))
 	for line := range strings.Lines(f.traceback) {
 		fmt.Fprintf(c.stderr, "    %s\n", printable(strings.TrimRight(line, "\r\n")))
 	}
@@ -143,6 +144,26 @@ func (c *cli) report(ctx context.Context, err error) int {
 		fmt.Fprintln(c.stderr, printable(f.hint))
 	}
 	return f.status
+}
+
+// note tells of something that is neither data nor a failure.
+func (c *cli) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if c.format != formatJSON {
+		fmt.Fprintf(c.stderr, "dirty: %s\n", printable(text))
+		return
+	}
+	var line bytes.Buffer
+	_ = writeAny(&line, dirty.Dict{{Key: "note", Value: strings.ToValidUTF8(text, "\ufffd")}}, formatJSON) // a text can be written
+	fmt.Fprintln(c.stderr, line.String())
+}
+
+// logger returns a logger for what the library has to say.
+func (c *cli) logger() *slog.Logger {
+	if c.format == formatJSON {
+		return slog.New(slog.NewJSONHandler(c.stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(c.stderr, nil))
 }
 
 // json returns the failure as an object on one line.

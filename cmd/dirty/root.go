@@ -26,7 +26,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		Short:   "Look at, call and watch gunicorn's dirty workers",
 		Long:    helpMain,
 		Example: "  dirty demo\n  dirty status\n  dirty exec app:Model classify @cat.png top_k=5",
-		Version: version(),
+		Version: readVersion().String(),
 	})
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -41,6 +41,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		}
 		return nil
 	}
+	c.addColorFlag(root)
 	root.AddGroup(
 		&cobra.Group{ID: groupLook, Title: "Look:"},
 		&cobra.Group{ID: groupAct, Title: "Act:"},
@@ -67,9 +68,13 @@ func addTo(parent *cobra.Command, group string, commands ...*cobra.Command) {
 // with an unknown one, it is a wrong command line.
 func (c *cli) group(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
+	c.addFormatFlag(cmd, formatText, formatJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknownCommand(cmd, args[0])
+		}
+		if c.format == formatJSON {
+			return usagef("name a command")
 		}
 		cmd.SetOut(c.stderr)
 		if err := cmd.Help(); err != nil {
@@ -95,7 +100,7 @@ func unknownCommand(parent *cobra.Command, name string) error {
 }
 
 func (c *cli) helpCommand(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     "help [COMMAND]",
 		Short:   "Explain a command",
 		Example: "  dirty help decode",
@@ -127,27 +132,47 @@ func (c *cli) helpCommand(root *cobra.Command) *cobra.Command {
 			return startingWith(start, names), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
+	c.addFormatFlag(cmd, formatText, formatJSON)
+	return cmd
 }
 
 func (c *cli) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version of this command, of Go and of the protocol",
-		Example: "  dirty version",
+		Example: "  dirty version\n  dirty version -o json | jq -r .version",
 		Args:    needArgs(0, 0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintln(c.stdout, version())
+			if c.format == formatJSON {
+				return c.printJSONLine(readVersion())
+			}
+			fmt.Fprintln(c.stdout, readVersion())
 			return nil
 		},
 	}
+	c.addFormatFlag(cmd, formatText, formatJSON)
+	return cmd
 }
 
-func version() string {
-	version := "(unknown)"
+// versions is what version prints, also in JSON.
+type versions struct {
+	Version  string `dirty:"version"`
+	Go       string `dirty:"go"`
+	OS       string `dirty:"os"`
+	Arch     string `dirty:"arch"`
+	Protocol int    `dirty:"protocol"`
+}
+
+func readVersion() versions {
+	v := versions{"(unknown)", runtime.Version(), runtime.GOOS, runtime.GOARCH, dirty.Version}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
+		v.Version = info.Main.Version
 	}
-	return fmt.Sprintf("dirty %s, %s %s/%s, protocol version %d", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, dirty.Version)
+	return v
+}
+
+func (v versions) String() string {
+	return fmt.Sprintf("dirty %s, %s %s/%s, protocol version %d", v.Version, v.Go, v.OS, v.Arch, v.Protocol)
 }
 
 const helpCompletion = `Prints a script that makes a shell complete commands, flags, apps, tables and keys.
@@ -160,7 +185,7 @@ Apps, tables and keys come from the arbiter, if it answers at once.
 
 func (c *cli) completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:       "completion bash|zsh|fish|powershell",
 		Short:     "Print a script that completes commands in a shell",
 		Long:      helpCompletion,
@@ -181,4 +206,6 @@ func (c *cli) completionCommand() *cobra.Command {
 			return usagef("completion: unknown shell %q: want one of %s", args[0], joinWords(shells))
 		},
 	}
+	c.addFormatFlag(cmd, formatText, formatJSON)
+	return cmd
 }

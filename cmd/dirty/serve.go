@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,12 +28,13 @@ func (c *cli) serveCommand() *cobra.Command {
 		Use:     "serve",
 		Short:   "Run a server to try things with",
 		Long:    helpServe,
-		Example: "  dirty serve -s /tmp/try.sock",
+		Example: "  dirty serve -s /tmp/try.sock\n  dirty serve -o json | jq -r --unbuffered .socket",
 		Args:    needArgs(0, 0, "no arguments"),
 	}
+	c.addFormatFlag(cmd, formatText, formatJSON)
 	path := cmd.Flags().StringP("socket", "s", "", "`PATH` of the socket")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		err := serve(cmd.Context(), *path, c.stdout, slog.New(slog.NewTextHandler(c.stderr, nil)))
+		err := serve(cmd.Context(), *path, c.tellServing, c.logger())
 		if err != nil {
 			return &statusError{status: exitIO, kind: "io", text: err.Error()}
 		}
@@ -42,9 +43,23 @@ func (c *cli) serveCommand() *cobra.Command {
 	return cmd
 }
 
-// serve runs the demonstration server until ctx ends. An empty path stands for
-// one in a new folder for temporary files.
-func serve(ctx context.Context, path string, stdout io.Writer, logger *slog.Logger) error {
+// tellServing says where the server listens.
+func (c *cli) tellServing(path string) error {
+	if c.format == formatJSON {
+		return c.printJSONLine(struct {
+			App    string `dirty:"app"`
+			Socket string `dirty:"socket"`
+		}{demoApp, strings.ToValidUTF8(path, "\ufffd")})
+	}
+	_, err := fmt.Fprintf(c.stdout, "serving %[1]s on %[3]s\n"+
+		"%[2]s=%[3]s python3 -c 'from gunicorn.dirty import get_dirty_client; print(get_dirty_client().execute(\"%[1]s\", \"add\", 1, 2))'\n",
+		demoApp, client.EnvSocket, path)
+	return err
+}
+
+// serve runs the demonstration server until ctx ends, and tells where once it answers.
+// An empty path stands for one in a new folder for temporary files.
+func serve(ctx context.Context, path string, tell func(path string) error, logger *slog.Logger) error {
 	if path == "" {
 		folder, err := os.MkdirTemp("", "dirty")
 		if err != nil {
@@ -61,9 +76,7 @@ func serve(ctx context.Context, path string, stdout io.Writer, logger *slog.Logg
 	}()
 	err := awaitServer(ctx, path, ended)
 	if err == nil {
-		_, err = fmt.Fprintf(stdout, "serving %[1]s on %[3]s\n"+
-			"%[2]s=%[3]s python3 -c 'from gunicorn.dirty import get_dirty_client; print(get_dirty_client().execute(\"%[1]s\", \"add\", 1, 2))'\n",
-			demoApp, client.EnvSocket, path)
+		err = tell(path)
 	}
 	if err != nil {
 		_ = s.Close()

@@ -119,6 +119,6 @@ func (c *cli) printStatus(status *client.Status) error {
 		}
 		table.row(fmt.Sprint(w.PID), fmt.Sprint(w.Age), heartbeat, strings.Join(w.Apps, ", "))
 	}
-	table.flush()
+	table.print()
 	return nil
 }

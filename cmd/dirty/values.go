@@ -24,7 +24,7 @@ const defaultFormat = "format"
 // addFormatFlag adds -o. The first format is the default, on a terminal or not.
 func (c *cli) addFormatFlag(cmd *cobra.Command, formats ...string) {
 	cmd.Annotations = map[string]string{defaultFormat: formats[0]}
-	cmd.Flags().VarP(&choice{formats, &c.format}, "output", "o", joinWords(formats)+"; the default is "+formats[0])
+	cmd.Flags().VarP(&choice{formats, &c.format, "FORMAT"}, "output", "o", joinWords(formats)+"; the default is "+formats[0])
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
 

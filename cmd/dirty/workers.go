@@ -26,7 +26,6 @@ func (c *cli) workersCommand() *cobra.Command {
 		return list.RunE(cmd, args)
 	}
 	c.addDialFlags(group)
-	c.addFormatFlag(group, formatText, formatJSON)
 	group.AddCommand(list, c.workersAddCommand(), c.workersRemoveCommand())
 	return group
 }
