@@ -33,7 +33,7 @@ func (c *Client) do(ctx context.Context, x *exchange) (result any, err error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	ctx, end, failure := c.cfg.tracers.start(ctx, op)
+	ctx, end, failure := c.cfg.tracers.start(ctx, &x.call)
 	if failure != nil {
 		failure = &OpError{Operation: op, Stage: StagePrepare, Err: failure}
 	}

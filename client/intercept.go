@@ -39,6 +39,9 @@ type CallInfo struct {
 	Kwargs Kwargs // an interceptor never finds it nil
 }
 
+// takesArguments reports whether the peer is sent arguments.
+func (call *CallInfo) takesArguments() bool { return call.Name == "execute" || call.Name == "stream" }
+
 // clone copies a call, but not the values of its arguments.
 func (call *CallInfo) clone() *CallInfo {
 	kwargs := make(Kwargs, len(call.Kwargs))

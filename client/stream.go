@@ -90,7 +90,7 @@ func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any
 	if err := checkContext(ctx); err != nil {
 		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	ctx, traced, failure := c.cfg.tracers.start(ctx, op)
+	ctx, traced, failure := c.cfg.tracers.start(ctx, &call)
 	err = errAbandoned
 	opened := false
 	defer func() {

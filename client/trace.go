@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -16,6 +17,12 @@ type Tracer struct {
 	// CallStart is called before anything is done. What it returns is the
 	// context of the call; nil leaves it as it is.
 	CallStart func(ctx context.Context, op Operation) context.Context
+
+	// AddKeyword returns a keyword argument that the call sends along for the
+	// tracer of the peer: its name, which is "" for none, and its value. It is
+	// called for execute and stream, after CallStart. An argument of that name that
+	// the caller gives is kept. An action that does not take the argument raises.
+	AddKeyword func(ctx context.Context, op Operation) (name string, value any)
 
 	// CallDone is called when the call is over: for a stream when its last
 	// frame was read, or it was closed, and its interceptors have returned.
@@ -90,12 +97,13 @@ func (ts *tracers) guard(name string, f func()) error {
 // of a tracer.
 type endCall func(err error, chunks int) error
 
-// start tells of a call, and returns its context.
-func (ts *tracers) start(ctx context.Context, op Operation) (context.Context, endCall, error) {
+// start tells of a call, to which it may add keyword arguments, and returns its
+// context.
+func (ts *tracers) start(ctx context.Context, call *CallInfo) (context.Context, endCall, error) {
 	if len(ts.list) == 0 {
 		return ctx, func(error, int) error { return nil }, nil
 	}
-	begin := time.Now()
+	op, begin := call.Operation, time.Now()
 	contexts := make([]context.Context, 0, len(ts.list))
 	var failure error
 	for i := range ts.list {
@@ -111,6 +119,9 @@ func (ts *tracers) start(ctx context.Context, op Operation) (context.Context, en
 			}
 		}
 		contexts = append(contexts, ctx)
+		if failure = ts.addKeyword(ctx, &ts.list[i], call); failure != nil {
+			break
+		}
 	}
 	return ctx, func(err error, chunks int) (failure error) {
 		result := CallResult{Err: err, Duration: time.Since(begin), Chunks: chunks}
@@ -123,6 +134,23 @@ func (ts *tracers) start(ctx context.Context, op Operation) (context.Context, en
 		}
 		return failure
 	}, failure
+}
+
+// addKeyword adds the keyword argument of a tracer, if it has one.
+func (ts *tracers) addKeyword(ctx context.Context, t *Tracer, call *CallInfo) error {
+	if t.AddKeyword == nil || !call.takesArguments() {
+		return nil
+	}
+	return ts.guard("AddKeyword", func() {
+		name, value := t.AddKeyword(ctx, call.Operation)
+		if _, given := call.Kwargs[name]; given || name == "" {
+			return
+		}
+		kwargs := make(Kwargs, len(call.Kwargs)+1) // that of the caller stays as it is
+		maps.Copy(kwargs, call.Kwargs)
+		kwargs[name] = value
+		call.Kwargs = kwargs
+	})
 }
 
 // startAcquire tells that an attempt asks for a connection.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -233,5 +235,78 @@ func TestTracerContext(t *testing.T) {
 			require.ErrorIs(t, err, errLeft, op.name)
 			assert.True(t, errors.Is(err, context.Canceled))
 		}
+	}
+}
+
+// TestTracerKeyword: a tracer adds a keyword argument to what it is asked for, and
+// changes nothing that is the caller's.
+func TestTracerKeyword(t *testing.T) {
+	kwargs := make(chan map[string]any, 1)
+	p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
+		if r, ok := m.(*dirty.Request); ok {
+			kwargs <- r.Kwargs
+		}
+		return arbiter(c, m)
+	}))
+	adding := func(name string, value any) client.Option {
+		return client.WithTracer(client.Tracer{
+			CallStart: func(ctx context.Context, _ client.Operation) context.Context {
+				return context.WithValue(ctx, journalKey("call"), name)
+			},
+			AddKeyword: func(ctx context.Context, op client.Operation) (string, any) {
+				assert.Equal(t, name, ctx.Value(journalKey("call")), "the context of CallStart")
+				assert.Equal(t, app, op.App, "only a call of an action has arguments")
+				return name, value
+			},
+		})
+	}
+	passing := client.WithInterceptor(func(ctx context.Context, call *client.CallInfo, next func(context.Context) error) error {
+		if call.App != "" {
+			assert.Contains(t, call.Kwargs, "_meta", "an interceptor sees it")
+		}
+		return next(ctx)
+	})
+	for name, test := range map[string]struct {
+		opts  []client.Option
+		given client.Kwargs
+		want  map[string]any
+	}{
+		"none":                  {[]client.Option{adding("", 1)}, client.Kwargs{"a": true}, map[string]any{"a": true}},
+		"alone":                 {[]client.Option{adding("_meta", 1)}, nil, map[string]any{"_meta": int64(1)}},
+		"beside the caller's":   {[]client.Option{adding("_meta", 1)}, client.Kwargs{"a": true}, map[string]any{"a": true, "_meta": int64(1)}},
+		"the caller has it":     {[]client.Option{adding("_meta", 1)}, client.Kwargs{"_meta": "mine"}, map[string]any{"_meta": "mine"}},
+		"two tracers":           {[]client.Option{adding("_meta", 1), adding("b", 2)}, nil, map[string]any{"_meta": int64(1), "b": int64(2)}},
+		"inside an interceptor": {[]client.Option{adding("_meta", 1), passing}, client.Kwargs{"a": true}, map[string]any{"a": true, "_meta": int64(1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, c := context.Background(), p.client(t, test.opts...)
+			given, args := maps.Clone(test.given), []any{1}
+			if test.given != nil {
+				args = append(args, test.given)
+			}
+			_, err := c.Execute(ctx, app, "echo", args...)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, <-kwargs)
+			_, err = collect(c.Stream(ctx, app, "count", args...))
+			require.NoError(t, err)
+			assert.Equal(t, test.want, <-kwargs)
+			assert.Equal(t, given, test.given, "the caller's map stays as it is")
+			require.NoError(t, c.Ping(ctx))
+		})
+	}
+}
+
+// TestTracerKeywordFails: a tracer that does not return fails the call.
+func TestTracerKeywordFails(t *testing.T) {
+	for name, fail := range map[string]func(){"panic": func() { panic("secret") }, "Goexit": runtime.Goexit} {
+		c := newPeer(t, answering(arbiter)).client(t, client.WithTracer(client.Tracer{
+			AddKeyword: func(context.Context, client.Operation) (string, any) { fail(); return "", nil },
+		}))
+		_, err := c.Execute(context.Background(), app, "echo")
+		require.ErrorIs(t, err, client.ErrHookFailed, name)
+		require.ErrorContains(t, err, "Tracer.AddKeyword", name)
+		_, err = c.OpenStream(context.Background(), app, "count")
+		require.ErrorIs(t, err, client.ErrHookFailed, name)
+		assert.Zero(t, c.Stats().InUse, name)
 	}
 }

@@ -75,6 +75,9 @@ func (b *binder) bindFrame(c *conn, f dirty.Frame, app, action []byte, dst any) 
 	if !a.find(f.Payload, app, action) {
 		return nil, nil
 	}
+	if name := c.takenKeyword(); name != "" {
+		a.keywords = slices.DeleteFunc(a.keywords, func(kw keyword) bool { return string(kw.name) == name })
+	}
 	r := &dirty.Request{ID: f.RequestID, AppPath: string(app), Action: string(action)}
 	return r, b.bindFields(r, a, func(raw dirty.RawValue, f dirty.Field) error { return c.frame.UnmarshalField(o, raw, dst, f) })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/gunicorn-go/dirty"
 )
@@ -179,7 +180,12 @@ func (c *conn) decodeWith(rawArgs bool) (*dirty.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.(*dirty.Request), nil
+	r := m.(*dirty.Request)
+	if name := c.takenKeyword(); name != "" {
+		delete(r.Kwargs, name)
+		r.OrderedKwargs = slices.DeleteFunc(r.OrderedKwargs, func(e dirty.Entry) bool { return e.Key == name })
+	}
+	return r, nil
 }
 
 // peekNames reads which app and action a request asks for, without what

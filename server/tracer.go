@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,11 @@ import (
 // told of an internal error, if it has no reply yet. One that blocks holds up its
 // connection. None may call the ResponseWriter.
 type Tracer struct {
+	// TakeKeyword is the name of a keyword argument that is for the Tracer: requests
+	// lose it before a handler sees them, and Start gets its value. What a
+	// FrameHandler gets stays as it is. "" is none.
+	TakeKeyword string
+
 	// Start is called when a message was read, before it waits for MaxConcurrent.
 	// What it returns is the context for the handler, and for the other functions;
 	// nil leaves it as it is. Whatever Start returns, the handler's context ends
@@ -47,6 +53,7 @@ type CallInfo struct {
 	App, Action string         // of a request; "" if they cannot be read
 	Stash       dirty.StashOp  // of a stash message; 0 if it cannot be read
 	Manage      dirty.ManageOp // of a manage message; 0 if it cannot be read
+	Taken       dirty.RawValue // a copy of the argument that TakeKeyword names; nil if there is none
 	PeerPID     int            // the client's process id as [PeerCred] has it, or 0 if it is not known
 }
 
@@ -124,6 +131,9 @@ func (c *conn) describe(f dirty.Frame) CallInfo {
 		app, _ := payload.Get("app_path").Text()
 		action, _ := payload.Get("action").Text()
 		call.App, call.Action = string(app), string(action)
+		if name := c.takenKeyword(); name != "" {
+			call.Taken = dirty.RawValue(slices.Clone(payload.Get("kwargs").Get(name)))
+		}
 	case dirty.TypeStash:
 		call.Stash = dirty.StashOp(operation(payload))
 	case dirty.TypeManage:
@@ -132,6 +142,15 @@ func (c *conn) describe(f dirty.Frame) CallInfo {
 	case dirty.TypeResponse, dirty.TypeError, dirty.TypeChunk, dirty.TypeEnd: // ask for nothing
 	}
 	return call
+}
+
+// takenKeyword returns the name of the keyword argument that handlers do not see, or
+// "".
+func (c *conn) takenKeyword() string {
+	if c.server.Tracer == nil {
+		return ""
+	}
+	return c.server.Tracer.TakeKeyword
 }
 
 // operation reads the operation of a stash or manage message.

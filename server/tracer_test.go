@@ -366,3 +366,79 @@ type badContext struct {
 }
 
 func (c badContext) Done() <-chan struct{} { c.fail(); return nil }
+
+// TestTracerKeyword checks that a Tracer gets the keyword argument that is for it, and
+// that handlers of all kinds do not.
+func TestTracerKeyword(t *testing.T) {
+	type args struct {
+		A int `dirty:"a"`
+	}
+	mux := server.NewMux()
+	mux.Handle(app, "struct", server.Func(func(_ context.Context, in args) (any, error) { return map[string]any{"a": in.A}, nil }))
+	mux.Handle(app, "request", server.Func(func(_ context.Context, r *dirty.Request) (any, error) { return keywordsOf(r), nil }))
+	mux.Handle(app, "plain", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+		return w.Respond(keywordsOf(r))
+	}))
+	mux.Handle(app, "single", server.Func(func(_ context.Context, a int) (any, error) { return map[string]any{"a": a}, nil }))
+	mux.Handle(app, "stream", server.StreamFunc(func(_ context.Context, in args) iter.Seq2[any, error] {
+		return func(yield func(any, error) bool) { yield(map[string]any{"a": in.A}, nil) }
+	}))
+	behind := func(next server.Handler) server.Handler {
+		return server.HandlerFunc(func(ctx context.Context, w *server.ResponseWriter, r *dirty.Request) error {
+			assert.NotContains(t, r.Kwargs, "_meta", "nor does middleware")
+			return next.ServeDirty(ctx, w, r)
+		})
+	}
+	taken := make(chan dirty.RawValue, 100)
+	tracer := &server.Tracer{TakeKeyword: "_meta", Start: func(_ context.Context, call server.CallInfo) context.Context {
+		taken <- call.Taken
+		return nil
+	}}
+	meta := map[string]any{"traceparent": "00-1-2-01"}
+	for name, s := range map[string]*server.Server{
+		"direct":     {Handler: mux},
+		"ordered":    {Handler: mux, UseDict: true},
+		"encoded":    {Handler: server.Chain(mux, behind), RawArgs: true},
+		"middleware": {Handler: server.Chain(mux, behind)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.Tracer = tracer
+			c := connect(t, s)
+			for _, action := range []string{"struct", "request", "plain", "single", "stream"} {
+				for _, sent := range []bool{true, false} {
+					args, kwargs := []any(nil), map[string]any{"a": 5}
+					if action == "single" {
+						args, kwargs = []any{5}, map[string]any{}
+					}
+					if sent {
+						kwargs["_meta"] = meta
+					}
+					m := ask(t, c, dirty.NewRequest(1, app, action, args, kwargs))
+					raw := wait(t, "Start", taken)
+					if sent {
+						var got map[string]any
+						require.NoError(t, dirty.Unmarshal(raw, &got), action)
+						assert.Equal(t, meta, got, action)
+					} else {
+						assert.Nil(t, raw, action)
+					}
+					want := map[string]any{"a": int64(5)}
+					if action == "stream" {
+						assert.Equal(t, dirty.NewChunk(1, want), m)
+						assert.Equal(t, dirty.NewEnd(1), receive(t, c))
+					} else {
+						assert.Equal(t, dirty.NewResponse(1, want), m, action)
+					}
+				}
+			}
+		})
+	}
+}
+
+// keywordsOf returns the keyword arguments of a request.
+func keywordsOf(r *dirty.Request) any {
+	if r.OrderedKwargs != nil {
+		return r.OrderedKwargs
+	}
+	return r.Kwargs
+}
