@@ -33,13 +33,13 @@ func (c *Client) do(ctx context.Context, x *exchange) (result any, err error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	ctx, end, failure := c.cfg.tracers.start(ctx, &x.call)
+	ctx, traced, failure := c.cfg.tracers.start(ctx, &x.call)
 	if failure != nil {
 		failure = &OpError{Operation: op, Stage: StagePrepare, Err: failure}
 	}
 	err = errAbandoned
 	defer func() {
-		if failure := end(err, x.forward.delivered()); failure != nil && err == nil {
+		if failure := traced.end(err, x.forward.delivered()); failure != nil && err == nil {
 			result, err = nil, &OpError{Operation: op, Stage: StageDecode, Sent: true, Err: failure}
 		}
 	}()

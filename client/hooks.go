@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -51,13 +52,24 @@ func (e *hookError) Is(target error) bool { return target == ErrHookFailed }
 // guard calls a hook in a goroutine of its own, so that its end can only be the
 // end of that. The error is the hook's, or says that it did not return.
 func (h *hooks) guard(hook string, f func() error) error {
-	result := make(chan error, 1)
+	var result struct {
+		sync.WaitGroup
+		err error
+	}
+	result.Add(1)
 	go func() {
-		err := error(newHookError(hook, nil))
-		defer func() { result <- err }()
-		err = h.catch(hook, f)
+		returned := false
+		defer func() {
+			if !returned {
+				result.err = newHookError(hook, nil)
+			}
+			result.Done()
+		}()
+		result.err = h.catch(hook, f)
+		returned = true
 	}()
-	return <-result
+	result.Wait()
+	return result.err
 }
 
 // catch calls a hook in this goroutine, and turns a panic into an error. A

@@ -63,7 +63,7 @@ func streamOf(app, action string) Operation {
 type Stream struct {
 	client *Client
 	op     Operation
-	traced endCall
+	traced *tracing
 	ranged bool
 	single bool
 	chunks atomic.Int64
@@ -95,7 +95,7 @@ func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any
 	opened := false
 	defer func() {
 		if !opened {
-			_ = traced(err, 0)
+			_ = traced.end(err, 0)
 		}
 	}()
 	if failure != nil {
@@ -407,5 +407,5 @@ func (s *Stream) settle(err error) error {
 	if err == io.EOF {
 		err = nil
 	}
-	return s.traced(err, int(s.chunks.Load()))
+	return s.traced.end(err, int(s.chunks.Load()))
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -78,10 +79,10 @@ type tracers struct {
 }
 
 // each calls a function of each tracer until one fails.
-func (ts *tracers) each(name string, call func(t *Tracer) func()) error {
+func (ts *tracers) each(name string, call func(t *Tracer) func() error) error {
 	for i := range ts.list {
 		if f := call(&ts.list[i]); f != nil {
-			if err := ts.guard(name, f); err != nil {
+			if err := ts.hooks.guard(name, f); err != nil {
 				return err
 			}
 		}
@@ -89,68 +90,76 @@ func (ts *tracers) each(name string, call func(t *Tracer) func()) error {
 	return nil
 }
 
-func (ts *tracers) guard(name string, f func()) error {
-	return ts.hooks.guard("Tracer."+name, func() error { f(); return nil })
+// tracing is a call that the tracers were told of. The nil one is of no tracers.
+type tracing struct {
+	tracers  *tracers
+	op       Operation
+	begin    time.Time
+	ctx      context.Context    // of the call
+	contexts []context.Context  // as each tracer that knows of the call returned it
+	one      [1]context.Context // memory for contexts
 }
-
-// endCall tells the tracers that know of a call how it ended. The error is that
-// of a tracer.
-type endCall func(err error, chunks int) error
 
 // start tells of a call, to which it may add keyword arguments, and returns its
 // context.
-func (ts *tracers) start(ctx context.Context, call *CallInfo) (context.Context, endCall, error) {
+func (ts *tracers) start(ctx context.Context, call *CallInfo) (context.Context, *tracing, error) {
 	if len(ts.list) == 0 {
-		return ctx, func(error, int) error { return nil }, nil
+		return ctx, nil, nil
 	}
-	op, begin := call.Operation, time.Now()
-	contexts := make([]context.Context, 0, len(ts.list))
-	var failure error
+	t := &tracing{tracers: ts, op: call.Operation, begin: time.Now(), ctx: ctx}
+	t.contexts = t.one[:0]
 	for i := range ts.list {
-		if start := ts.list[i].CallStart; start != nil {
-			outer := ctx
-			failure = ts.guard("CallStart", func() {
-				if inner := start(outer, op); inner != nil {
-					ctx = inner
-				}
-			})
-			if failure != nil {
-				break
-			}
-		}
-		contexts = append(contexts, ctx)
-		if failure = ts.addKeyword(ctx, &ts.list[i], call); failure != nil {
-			break
+		if err := t.start(&ts.list[i], call); err != nil {
+			return t.ctx, t, err
 		}
 	}
-	return ctx, func(err error, chunks int) (failure error) {
-		result := CallResult{Err: err, Duration: time.Since(begin), Chunks: chunks}
-		for i := len(contexts) - 1; i >= 0; i-- {
-			if done := ts.list[i].CallDone; done != nil {
-				if err := ts.guard("CallDone", func() { done(contexts[i], op, result) }); err != nil {
-					failure = err
-				}
-			}
-		}
-		return failure
-	}, failure
+	return t.ctx, t, nil
 }
 
-// addKeyword adds the keyword argument of a tracer, if it has one.
-func (ts *tracers) addKeyword(ctx context.Context, t *Tracer, call *CallInfo) error {
-	if t.AddKeyword == nil || !call.takesArguments() {
+// start tells one tracer.
+func (t *tracing) start(tracer *Tracer, call *CallInfo) error {
+	if tracer.CallStart != nil {
+		if err := t.tracers.hooks.guard("Tracer.CallStart", func() error {
+			if inner := tracer.CallStart(t.ctx, t.op); inner != nil {
+				t.ctx = inner
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	t.contexts = append(t.contexts, t.ctx)
+	if tracer.AddKeyword == nil || !call.takesArguments() {
 		return nil
 	}
-	return ts.guard("AddKeyword", func() {
-		name, value := t.AddKeyword(ctx, call.Operation)
+	return t.tracers.hooks.guard("Tracer.AddKeyword", func() error {
+		name, value := tracer.AddKeyword(t.ctx, t.op)
 		if _, given := call.Kwargs[name]; given || name == "" {
-			return
+			return nil
 		}
 		kwargs := make(Kwargs, len(call.Kwargs)+1) // that of the caller stays as it is
 		maps.Copy(kwargs, call.Kwargs)
 		kwargs[name] = value
 		call.Kwargs = kwargs
+		return nil
 	})
+}
+
+// end tells the tracers that know of a call how it ended. The error is that of a
+// tracer.
+func (t *tracing) end(err error, chunks int) (failure error) {
+	if t == nil {
+		return nil
+	}
+	result := CallResult{Err: err, Duration: time.Since(t.begin), Chunks: chunks}
+	for i, ctx := range slices.Backward(t.contexts) {
+		if done := t.tracers.list[i].CallDone; done != nil {
+			if err := t.tracers.hooks.guard("Tracer.CallDone", func() error { done(ctx, t.op, result); return nil }); err != nil {
+				failure = err
+			}
+		}
+	}
+	return failure
 }
 
 // startAcquire tells that an attempt asks for a connection.
@@ -158,11 +167,11 @@ func (ts *tracers) startAcquire(ctx context.Context, op Operation) (begin time.T
 	if len(ts.list) == 0 {
 		return time.Time{}, nil
 	}
-	return time.Now(), ts.each("AcquireStart", func(t *Tracer) func() {
+	return time.Now(), ts.each("Tracer.AcquireStart", func(t *Tracer) func() error {
 		if t.AcquireStart == nil {
 			return nil
 		}
-		return func() { t.AcquireStart(ctx, op) }
+		return func() error { t.AcquireStart(ctx, op); return nil }
 	})
 }
 
@@ -175,37 +184,37 @@ func (ts *tracers) endAcquire(ctx context.Context, op Operation, begin time.Time
 	if c != nil {
 		r.Path, r.PeerPID, r.Reused = c.peer.path, c.peer.pid, c.reused
 	}
-	return ts.each("AcquireDone", func(t *Tracer) func() {
+	return ts.each("Tracer.AcquireDone", func(t *Tracer) func() error {
 		if t.AcquireDone == nil {
 			return nil
 		}
-		return func() { t.AcquireDone(ctx, op, r) }
+		return func() error { t.AcquireDone(ctx, op, r); return nil }
 	})
 }
 
 func (ts *tracers) retry(ctx context.Context, op Operation, attempt int, err error) error {
-	return ts.each("Retry", func(t *Tracer) func() {
+	return ts.each("Tracer.Retry", func(t *Tracer) func() error {
 		if t.Retry == nil {
 			return nil
 		}
-		return func() { t.Retry(ctx, op, attempt, err) }
+		return func() error { t.Retry(ctx, op, attempt, err); return nil }
 	})
 }
 
 func (ts *tracers) chunk(ctx context.Context, op Operation, size int) error {
-	return ts.each("Chunk", func(t *Tracer) func() {
+	return ts.each("Tracer.Chunk", func(t *Tracer) func() error {
 		if t.Chunk == nil {
 			return nil
 		}
-		return func() { t.Chunk(ctx, op, size) }
+		return func() error { t.Chunk(ctx, op, size); return nil }
 	})
 }
 
 func (ts *tracers) dialed(ctx context.Context, r DialResult) error {
-	return ts.each("Dialed", func(t *Tracer) func() {
+	return ts.each("Tracer.Dialed", func(t *Tracer) func() error {
 		if t.Dialed == nil {
 			return nil
 		}
-		return func() { t.Dialed(ctx, r) }
+		return func() error { t.Dialed(ctx, r); return nil }
 	})
 }
