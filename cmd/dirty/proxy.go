@@ -30,7 +30,14 @@ Clients must be told of the socket: start them with GUNICORN_DIRTY_SOCKET=LISTEN
 arbiter is chosen as for all commands.
 
   --out FILE  record what passes; "dirty decode" and "dirty monitor" read it
-  --full      show the values too, with -o json
+  --web ADDR  show a live page in place of the lines, at an address such as
+              localhost:8080: the workers and which of them are stuck, charts of calls
+              and their times, the last calls and their frames, streams in progress
+  --full      show the values too, with -o json or --web
+
+Every user of this machine can open the page. With --web-exposed the address can be one
+that other hosts reach. Whoever reaches it sees every call, and with --full its values:
+there is no password and no encryption.
 
 Watching never slows the traffic. If the output is too slow, frames are left out, and
 how many is said. It runs until it is interrupted, which closes all connections.`
@@ -40,24 +47,42 @@ func (c *cli) proxyCommand() *cobra.Command {
 		Use:     "proxy LISTEN",
 		Short:   "Sit between clients and the arbiter, and print or record each frame",
 		Long:    helpProxy,
-		Example: "  dirty proxy /tmp/watch.sock --out session.bin",
+		Example: "  dirty proxy /tmp/watch.sock --out session.bin\n  dirty proxy /tmp/watch.sock --web localhost:8080",
 		Args:    needArgs(1, 1, "the path of the socket to listen on"),
 	}
 	c.addDialFlags(cmd)
 	c.addFormatFlag(cmd, formatText, formatJSON)
 	out := cmd.Flags().String("out", "", "record what passes in a new `FILE`")
-	full := cmd.Flags().Bool("full", false, "show values, with -o json")
+	full := cmd.Flags().Bool("full", false, "show values, with -o json or --web")
+	var web webFlags
+	cmd.Flags().StringVar(&web.addr, "web", "", "show a live page at `ADDR`, such as localhost:8080")
+	cmd.Flags().BoolVar(&web.exposed, "web-exposed", false, "let --web listen where other hosts can see it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *full && c.format != formatJSON {
-			return usagef("--full: add -o json")
+		if *full && c.format != formatJSON && web.addr == "" {
+			return usagef("--full: add -o json or --web")
 		}
-		return c.proxy(cmd.Context(), args[0], *out, *full)
+		if web.exposed && web.addr == "" {
+			return usagef("--web-exposed: add --web")
+		}
+		return c.proxy(cmd.Context(), args[0], *out, *full, web)
 	}
 	return cmd
 }
 
-func (c *cli) proxy(ctx context.Context, listen, out string, full bool) (err error) {
+func (c *cli) proxy(ctx context.Context, listen, out string, full bool, web webFlags) (err error) {
+	t, err := c.chooseTarget(ctx)
+	if err != nil {
+		return err
+	}
 	taps := []func(proxy.Event){func(e proxy.Event) { c.printEvent(e, full) }}
+	if web.addr != "" {
+		page, err := c.startWeb(ctx, t, listen, web, full)
+		if err != nil {
+			return err
+		}
+		defer page.close()
+		taps[0] = page.calls.tap
+	}
 	var recorder *proxy.Recorder
 	if out != "" {
 		// It can hold secrets, and must not replace what somebody has recorded.
@@ -76,12 +101,9 @@ func (c *cli) proxy(ctx context.Context, listen, out string, full bool) (err err
 		recorder = proxy.NewRecorder(w)
 		taps = append(taps, recorder.Tap)
 	}
-	t, err := c.chooseTarget(ctx)
-	if err != nil {
-		return err
-	}
 	missed := uint64(0)
-	err = c.watch(ctx, t, listen, full || recorder != nil, func(e proxy.Event) {
+	payloads := full || recorder != nil || web.addr != "" // an error's class is in one
+	err = c.watch(ctx, t, listen, payloads, func(e proxy.Event) {
 		missed += e.Missed
 		for _, tap := range taps {
 			tap(e)

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed web
+var webFiles embed.FS
+
+const (
+	webPause        = 500 * time.Millisecond // between two updates
+	webWriteTimeout = 10 * time.Second       // bounds the time to write one
+	webEndTime      = time.Second            // bounds the wait for viewers at the end
+	maxWebViewers   = 32                     // more are refused
+)
+
+// webPolicy lets the page load nothing but its own files, run no code of any other
+// kind, and turn no text into elements.
+const webPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// webServer serves the page and what it shows. A viewer has no queue: each update is
+// made of what is remembered when it is due. So a slow viewer gets fewer of them, and
+// holds up nobody.
+type webServer struct {
+	about   webAbout
+	host    string // the host that the page was asked to listen on; may be empty
+	calls   *webCollector
+	workers *webWorkers
+	viewers chan struct{} // has a value for each of them
+	mux     *http.ServeMux
+}
+
+// webAbout is what a viewer is told first.
+type webAbout struct {
+	Arbiter string `json:"arbiter"` // the path of its socket
+	Listen  string `json:"listen"`  // where clients connect
+	Values  bool   `json:"values"`  // values are shown
+}
+
+// webEvent is what a viewer is told again and again.
+type webEvent struct {
+	About *webAbout `json:"about,omitempty"` // in the first one
+	webUpdate
+	Arbiter webArbiter `json:"arbiter"`
+}
+
+func newWebServer(about webAbout, host string, calls *webCollector, workers *webWorkers) *webServer {
+	s := &webServer{about: about, host: host, calls: calls, workers: workers,
+		viewers: make(chan struct{}, maxWebViewers), mux: http.NewServeMux()}
+	files, err := fs.Sub(webFiles, "web")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	s.mux.Handle("/", http.FileServerFS(files))
+	s.mux.HandleFunc("/events", s.serveEvents)
+	s.mux.HandleFunc("/calls/{id}", s.serveCall)
+	return s
+}
+
+// ServeHTTP answers those that may ask.
+func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", webPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	switch {
+	case !s.knowsHost(r.Host):
+		http.Error(w, "Open the page by a number such as 127.0.0.1, as localhost, or by the host of --web.", http.StatusMisdirectedRequest)
+	case r.Method != http.MethodGet:
+		h.Set("Allow", http.MethodGet)
+		http.Error(w, "Use GET.", http.StatusMethodNotAllowed)
+	case r.URL.Path != "/" && !sameSite(r):
+		http.Error(w, "Another site has sent this.", http.StatusForbidden)
+	default:
+		s.mux.ServeHTTP(w, r)
+	}
+}
+
+// knowsHost tells whether a Host header can be of this page. A name of somebody else's
+// can lead here too, and its pages could then read this one. A number cannot.
+func (s *webServer) knowsHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return strings.EqualFold(host, "localhost") || s.host != "" && strings.EqualFold(host, s.host)
+}
+
+// sameSite tells whether the page itself, or a person, has sent a request. Old
+// browsers do not say.
+func sameSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "same-origin", "none":
+		return true
+	}
+	return false
+}
+
+// serveEvents tells a viewer what is new, as Server-Sent Events, until it leaves.
+func (s *webServer) serveEvents(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.viewers <- struct{}{}:
+		defer func() { <-s.viewers }()
+	default:
+		http.Error(w, fmt.Sprintf("%d pages are open already.", maxWebViewers), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	control := http.NewResponseController(w)
+	ticker := time.NewTicker(webPause)
+	defer ticker.Stop()
+	e := webEvent{About: &s.about}
+	for cursor := (webCursor{}); ; e.About = nil {
+		e.webUpdate, cursor = s.calls.update(cursor)
+		e.Arbiter = s.workers.view()
+		data, err := json.Marshal(e)
+		if err != nil {
+			panic(err) // it holds numbers and strings
+		}
+		if control.SetWriteDeadline(time.Now().Add(webWriteTimeout)) != nil {
+			return
+		}
+		if _, err := fmt.Fprintf(w, "retry: 1000\ndata: %s\n\n", data); err != nil || control.Flush() != nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// serveCall returns a call with its frames.
+func (s *webServer) serveCall(w http.ResponseWriter, r *http.Request) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	details, ok := s.calls.details(id)
+	if err != nil || !ok {
+		http.Error(w, "This call is no longer remembered.", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(details) // fails if the viewer has left
+}
+
+// webFlags are the flags of the page.
+type webFlags struct {
+	addr    string
+	exposed bool
+}
+
+// webPage is a page that is served.
+type webPage struct {
+	calls *webCollector
+	close func() // ends it and waits for that
+}
+
+// startWeb serves the page until it is closed.
+func (c *cli) startWeb(ctx context.Context, t target, listen string, flags webFlags, values bool) (*webPage, error) {
+	host, _, err := net.SplitHostPort(flags.addr)
+	if err != nil {
+		return nil, usagef("--web %s: want HOST:PORT, such as localhost:8080", flags.addr)
+	}
+	path, err := t.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", flags.addr)
+	if err != nil {
+		return nil, err
+	}
+	if ip, err := netip.ParseAddrPort(l.Addr().String()); !flags.exposed && (err != nil || !ip.Addr().IsLoopback()) {
+		_ = l.Close()
+		return nil, usagef("--web %s: other hosts can reach this address and would see every call: use localhost:PORT, or add --web-exposed", flags.addr)
+	}
+	arbiter, err := c.connectTo(t)
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	page := &webPage{calls: newWebCollector(values)}
+	workers := &webWorkers{resolve: t.resolve, client: arbiter, watch: workerWatch{stuck: webStuck}}
+	s := &http.Server{
+		Handler:           newWebServer(webAbout{printable(path), printable(listen), values}, host, page.calls, workers),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: webWriteTimeout,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	served, asked := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := s.Serve(l); err != http.ErrServerClosed {
+			fmt.Fprintf(c.stderr, "dirty: the page has ended: %s\n", printable(err.Error()))
+		}
+	}()
+	go func() {
+		defer close(asked)
+		workers.run(ctx)
+	}()
+	page.close = func() {
+		cancel()
+		end, stop := context.WithTimeout(context.Background(), webEndTime)
+		defer stop()
+		if s.Shutdown(end) != nil {
+			_ = s.Close()
+		}
+		<-served
+		<-asked
+		_ = arbiter.Close()
+	}
+	fmt.Fprintf(c.stderr, "dirty: the page is at http://%s/\n", l.Addr())
+	if flags.exposed {
+		fmt.Fprintln(c.stderr, "dirty: whoever reaches this address sees every call; there is no password and no encryption")
+	}
+	return page, nil
+}
