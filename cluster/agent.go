@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -361,7 +362,7 @@ func (a agentHandler) ServeFrame(ctx context.Context, w *server.ResponseWriter, 
 		default:
 		}
 		a.log.write(slog.LevelWarn, "dirty: a request could not be passed on", "error", err)
-		return a.refuse(p, app, reasonArbiter, a.slots.now())
+		return a.refuse(p, app, reasonArbiter, a.slots.refuse(p.front))
 	}
 	return err
 }
@@ -411,21 +412,15 @@ func (a agentHandler) answer(ctx context.Context, w *server.ResponseWriter, f di
 		return a.tellLoad(ctx, w, p)
 	case actionWait:
 		app, ok := args.Index(0).Text()
-		waiting, isBool := args.Index(1).Bool()
-		if !ok || !isBool {
-			return errorf("%s takes an app and a bool", actionWait)
+		waiting, isNumber := args.Index(1).Int64()
+		if !ok || !isNumber {
+			return errorf("%s takes an app and a number", actionWait)
 		}
-		a.slots.wait(p.front, string(app), waiting)
+		a.slots.wait(p.front, string(app), int(min(max(waiting, 0), math.MaxInt32)))
 		return nil
 	}
 	return errorf("an agent has no action %q", action)
 }
-
-// How often load is told.
-const (
-	loadPause    = time.Millisecond // at least, between two messages
-	loadInterval = time.Second      // at most
-)
 
 // tellLoad streams the load until the front leaves or the agent ends.
 func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p *peer) error {
@@ -433,39 +428,14 @@ func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p 
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()
 	for ctx.Err() == nil {
-		told, _ := a.slots.load(p.front)
+		told := a.slots.tell(p.front)
 		if err := w.Chunk(told); err != nil {
 			return err
 		}
 		sleep(ctx, loadPause)
-		a.slots.awaitChange(ctx, p.front, told)
+		a.slots.awaitNews(ctx, p.front, told)
 	}
 	return nil
-}
-
-// awaitChange waits until the load of a front is not what it was told, and at most for
-// loadInterval.
-func (s *slots) awaitChange(ctx context.Context, f *frontSlots, told load) {
-	ctx, cancel := context.WithTimeout(ctx, loadInterval)
-	defer cancel()
-	for {
-		l, changed := s.load(f)
-		if !l.equal(told) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// now returns the number of the present load.
-func (s *slots) now() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.seq
 }
 
 // forward passes a frame on to a client's peer. If it is not known whether that has

@@ -3,11 +3,11 @@ package cluster
 import (
 	"cmp"
 	"context"
-	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +36,10 @@ type FrontConfig struct {
 	// Plain makes the front speak plain TCP, to agents that do: nobody checks who they
 	// are, and who is between reads all. TLS is not used then.
 	Plain bool
+
+	// Dial connects to the address of an agent, for networks of other kinds. It may be
+	// called concurrently. TLS comes on top of it. By default it dials TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	// MaxQueue is how many calls may wait for a free worker, by default
 	// [DefaultMaxQueue]; a negative number is none. More are refused at once.
@@ -77,7 +81,6 @@ type FrontConfig struct {
 // Its methods may be called concurrently.
 type Front struct {
 	cfg    FrontConfig
-	id     string
 	local  *server.Server // of clients in this process
 	stash  *client.Client // of the Store; nil: there is none
 	keeper *server.Server // of the Store
@@ -113,10 +116,13 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 			return nil, errorf("cluster.NewFront: %w", err)
 		}
 	}
+	if cfg.Dial == nil {
+		cfg.Dial = dialTCP
+	}
 	cfg.MaxQueue = max(cmp.Or(cfg.MaxQueue, DefaultMaxQueue), 0)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, DefaultMaxWait)
 	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, DefaultMaxCalls)
-	f := &Front{cfg: cfg, id: cryptorand.Text(), log: logger{cfg.Logger}}
+	f := &Front{cfg: cfg, log: logger{cfg.Logger}}
 	f.local = &server.Server{FrameHandler: f, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
 	if cfg.Stash != nil {
 		f.keeper = &server.Server{Stash: cfg.Stash, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
@@ -198,7 +204,7 @@ func (f *Front) try(ctx context.Context, w *server.ResponseWriter, frame dirty.F
 	taken = true
 	defer func() { f.release(l, app) }()
 	err = forward(ctx, l.calls, frame, func(answer dirty.Frame) error {
-		if r, ok := readRefusal(answer, f.id); ok {
+		if r, ok := readRefusal(answer, l.id); ok {
 			taken = false
 			f.noteRefusal(l, app, r)
 			return nil
@@ -310,9 +316,7 @@ func (f *Front) serve(l *link) {
 			l.start(app)
 			f.queue.serve(w, l, nil)
 		}
-		if f.queue.next(app) == nil {
-			f.tellWaiting(app)
-		}
+		f.tellWaiting(app)
 	}
 }
 
@@ -332,11 +336,11 @@ func (f *Front) refuseAll(app, reason string) {
 	}
 }
 
-// tellWaiting has the agents told whether calls of an app wait. The lock is held.
+// tellWaiting has the agents told how many calls of an app wait. The lock is held.
 func (f *Front) tellWaiting(app string) {
 	for _, h := range f.hosts {
 		if h.link != nil {
-			h.link.tellWaiting(app, f.queue.next(app) != nil)
+			h.link.tellWaiting(app, f.queue.waiting(app))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	cryptorand "crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -34,19 +35,25 @@ type host struct {
 // silence. A new process of the agent's is another link.
 type link struct {
 	host    *host
+	id      string         // by which the agent knows the calls of this link
 	calls   *client.Client // the calls
 	control *client.Client // the load, and what an agent is told
 
 	name    string // of the host
 	boot    string // of the agent's process
 	load    load
-	running map[string]int // calls of this front that have not ended, by app
-	all     int
-	blocked map[string]uint64 // apps for which the load of this number is too good
-	failed  uint64            // the number of the load at which the agent could not be reached
+	running int // calls of this front that have not ended
+	budget  budget
+	apps    map[string]*linkApp
 
-	waiting map[string]bool // what the agent is to be told
-	tell    chan struct{}   // that waiting has changed
+	waiting map[string]int // what the agent is to be told
+	tell    chan struct{}  // that waiting has changed
+}
+
+// linkApp is an app of a host.
+type linkApp struct {
+	running int // calls of this front that have not ended
+	budget  budget
 }
 
 // The bounds of the connections to an agent.
@@ -87,8 +94,8 @@ func (h *host) run(ctx context.Context) {
 
 // connect connects, and listens to the load until the agent is silent.
 func (h *host) connect(ctx context.Context) (heard bool, err error) {
-	l := &link{host: h, running: map[string]int{}, blocked: map[string]uint64{},
-		waiting: map[string]bool{}, tell: make(chan struct{}, 1)}
+	l := &link{host: h, id: cryptorand.Text(), apps: map[string]*linkApp{},
+		waiting: map[string]int{}, tell: make(chan struct{}, 1)}
 	limits := h.front.cfg.Limits
 	l.calls, err = h.newClient(l, client.WithLimits(limits), client.WithMaxConns(h.front.cfg.MaxCalls+extraConns),
 		client.WithMaxIdle(h.front.cfg.MaxCalls, idleTime))
@@ -159,15 +166,12 @@ func (h *host) setLoad(l *link, next load) {
 	f := h.front
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	isNew := h.link == nil
 	h.link, h.tried, h.err = l, true, nil
-	l.load = next
-	if isNew {
-		for app := range f.queue.apps {
-			l.tellWaiting(app, true)
-		}
-	}
+	l.setLoad(next)
 	f.serve(l)
+	for app := range f.queue.apps {
+		l.tellWaiting(app, f.queue.waiting(app))
+	}
 	f.refuseHopeless()
 }
 
@@ -180,7 +184,7 @@ func (h *host) retire() {
 
 // endIfRetired ends a host that is no member and has no calls. The lock is held.
 func (h *host) endIfRetired() {
-	if h.retired && (h.link == nil || h.link.all == 0) {
+	if h.retired && (h.link == nil || h.link.running == 0) {
 		h.end()
 	}
 }
@@ -216,44 +220,68 @@ func (h *host) free(app string) int {
 	if l == nil || h.retired || l.load.Leaving {
 		return 0
 	}
-	share, has := l.load.Apps[app]
-	if blocked, ok := l.blocked[app]; !has || ok && blocked >= l.load.Seq || l.failed >= l.load.Seq {
+	a := l.apps[app]
+	if a == nil {
 		return 0
 	}
-	return min(share.free(l.running[app]), l.load.All.free(l.all), h.front.cfg.MaxCalls-l.all)
+	free := min(a.budget.left, h.front.cfg.MaxCalls-l.running)
+	if !a.budget.wanted || l.budget.wanted { // else a slot is kept
+		free = min(free, l.budget.left)
+	}
+	return free
+}
+
+// setLoad notes what the agent has told. The lock is held.
+func (l *link) setLoad(next load) {
+	l.load = next
+	l.budget.set(next.All, l.running)
+	for app, share := range next.Apps {
+		a := l.apps[app]
+		if a == nil {
+			a = &linkApp{}
+			l.apps[app] = a
+		}
+		a.budget.set(share, a.running)
+	}
 }
 
 // start and finish count a call. The lock is held.
 func (l *link) start(app string) {
-	l.running[app]++
-	l.all++
+	l.running++
+	l.budget.start()
+	l.apps[app].running++
+	l.apps[app].budget.start()
 }
 
 func (l *link) finish(app string) {
-	l.all--
-	if l.running[app]--; l.running[app] == 0 {
-		delete(l.running, app)
-	}
+	l.running--
+	l.budget.finish()
+	l.apps[app].running--
+	l.apps[app].budget.finish()
 }
 
 // noteRefusal notes that an agent had no free slot at that load.
 func (f *Front) noteRefusal(l *link, app string, r refusal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l.blocked[app] = r.Seq
+	if r.Seq >= l.load.Seq {
+		l.apps[app].budget.exhaust() // until the next load
+	}
 }
 
 // noteFailure notes that nothing could be sent to an agent. It is not tried again
 // before it tells of itself.
 func (f *Front) noteFailure(l *link, err error) {
 	f.mu.Lock()
-	l.failed = l.load.Seq
+	l.budget.exhaust()
 	f.mu.Unlock()
 	f.log.write(slog.LevelWarn, "dirty: a call could not be sent", "addr", l.host.member.Addr, "error", err)
 }
 
-// tellWaiting has the agent told whether calls of an app wait. The lock is held.
-func (l *link) tellWaiting(app string, waiting bool) {
+// tellWaiting has the agent told how many calls of an app wait. It need not know of more
+// than it has slots. The lock is held.
+func (l *link) tellWaiting(app string, waiting int) {
+	waiting = min(waiting, l.load.Apps[app].Slots)
 	if l.waiting[app] == waiting {
 		return
 	}
@@ -266,7 +294,7 @@ func (l *link) tellWaiting(app string, waiting bool) {
 
 // dial connects to the agent, and introduces the front.
 func (l *link) dial(ctx context.Context, addr string) (net.Conn, error) {
-	nc, err := dialTCP(ctx, addr)
+	nc, err := l.host.front.cfg.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +334,7 @@ func agentName(c net.Conn) string {
 func (l *link) introduce(ctx context.Context, nc net.Conn) (w welcome, err error) {
 	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
 	c := dirty.NewConn(nc, dirty.WithLimits(dirty.Limits{MaxPayload: maxLoadSize}))
-	request := dirty.NewRequest(rand.Uint64(), agentApp, actionHello, []any{hello{Front: l.host.front.id, Version: version}}, nil)
+	request := dirty.NewRequest(rand.Uint64(), agentApp, actionHello, []any{hello{Front: l.id, Version: version}}, nil)
 	if err := c.WriteMessage(request); err != nil {
 		return w, err
 	}
@@ -331,38 +359,35 @@ func (l *link) meet(w welcome, name string) error {
 	return nil
 }
 
-// tellAgent tells the agent for which apps calls wait, whenever that has changed, and
-// each second, because an agent forgets it if a front uses no slot that is kept for it.
+// tellAgent tells the agent how many calls wait, whenever that has changed. What
+// could not be told is told a second later.
 func (l *link) tellAgent(ctx context.Context) {
-	told := map[string]bool{}
+	told := map[string]int{}
 	tick := time.NewTicker(loadInterval)
 	defer tick.Stop()
 	for {
-		again := false
 		select {
 		case <-l.tell:
 		case <-tick.C:
-			again = true
 		case <-ctx.Done():
 			return
 		}
 		for app, waiting := range l.wanted() {
-			if told[app] == waiting && !(again && waiting) {
+			if told[app] == waiting {
 				continue
 			}
-			told[app] = waiting
 			bound, cancel := context.WithTimeout(ctx, silence)
 			_, err := l.control.Execute(bound, agentApp, actionWait, app, waiting)
 			cancel()
-			if err != nil && ctx.Err() == nil {
-				l.host.front.log.write(slog.LevelDebug, "dirty: an agent was not told of waiting calls", "error", err)
+			if err == nil {
+				told[app] = waiting
 			}
 		}
 	}
 }
 
 // wanted returns what the agent is to be told.
-func (l *link) wanted() map[string]bool {
+func (l *link) wanted() map[string]int {
 	l.host.front.mu.Lock()
 	defer l.host.front.mu.Unlock()
 	return maps.Clone(l.waiting)

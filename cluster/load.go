@@ -19,8 +19,8 @@ const (
 	// actionLoad streams a load whenever it changes, and each second.
 	actionLoad = "load"
 
-	// actionWait says that calls of an app wait at the front, or do not wait any
-	// more. The arguments are the app and a bool. The answer is None.
+	// actionWait says how many calls of an app wait at the front. The arguments are the
+	// app and the number. The answer is None.
 	actionWait = "wait"
 )
 
@@ -54,30 +54,53 @@ type load struct {
 // share is a part of a host's slots: all of them, or those of an app.
 type share struct {
 	Slots int `dirty:"slots"` // workers
-	Free  int `dirty:"free"`  // for this front: those that are kept for another do not count
+	Free  int `dirty:"free"`  // slots that this front may take
 
 	// Yours are the requests of this front that run and whose caller has not left.
 	// By them the front knows which of its requests the agent had seen when it sent
 	// this.
 	Yours int `dirty:"yours"`
 
-	// Wanted says that other fronts wait for slots. A front that is told of a free
-	// slot then got it for itself, and may take no other.
-	Wanted bool `dirty:"wanted"`
+	// Wanted says that calls of other fronts wait. Then Free is only what is kept for
+	// this front, and Granted is how often a slot was kept for it so far.
+	Wanted  bool   `dirty:"wanted"`
+	Granted uint64 `dirty:"granted"`
 }
 
-// free returns how many slots a front may take that has sent calls which have not
-// ended.
+// budget is how many calls a front may start on a host, all of them or of an app.
+type budget struct {
+	left    int
+	wanted  bool
+	granted uint64
+}
+
+// set takes what an agent has told a front that has sent calls which have not ended.
 //
 // A call that the agent has not seen yet will take a slot. One that has ended since
-// has given its slot back, unless another front is to have it.
-func (s share) free(calls int) int {
-	ended := s.Yours - calls // negative: so many are on their way
+// then has given its slot back. Where other fronts wait, it did not give it back to
+// this one, so only the slots count that were kept for this one since the last time.
+func (b *budget) set(s share, calls int) {
+	left := s.Free + s.Yours - calls
 	if s.Wanted {
-		ended = min(ended, 0)
+		left = int(s.Granted - b.granted)
+		if b.wanted {
+			left += max(b.left, 0)
+		}
+		left = min(left, s.Free)
 	}
-	return s.Free + ended
+	*b = budget{left, s.Wanted, s.Granted}
 }
+
+// start and finish count a call.
+func (b *budget) start() { b.left-- }
+func (b *budget) finish() {
+	if !b.wanted {
+		b.left++
+	}
+}
+
+// exhaust notes that there is nothing left, whatever was told.
+func (b *budget) exhaust() { b.left, b.wanted = 0, true }
 
 // equal reports whether two loads say the same.
 func (l load) equal(other load) bool {

@@ -53,6 +53,14 @@ func (q *queue) next(app string) *waiter {
 	return waiting.Front().Value.(*waiter)
 }
 
+// waiting returns how many calls of an app wait.
+func (q *queue) waiting(app string) int {
+	if waiting := q.apps[app]; waiting != nil {
+		return waiting.Len()
+	}
+	return 0
+}
+
 // serve ends the wait of a call: it has a slot, or an error.
 func (q *queue) serve(w *waiter, to *link, err error) {
 	q.remove(w)

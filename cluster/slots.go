@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -43,16 +44,21 @@ type frontSlots struct {
 	conns int // connections; without one it is forgotten
 	yours int
 	apps  map[string]*frontApp
+
+	refused bool // it was told more than is true
 }
 
 // frontApp is what is known of a front and an app.
 type frontApp struct {
-	yours int         // requests that run and whose caller has not left
-	kept  *time.Timer // a slot is kept until then; nil: none
+	yours   int         // requests that run and whose caller has not left
+	waiting int         // calls that wait at the front
+	kept    int         // slots that are kept for them
+	keep    *time.Timer // ends that
+	granted uint64      // how often a slot was kept
+	budget  budget      // of the front, by what it was told last and what it has done since
 }
 
-// keepTime is how long a slot is kept for a front. A front that does not use it is
-// taken to have no waiting calls any more.
+// keepTime is how long a slot is kept for a front. Then it is the next one's turn.
 const keepTime = 50 * time.Millisecond
 
 // The reasons to refuse a request.
@@ -135,7 +141,7 @@ func (s *slots) exit(id string, f *frontSlots) {
 	}
 	delete(s.fronts, id)
 	for app := range s.apps {
-		s.stopWaiting(f, app)
+		s.setWaiting(f, app, 0)
 	}
 	s.handOut()
 	s.tellChange()
@@ -170,18 +176,20 @@ func (s *slots) take(f *frontSlots, app string) (taken *slot, reason string, seq
 		return nil, reasonLeaving, s.seq
 	case a == nil:
 		return nil, reasonNoApp, s.seq
-	case a.taken >= a.slots || s.all.taken >= s.all.slots:
-		return nil, reasonBusy, s.seq
 	}
 	mine := f.of(app)
-	if mine.kept != nil {
-		s.release(mine, a)
-	} else if min(a.free(), s.all.free()) <= 0 {
+	switch {
+	case a.taken >= a.slots || s.all.taken >= s.all.slots, mine.kept == 0 && min(a.free(), s.all.free()) <= 0:
+		f.refused = true
+		s.tellChange()
 		return nil, reasonBusy, s.seq
+	case mine.kept > 0:
+		s.release(mine, a, 1)
 	}
 	a.taken++
 	s.all.taken++
 	mine.yours++
+	mine.budget.start()
 	f.yours++
 	s.tellChange()
 	return &slot{slots: s, front: f, app: app, mine: true}, "", 0
@@ -201,8 +209,10 @@ func (t *slot) abandon() {
 // disown takes the slot from those of the front. The lock is held.
 func (t *slot) disown() {
 	t.mine = false
-	t.front.of(t.app).yours--
+	mine := t.front.of(t.app)
+	mine.yours--
 	t.front.yours--
+	mine.budget.finish()
 }
 
 // give gives the slot back. It may be called again.
@@ -223,93 +233,188 @@ func (t *slot) give() {
 	s.tellChange()
 }
 
-// wait notes whether calls of an app wait at a front.
-func (s *slots) wait(f *frontSlots, app string, waiting bool) {
+// wait notes how many calls of an app wait at a front.
+func (s *slots) wait(f *frontSlots, app string, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.apps[app]
 	if a == nil || f.conns == 0 {
 		return
 	}
-	if !waiting {
-		s.stopWaiting(f, app)
-	} else if !slices.Contains(a.turn, f) {
-		a.turn = append(a.turn, f)
-	}
+	s.setWaiting(f, app, waiting)
 	s.handOut()
 	s.tellChange()
 }
 
-// stopWaiting notes that no calls of an app wait at a front. The lock is held.
-func (s *slots) stopWaiting(f *frontSlots, app string) {
-	a := s.apps[app]
-	a.turn = slices.DeleteFunc(a.turn, func(other *frontSlots) bool { return other == f })
-	if mine := f.apps[app]; mine != nil && mine.kept != nil {
-		s.release(mine, a)
+// setWaiting is wait, without what follows from it. The lock is held.
+func (s *slots) setWaiting(f *frontSlots, app string, waiting int) {
+	a, mine := s.apps[app], f.of(app)
+	switch i := slices.Index(a.turn, f); {
+	case waiting > 0 && i < 0:
+		a.turn = append(a.turn, f)
+	case waiting <= 0 && i >= 0:
+		a.turn = slices.Delete(a.turn, i, i+1)
+	}
+	mine.waiting = waiting
+	if mine.kept > max(waiting, 0) {
+		s.release(mine, a, mine.kept-max(waiting, 0))
 	}
 }
 
-// handOut keeps free slots for the fronts that wait, at most one for each. If only one
-// waits, nothing needs to be kept. The lock is held.
+// handOut keeps free slots for the calls that wait. If they do so at one front only,
+// nothing needs to be kept. The lock is held.
 func (s *slots) handOut() {
 	for app, a := range s.apps {
-		for range len(a.turn) {
-			if len(a.turn) < 2 || min(a.free(), s.all.free()) <= 0 {
+		for len(a.turn) > 1 && min(a.free(), s.all.free()) > 0 {
+			i := a.next(app)
+			if i < 0 {
 				break
 			}
-			f := a.turn[0]
-			a.turn = append(a.turn[1:], f)
-			if mine := f.of(app); mine.kept == nil {
-				s.keep(f, app, mine, a)
-			}
+			f := a.turn[i]
+			a.turn = append(slices.Delete(a.turn, i, i+1), f)
+			s.keep(f.of(app), a)
 		}
 	}
+}
+
+// next returns whose turn it is: of the fronts that have the fewest slots here the one
+// that waits longest. It is negative if a slot is kept for each call that waits.
+func (a *appSlots) next(app string) int {
+	next, fewest := -1, 0
+	for i, f := range a.turn {
+		mine := f.of(app)
+		if n := mine.yours + mine.kept; mine.kept < mine.waiting && (next < 0 || n < fewest) {
+			next, fewest = i, n
+		}
+	}
+	return next
 }
 
 // keep keeps a slot for a front. The lock is held.
-func (s *slots) keep(f *frontSlots, app string, mine *frontApp, a *appSlots) {
-	var timer *time.Timer
-	timer = time.AfterFunc(keepTime, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if mine.kept == timer {
-			s.stopWaiting(f, app)
-			s.handOut()
-			s.tellChange()
-		}
-	})
-	mine.kept = timer
+func (s *slots) keep(mine *frontApp, a *appSlots) {
+	mine.kept++
+	mine.granted++
 	a.kept++
 	s.all.kept++
+	if mine.keep == nil {
+		mine.keep = time.AfterFunc(keepTime, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if mine.kept > 0 {
+				s.release(mine, a, mine.kept)
+				s.handOut()
+				s.tellChange()
+			}
+		})
+	}
+	mine.keep.Reset(keepTime)
 }
 
-// release ends the keeping of a slot. The lock is held.
-func (s *slots) release(mine *frontApp, a *appSlots) {
-	mine.kept.Stop()
-	mine.kept = nil
-	a.kept--
-	s.all.kept--
+// release ends the keeping of n slots. The lock is held.
+func (s *slots) release(mine *frontApp, a *appSlots, n int) {
+	mine.kept -= n
+	a.kept -= n
+	s.all.kept -= n
+	if mine.kept == 0 && mine.keep != nil {
+		mine.keep.Stop()
+	}
 }
 
-// load returns the load as a front is told it. The channel is closed when it has
-// changed.
-func (s *slots) load(f *frontSlots) (load, <-chan struct{}) {
+// refuse notes that a front was told more than is true. It returns the number of the
+// load.
+func (s *slots) refuse(f *frontSlots) (seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	f.refused = true
+	s.tellChange()
+	return s.seq
+}
+
+// How often load is told.
+const (
+	loadPause    = time.Millisecond      // at least, between two messages to one front
+	lazyPause    = 20 * time.Millisecond // between two that the front does not need at once
+	lazyShare    = time.Millisecond      // the same for each front, if there are many
+	loadInterval = time.Second           // at most
+)
+
+// tell returns the load as a front is told it now.
+func (s *slots) tell(f *frontSlots) load {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.refused = false
+	l := s.load(f)
+	for app, share := range l.Apps {
+		mine := f.of(app)
+		mine.budget.set(share, mine.yours)
+	}
+	return l
+}
+
+// awaitNews waits until a front must be told of its load again. That is at once if
+// calls wait there that could run, and if it was told more than is true. All else can
+// be late: many fronts would get many messages.
+func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load) {
+	interval := time.NewTimer(loadInterval)
+	defer interval.Stop()
+	lazy := time.NewTimer(s.lazyPause())
+	defer lazy.Stop()
+	late := false
+	for {
+		s.mu.Lock()
+		changed, l := s.changed, s.load(f)
+		news := f.refused || l.Leaving != told.Leaving || len(l.Apps) != len(told.Apps) || late && !l.equal(told) || s.canRun(f, l)
+		s.mu.Unlock()
+		if news {
+			return
+		}
+		select {
+		case <-changed:
+		case <-lazy.C:
+			late = true
+		case <-interval.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// lazyPause is the time between two messages to a front that can be late.
+func (s *slots) lazyPause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(max(lazyPause, time.Duration(len(s.fronts))*lazyShare), loadInterval)
+}
+
+// canRun reports whether calls wait at a front that can run now, though it does not
+// know. The lock is held.
+func (s *slots) canRun(f *frontSlots, now load) bool {
+	for app, a := range s.apps {
+		told := f.of(app).budget
+		told.set(now.Apps[app], f.of(app).yours)
+		if told.left > 0 && f.of(app).budget.left <= 0 && slices.Contains(a.turn, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// load returns the load for a front. The lock is held.
+func (s *slots) load(f *frontSlots) load {
 	l := load{Seq: s.seq, Leaving: s.leaving, Apps: make(map[string]share, len(s.apps))}
 	l.All = share{Slots: s.all.slots, Free: s.all.free(), Yours: f.yours}
 	for app, a := range s.apps {
-		mine := f.apps[app]
 		one := share{Slots: a.slots, Free: min(a.free(), s.all.free())}
-		if mine != nil {
-			one.Yours = mine.yours
-			if mine.kept != nil {
-				one.Free++
-				l.All.Free++
-			}
-		}
 		one.Wanted = len(a.turn) > 1 || len(a.turn) == 1 && a.turn[0] != f
+		if one.Wanted {
+			one.Free = 0
+		}
+		if mine := f.apps[app]; mine != nil {
+			one.Yours, one.Granted = mine.yours, mine.granted
+			one.Free += mine.kept
+		}
 		l.Apps[app] = one
 	}
-	return l, s.changed
+	return l
 }

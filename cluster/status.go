@@ -65,7 +65,7 @@ func (h *host) status() HostStatus {
 	case h.retired || h.link.load.Leaving:
 		s.State = "leaving"
 	}
-	s.Slots, s.Free, s.Running = h.link.load.All.Slots, max(h.link.load.All.free(h.link.all), 0), h.link.all
+	s.Slots, s.Free, s.Running = h.link.load.All.Slots, max(h.link.budget.left, 0), h.link.running
 	for app := range h.link.load.Apps {
 		s.Apps = append(s.Apps, app)
 	}
