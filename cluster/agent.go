@@ -101,6 +101,7 @@ type Agent struct {
 	leave   sync.Once
 	tending sync.WaitGroup
 	down    chan struct{} // tells tend that the arbiter could not be reached
+	looked  chan struct{} // closed when tend has looked at the arbiter once
 
 	mu   sync.Mutex
 	addr string // of the listener
@@ -127,7 +128,7 @@ func NewAgent(cfg AgentConfig) (*Agent, error) {
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, DefaultAnswerTimeout)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
 	a := &Agent{cfg: cfg, boot: rand.Text(), slots: newSlots(), log: logger{cfg.Logger},
-		leaving: make(chan struct{}), down: make(chan struct{}, 1)}
+		leaving: make(chan struct{}), down: make(chan struct{}, 1), looked: make(chan struct{})}
 	a.life, a.end = context.WithCancel(context.Background())
 	a.calls, err = client.New(append(cfg.Arbiter[:len(cfg.Arbiter):len(cfg.Arbiter)],
 		client.WithLimits(cfg.Limits), client.WithTimeout(cfg.AnswerTimeout), client.WithStreamTimeout(cfg.AnswerTimeout),
@@ -271,6 +272,7 @@ const (
 // tend looks at the arbiter again and again: how many workers have which app.
 func (a *Agent) tend() {
 	up := true // so that the first failure is logged
+	looked := sync.OnceFunc(func() { close(a.looked) })
 	for {
 		status, err := a.look.Status(a.life)
 		if a.life.Err() != nil {
@@ -287,6 +289,7 @@ func (a *Agent) tend() {
 			a.slots.set(a.count(status))
 		}
 		up = err == nil
+		looked()
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -427,6 +430,10 @@ func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()
+	select {
+	case <-a.looked: // before that, it would seem that the host has no apps
+	case <-ctx.Done():
+	}
 	for ctx.Err() == nil {
 		told := a.slots.tell(p.front)
 		if err := w.Chunk(told); err != nil {

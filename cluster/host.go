@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -109,24 +110,35 @@ func (h *host) connect(ctx context.Context) (heard bool, err error) {
 		return false, err
 	}
 	defer l.control.Close()
-	told := make(chan struct{})
-	telling, stop := context.WithCancel(ctx)
-	go func() {
-		defer close(told)
-		l.tellAgent(telling)
-	}()
-	defer func() {
-		stop()
-		<-told
-	}()
-	for next, err := range client.StreamOf[load](ctx, l.control, agentApp, actionLoad) {
-		if err != nil {
+	for {
+		n, err := l.listen(ctx)
+		heard = heard || n > 0
+		// If only this one connection was lost, the agent answers on another.
+		if n == 0 || err == errEnded || errors.Is(err, client.ErrTimeout) {
 			return heard, err
 		}
-		heard = true
-		h.setLoad(l, next)
 	}
-	return heard, errors.New("the agent has ended")
+}
+
+// errEnded is the end of an agent that has nothing left to do.
+var errEnded = errors.New("the agent has ended")
+
+// listen listens to the load until something is wrong with the connection. It returns
+// how many messages came.
+func (l *link) listen(ctx context.Context) (n int, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() { l.tellAgent(ctx) })
+	defer telling.Wait()
+	defer stop()
+	for next, err := range client.StreamOf[load](ctx, l.control, agentApp, actionLoad) {
+		if err != nil {
+			return n, err
+		}
+		n++
+		l.host.setLoad(l, next)
+	}
+	return n, errEnded
 }
 
 // extraConns are connections beside those of the calls: for the stash, and to manage
@@ -373,7 +385,7 @@ func (l *link) tellAgent(ctx context.Context) {
 			return
 		}
 		for app, waiting := range l.wanted() {
-			if told[app] == waiting {
+			if n, known := told[app]; known && n == waiting {
 				continue
 			}
 			bound, cancel := context.WithTimeout(ctx, silence)
