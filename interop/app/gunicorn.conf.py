@@ -31,20 +31,20 @@ dirty_graceful_timeout = 1
 globals().update(json.loads(os.environ["DIRTY_INTEROP_SETTINGS"]))
 
 
-def _readme_hook():
-    """The hook of the README, just as it is there, but for the path."""
-    readme = pathlib.Path(__file__).resolve().parents[2] / "README.md"
-    code = readme.read_text().split("```python\n", 1)[1].split("```", 1)[0]
+def _documented_hook():
+    """The hook of docs/DEPLOY.md, just as it is there, but for the path."""
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "DEPLOY.md"
+    code = page.read_text().split("```python\n", 1)[1].split("```", 1)[0]
     path = "/run/myapp/dirty.sock"
     if path not in code:
-        raise ValueError(f"the first Python code of {readme} is not the hook")
+        raise ValueError(f"the first Python code of {page} is not the hook")
     names = {}
     exec(code.replace(path, os.path.join(_folder, "arbiter.sock")), names)
     return names["on_dirty_starting"]
 
 
 if "DIRTY_INTEROP_OWN_PATH" not in os.environ:
-    on_dirty_starting = _readme_hook()
+    on_dirty_starting = _documented_hook()
 
 
 def when_ready(_server):
