@@ -152,6 +152,10 @@ func TestDoctorRealStuck(t *testing.T) {
 	pids := []string{fmt.Sprint(status.Workers[0].PID), fmt.Sprint(status.Workers[1].PID)}
 	assert.Contains(t, pids, stuck)
 	assert.Regexp(t, `(?m)^ok    worker: \d+, pid \d+, answers`, got.stdout)
+	got = dirtyRun("", "top", "--pid-file", pidFile, "-c", "3", "--stuck", "500ms", "-i", "1s")
+	assert.Equal(t, exitOK, got.code, got.stderr)
+	assert.Regexp(t, `(?m)^\d+ +`+stuck+` +stuck +\d+\.\d s `, got.stdout)
+	assert.Regexp(t, `(?m)^\d+ +\d+ +free +- `, got.stdout)
 
 	// The process burns time, as only a loop without an end does.
 	before := cpuTime(t, stuck)

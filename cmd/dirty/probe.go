@@ -116,8 +116,9 @@ type workerWatch struct {
 
 // askedWorker is what is known of a worker.
 type askedWorker struct {
-	last   workerState // the last answer
-	asked  time.Time   // zero if it has answered
+	last   workerState   // the last answer
+	asked  time.Time     // zero if it has answered
+	answer chan struct{} // closed when it has answered
 	forget context.CancelFunc
 }
 
@@ -143,8 +144,11 @@ func (w *workerWatch) look(ctx context.Context, path string, workers []client.Wo
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		asked.asked, asked.forget = time.Now(), cancel
+		answered := make(chan struct{})
+		asked.answer = answered
 		w.asking.Go(func() {
 			defer cancel()
+			defer close(answered)
 			state := probe(ctx, sockets, worker)
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -155,6 +159,25 @@ func (w *workerWatch) look(ctx context.Context, path string, workers []client.Wo
 		if !present[pid] {
 			asked.forget()
 			delete(w.workers, pid)
+		}
+	}
+}
+
+// settle waits until each worker has answered, or for as long as a free worker may take.
+func (w *workerWatch) settle(ctx context.Context) {
+	w.mu.Lock()
+	var answers []<-chan struct{}
+	for _, asked := range w.workers {
+		answers = append(answers, asked.answer)
+	}
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, busyAfter)
+	defer cancel()
+	for _, answer := range answers {
+		select {
+		case <-answer:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

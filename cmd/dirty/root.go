@@ -48,7 +48,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		&cobra.Group{ID: groupWatch, Title: "Watch and measure:"},
 		&cobra.Group{ID: groupTry, Title: "Try and learn:"},
 	)
-	addTo(root, groupLook, c.statusCommand(), c.findCommand(), c.pingCommand(), c.doctorCommand())
+	addTo(root, groupLook, c.statusCommand(), c.topCommand(), c.findCommand(), c.pingCommand(), c.doctorCommand())
 	addTo(root, groupAct, c.execCommand(), c.streamCommand(), c.stashCommand(), c.workersCommand())
 	addTo(root, groupWatch, c.proxyCommand(), c.monitorCommand(), c.replayCommand(), c.decodeCommand(), c.encodeCommand(), c.benchCommand())
 	addTo(root, groupTry, c.demoCommand(), c.serveCommand(), c.versionCommand(), c.completionCommand())

@@ -113,12 +113,16 @@ func (c *cli) printStatus(status *client.Status) error {
 	}
 	table := c.newTable("PID", "AGE", "HEARTBEAT", "APPS")
 	for _, w := range status.Workers {
-		heartbeat := "none yet"
-		if w.Booted {
-			heartbeat = fmt.Sprintf("%.1f s", w.HeartbeatAge.Seconds())
-		}
-		table.row(fmt.Sprint(w.PID), fmt.Sprint(w.Age), heartbeat, strings.Join(w.Apps, ", "))
+		table.row(fmt.Sprint(w.PID), fmt.Sprint(w.Age), heartbeat(w.Booted, w.HeartbeatAge.Seconds()), strings.Join(w.Apps, ", "))
 	}
 	table.print()
 	return nil
+}
+
+// heartbeat returns the time since the last sign of life of a worker.
+func heartbeat(booted bool, seconds float64) string {
+	if !booted {
+		return "none yet"
+	}
+	return fmt.Sprintf("%.1f s", seconds)
 }

@@ -34,19 +34,25 @@ func (t *table) row(cells ...string) {
 // print prints the table. The output keeps its error.
 func (t *table) print() {
 	out := t.cli.stdout
-	fmt.Fprintln(out, renderTable(t.titles, t.rows, widthOf(out), t.cli.colorful(out)))
+	fmt.Fprintln(out, renderTable(t.titles, t.rows, tableShape{width: widthOf(out), colorful: t.cli.colorful(out)}))
 }
 
-// renderTable returns a table whose lines fit a width; 0 is no bound, and so is one
-// that has no room for all columns. A cell that judges, such as "stuck", has its colour.
-func renderTable(titles []string, rows [][]string, width int, colorful bool) string {
-	t := lipglosstable.New().Headers(titles...).Rows(rows...).
+// tableShape is how a table is to look. The zero value is as wide as its cells.
+type tableShape struct {
+	width    int  // of its lines at most; 0 is no bound
+	cut      bool // cut long cells, rather than to give them several lines
+	colorful bool // colour the titles, and cells that judge, such as "stuck"
+}
+
+// renderTable returns a table. If the width has no room for all columns it is no bound.
+func renderTable(titles []string, rows [][]string, shape tableShape) string {
+	t := lipglosstable.New().Headers(titles...).Rows(rows...).Wrap(!shape.cut).
 		BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).
 		BorderHeader(false).BorderColumn(false).BorderRow(false).
 		StyleFunc(func(row, column int) lipgloss.Style {
 			style := lipgloss.NewStyle()
 			switch {
-			case !colorful:
+			case !shape.colorful:
 			case row == lipglosstable.HeaderRow:
 				style = styleTitle
 			default:
@@ -58,8 +64,8 @@ func renderTable(titles []string, rows [][]string, width int, colorful bool) str
 			return style
 		})
 	text := t.Render()
-	if smallest := len(titles) * (columnGap + 4); width >= smallest && lipgloss.Width(text) > width {
-		text = t.Width(width).Render()
+	if smallest := len(titles) * (columnGap + 4); shape.width >= smallest && lipgloss.Width(text) > shape.width {
+		text = t.Width(shape.width).Render()
 	}
 	lines := strings.Split(text, "\n")
 	for i := range lines {

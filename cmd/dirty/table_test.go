@@ -21,23 +21,28 @@ var (
 func TestTable(t *testing.T) {
 	for _, tt := range []struct {
 		width int
+		cut   bool
 		want  string
 	}{
-		{0, `
+		{0, false, `
 PATH                 STATE    PID   APPS
 /run/app/dirty.sock  answers  4711  app:Model, app:Math
 /tmp/x               refuses  -     -`},
-		{80, `
+		{80, false, `
 PATH                 STATE    PID   APPS
 /run/app/dirty.sock  answers  4711  app:Model, app:Math
 /tmp/x               refuses  -     -`},
-		{46, `
+		{46, false, `
 PATH           STATE    PID   APPS
 /run/app/dirt  answers  4711  app:Model,
 y.sock                        app:Math
 /tmp/x         refuses  -     -`},
+		{46, true, `
+PATH           STATE    PID   APPS
+/run/app/dir…  answers  4711  app:Model, app:…
+/tmp/x         refuses  -     -`},
 	} {
-		assert.Equal(t, tt.want[1:], renderTable(exampleTitles, exampleRows, tt.width, false), tt.width)
+		assert.Equal(t, tt.want[1:], renderTable(exampleTitles, exampleRows, tableShape{tt.width, tt.cut, false}), tt.width)
 	}
 }
 
@@ -45,13 +50,13 @@ y.sock                        app:Math
 // room for all its columns.
 func TestTableWidths(t *testing.T) {
 	for width := range 100 {
-		text := renderTable(exampleTitles, exampleRows, width, true)
+		text := renderTable(exampleTitles, exampleRows, tableShape{width, width%2 == 0, true})
 		require.NotEmpty(t, text)
 		if width >= 24 {
 			assert.LessOrEqual(t, lipgloss.Width(text), width)
 		}
 	}
-	assert.Equal(t, "PATH  STATE  PID  APPS", renderTable(exampleTitles, nil, 0, false))
+	assert.Equal(t, "PATH  STATE  PID  APPS", renderTable(exampleTitles, nil, tableShape{}))
 }
 
 // TestColors: colours are a matter of --color, NO_COLOR and TERM alone, and nothing
