@@ -36,9 +36,10 @@
 // # Streams
 //
 // Each chunk is an event "data: VALUE". The end is "event: end", and a failure after
-// the first chunk is "event: error" with the same object as above. While no chunk
-// comes, a comment goes out every 15 seconds, so that proxies do not close the
-// connection. When the browser leaves, or takes no event for 30 seconds, the call
+// the first chunk is "event: error" with the same object as above. From the first chunk
+// on, a comment goes out whenever none comes for 15 seconds, so that proxies do not
+// close the connection. Before it nothing can go out: only the first chunk or result
+// decides the status. When the browser leaves, or takes no event for 30 seconds, the call
 // ends, and its action stops with one of its next chunks.
 package httpdirty
 
