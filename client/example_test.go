@@ -343,6 +343,49 @@ func ExampleOutcome() {
 	// map[app_error:1 ok:2]
 }
 
+// Whether connections are used again, and why they were closed.
+func ExampleClient_Stats() {
+	c, err := client.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	for range 3 {
+		if _, err := c.Execute(context.Background(), "app:Model", "add", 1, 2); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for range c.Stream(context.Background(), "app:LLM", "generate", "Tell me of a cat.") {
+		break // closes the connection
+	}
+	s := c.Stats()
+	fmt.Println(s.Calls, "calls,", s.Dials, "dial,", s.Reused, "times reused")
+	fmt.Println("closed because a call was left:", s.Closed.Cancel)
+	// Output:
+	// 4 calls, 1 dial, 3 times reused
+	// closed because a call was left: 1
+}
+
+// A program that ends lets its calls end first. The context may come from
+// signal.NotifyContext.
+func ExampleClient_Shutdown() {
+	c, err := client.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	// ... and when the program is to end:
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.Shutdown(ctx); err != nil {
+		log.Print(err) // some calls were cut
+	}
+	_, err = c.Execute(context.Background(), "app:Model", "add", 1, 2)
+	fmt.Println(errors.Is(err, client.ErrClosed))
+	// Output:
+	// true
+}
+
 func ExampleWithTracer() {
 	c, err := client.New(client.WithTracer(client.Tracer{
 		CallStart: func(ctx context.Context, op client.Operation) context.Context {

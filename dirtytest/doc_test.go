@@ -11,16 +11,33 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestExample runs the test in the example.
-func TestExample(t *testing.T) { testLabel(t) }
+// examples are the files with an example of a test, and that test.
+var examples = []struct {
+	file, example string
+	test          func(*testing.T)
+}{
+	{"example_test.go", "NewServer", testLabel},
+	{"example_script_test.go", "Server_Script", testCutStream},
+	{"example_inmemory_test.go", "WithInMemory", testTimeout},
+	{"example_setenv_test.go", "Server_Setenv", testLabelAlone},
+}
 
-// TestExampleIsWholeFile: go doc shows the file of the example, not only its
+// TestExamples runs the tests in the examples.
+func TestExamples(t *testing.T) {
+	for _, e := range examples {
+		t.Run(e.example, e.test)
+	}
+}
+
+// TestExamplesAreWholeFiles: go doc shows the file of an example, not only its
 // function, which says nothing alone.
-func TestExampleIsWholeFile(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "example_test.go", nil, parser.ParseComments)
-	require.NoError(t, err)
-	examples := doc.Examples(file)
-	require.Len(t, examples, 1)
-	assert.Equal(t, "NewServer", examples[0].Name)
-	assert.IsType(t, (*ast.File)(nil), examples[0].Code)
+func TestExamplesAreWholeFiles(t *testing.T) {
+	for _, e := range examples {
+		file, err := parser.ParseFile(token.NewFileSet(), e.file, nil, parser.ParseComments)
+		require.NoError(t, err)
+		found := doc.Examples(file)
+		require.Len(t, found, 1)
+		assert.Equal(t, e.example, found[0].Name)
+		assert.IsType(t, (*ast.File)(nil), found[0].Code)
+	}
 }
