@@ -55,6 +55,10 @@ var commands = map[string]string{
 	"docs/FAULTS.md: DIRTY_INTEROP=require DIRTY_INTEROP_PYTHONS=all go test -json -timeout 90m -run ClientFault -count 10 ./interop |\n" +
 		"    python3 interop/faults.py": "it takes hours; CI runs these tests once",
 	"examples/redisstore/README.md: go test -race ./...": "CI runs it",
+	"examples/tokens/README.md: go test -race ./...":     "CI runs it",
+	"examples/tokens/README.md: go run .":                "it serves until it is stopped; the tests of the module do the same",
+	"examples/tokens/README.md: (cd python && DIRTY_SOCKET=/tmp/tokens.sock gunicorn -c gunicorn.conf.py) &\n" +
+		"go run . -socket /tmp/tokens.sock": "it serves until it is stopped; TestPython of the module does the same",
 }
 
 // TestBlocks checks every block of code of every page.
