@@ -124,8 +124,8 @@ func TestWebDetails(t *testing.T) {
 		t.Run(fmt.Sprint("values ", values), func(t *testing.T) {
 			c := newWebCollector(values)
 			c.tap(webRequest(1, 1, "a:A", "stream"))
-			long := dirty.AppendString(nil, strings.Repeat("x", 2*maxWebValue))
-			for n := range 2 * maxWebFrames {
+			long := dirty.AppendString(nil, strings.Repeat("x", 2*maxLoggedValue))
+			for n := range 2 * maxLoggedFrames {
 				payload := long
 				if n > 0 {
 					payload = dirty.AppendInt64(nil, int64(n))
@@ -135,11 +135,11 @@ func TestWebDetails(t *testing.T) {
 			c.tap(webEventOf(1, capture.FromArbiter, dirty.TypeEnd, 1, nil))
 			d, ok := c.details(1)
 			require.True(t, ok)
-			require.Len(t, d.Frames, maxWebFrames)
-			assert.Equal(t, maxWebFrames+2, d.Skipped)
+			require.Len(t, d.Frames, maxLoggedFrames)
+			assert.Equal(t, maxLoggedFrames+2, d.Skipped)
 			assert.Equal(t, "ok", d.Call.Outcome)
 			assert.Equal(t, "request", d.Frames[0].Type)
-			assert.Equal(t, "end", d.Frames[maxWebFrames-1].Type)
+			assert.Equal(t, "end", d.Frames[maxLoggedFrames-1].Type)
 			if !values {
 				for _, f := range d.Frames {
 					assert.Empty(t, f.Value)
@@ -147,8 +147,8 @@ func TestWebDetails(t *testing.T) {
 				return
 			}
 			assert.Equal(t, "null", d.Frames[0].Value)
-			assert.Equal(t, `"`+strings.Repeat("x", maxWebValue-prefixSize)+"…", d.Frames[1].Value)
-			assert.Equal(t, maxWebValue, d.Frames[1].Shown)
+			assert.Equal(t, `"`+strings.Repeat("x", maxLoggedValue-prefixSize)+"…", d.Frames[1].Value)
+			assert.Equal(t, maxLoggedValue, d.Frames[1].Shown)
 			assert.Equal(t, "1", d.Frames[2].Value)
 		})
 	}
@@ -159,19 +159,19 @@ func TestWebDetails(t *testing.T) {
 func TestWebValues(t *testing.T) {
 	payload, err := dirty.Marshal(dirty.Dict{{Key: "a", Value: 1}, {Key: "text", Value: "one <two>"}, {Key: "raw", Value: []byte{1, 2, 3}}})
 	require.NoError(t, err)
-	assert.Equal(t, `{"a": 1, "text": "one <two>", "raw": h'010203'}`, webValue(payload))
-	assert.Equal(t, `{"a": 1, "text": "one <two>", "raw": h'0102…`, webCutValue(payload[:len(payload)-1]))
+	assert.Equal(t, `{"a": 1, "text": "one <two>", "raw": h'010203'}`, valueText(payload))
+	assert.Equal(t, `{"a": 1, "text": "one <two>", "raw": h'0102…`, cutValueText(payload[:len(payload)-1]))
 	text := bytes.Index(payload, []byte("<two>"))
-	assert.Equal(t, `{"a": 1, "text": "one <…`, webCutValue(payload[:text+1]))
-	assert.Regexp(t, `^null<dirty: .*>$`, webValue([]byte{0, 7}))
+	assert.Equal(t, `{"a": 1, "text": "one <…`, cutValueText(payload[:text+1]))
+	assert.Regexp(t, `^null<dirty: .*>$`, valueText([]byte{0, 7}))
 	for n := range payload { // wherever it is cut, and whatever is wrong with it
-		assert.True(t, strings.HasSuffix(webCutValue(payload[:n]), "…"))
-		assert.True(t, strings.HasSuffix(webValue(payload[:n]), ">"))
+		assert.True(t, strings.HasSuffix(cutValueText(payload[:n]), "…"))
+		assert.True(t, strings.HasSuffix(valueText(payload[:n]), ">"))
 		for _, b := range []byte{0x00, 0x10, 0xff} {
 			broken := bytes.Clone(payload)
 			broken[n] = b
-			_ = webValue(broken)
-			_ = webCutValue(broken)
+			_ = valueText(broken)
+			_ = cutValueText(broken)
 		}
 	}
 }
@@ -179,10 +179,10 @@ func TestWebValues(t *testing.T) {
 // TestWebMemory: what is remembered has bounds, whatever passes.
 func TestWebMemory(t *testing.T) {
 	c := newWebCollector(true)
-	value := make([]byte, maxWebValue)
+	value := make([]byte, maxLoggedValue)
 	conns := uint32(2 * maxWebCalls)
 	for conn := range conns { // calls that end, of as many actions
-		c.tap(webRequest(conn, 1, "a:A", fmt.Sprint(strings.Repeat("é", maxWebName), conn%1000, "-", conn)))
+		c.tap(webRequest(conn, 1, "a:A", fmt.Sprint(strings.Repeat("é", maxLoggedName), conn%1000, "-", conn)))
 		for range 3 {
 			c.tap(webChunk(conn, 1, value))
 		}
@@ -194,13 +194,13 @@ func TestWebMemory(t *testing.T) {
 	}
 	check := func(open int) {
 		t.Helper()
-		assert.Len(t, c.ended, maxWebCalls)
-		assert.Len(t, c.open, open)
-		assert.Len(t, c.byID, maxWebCalls+open)
+		assert.Len(t, c.calls.ended, maxWebCalls)
+		assert.Len(t, c.calls.open, open)
+		assert.Len(t, c.calls.byID, maxWebCalls+open)
 		assert.LessOrEqual(t, len(c.actions), maxWebActions+2)
-		assert.LessOrEqual(t, c.held, maxWebValues)
+		assert.LessOrEqual(t, c.calls.held, maxLoggedValues)
 		held := 0
-		for _, call := range c.byID {
+		for _, call := range c.calls.byID {
 			own := 0
 			for _, f := range call.frames {
 				own += len(f.value)
@@ -209,7 +209,7 @@ func TestWebMemory(t *testing.T) {
 				assert.Equal(t, own, call.held)
 			}
 		}
-		assert.Equal(t, held, c.held)
+		assert.Equal(t, held, c.calls.held)
 	}
 	check(int(conns))
 	u, _ := c.update(webCursor{})
@@ -228,6 +228,6 @@ func TestWebMemory(t *testing.T) {
 	assert.Equal(t, u.Calls, sum)
 	assert.Equal(t, webOtherActions, u.Actions[len(u.Actions)-1].Name)
 	for _, call := range u.Ended {
-		assert.LessOrEqual(t, len(call.Name), maxWebName+len("…"))
+		assert.LessOrEqual(t, len(call.Name), maxLoggedName+len("…"))
 	}
 }

@@ -196,7 +196,7 @@ func TestWebHostile(t *testing.T) {
 				_, _ = nc.Read(make([]byte, 1)) // an answer, or the end
 				require.NoError(t, nc.Close())
 			}
-			b.awaitText("#actions", webNoName)
+			b.awaitText("#actions", noName)
 			b.await("8", "document.querySelectorAll('#ended tr').length")
 			b.awaitText("#notes", "Bytes that are no frames have passed")
 			b.awaitText("#actions", script+"."+image)

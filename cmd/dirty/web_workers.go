@@ -94,7 +94,7 @@ func (w *webWorkers) view() webArbiter {
 			seen.State = "starting"
 		}
 		for _, app := range worker.Apps {
-			seen.Apps = append(seen.Apps, webName(app))
+			seen.Apps = append(seen.Apps, shortName(app))
 		}
 		v.Workers = append(v.Workers, seen)
 	}
