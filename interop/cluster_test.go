@@ -1,0 +1,234 @@
+//go:build unix
+
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/cluster"
+	goserver "github.com/gunicorn-go/dirty/server"
+)
+
+// hosts is how many gunicorns there are behind a front. Each has one worker.
+const hosts = 3
+
+// gunicorns are several gunicorns, each with an agent, and a front of all of them.
+type gunicorns struct {
+	servers []*gunicorn
+	agents  []*cluster.Agent
+	front   *cluster.Front
+	client  *client.Client
+	socket  string // of the front
+}
+
+// startCluster starts gunicorns, agents and a front.
+func startCluster(t *testing.T, p python) *gunicorns {
+	t.Helper()
+	c := &gunicorns{socket: filepath.Join(shortFolder(t), "front")}
+	var members []cluster.Member
+	for i := range hosts {
+		g := fresh(t, p, options{Workers: 1})
+		a, err := cluster.NewAgent(cluster.AgentConfig{Plain: true, Host: fmt.Sprintf("gpu%d", i),
+			Arbiter: []client.Option{client.WithSocket(g.socket)}})
+		require.NoError(t, err)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		served := make(chan error, 1)
+		go func() { served <- a.Serve(l) }()
+		t.Cleanup(func() {
+			assert.NoError(t, a.Close())
+			assert.ErrorIs(t, <-served, goserver.ErrServerClosed)
+		})
+		c.servers, c.agents = append(c.servers, g), append(c.agents, a)
+		members = append(members, cluster.Member{Addr: l.Addr().String()})
+	}
+	var err error
+	c.front, err = cluster.NewFront(cluster.FrontConfig{Plain: true, Members: cluster.Static(members...)})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.front.Close()) })
+	c.client, err = c.front.Client(client.WithTimeout(maxWait))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.client.Close()) })
+	s := &goserver.Server{FrameHandler: c.front}
+	l, err := goserver.Listen(c.socket, 0)
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		assert.NoError(t, s.Close())
+		assert.ErrorIs(t, <-served, goserver.ErrServerClosed)
+	})
+	c.awaitSlots(t, hosts)
+	return c
+}
+
+// awaitSlots waits until the front knows of so many workers.
+func (c *gunicorns) awaitSlots(t *testing.T, n int) {
+	t.Helper()
+	until(t, fmt.Sprintf("the front knows of %d workers", n), func() bool {
+		slots := 0
+		for _, h := range c.front.Status().Hosts {
+			slots += h.Slots
+		}
+		return slots == n
+	})
+}
+
+// begun returns how often an action has begun for each token.
+func (c *gunicorns) begun() map[string]int {
+	n := map[string]int{}
+	for _, g := range c.servers {
+		told, _ := g.events.now()
+		for _, event := range told {
+			if token, ok := strings.CutPrefix(event, "begin "); ok {
+				n[token]++
+			}
+		}
+	}
+	return n
+}
+
+// TestClusterPythonClients runs gunicorn's own clients, sync and async, through a front
+// before three gunicorns.
+func TestClusterPythonClients(t *testing.T) {
+	eachOf(t, newestPythons(), func(t *testing.T, p python) {
+		c := startCluster(t, p)
+		out, err := exec.Command(p.path, "-B", "cluster_clients.py", c.socket).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	})
+}
+
+// TestClusterCalls checks with our client that calls spread over three gunicorns, and
+// that the status is that of all of them.
+func TestClusterCalls(t *testing.T) {
+	eachOf(t, newestPythons(), func(t *testing.T, p python) {
+		c := startCluster(t, p)
+		var mu sync.Mutex
+		workers := map[int]int{}
+		var calls sync.WaitGroup
+		begin := time.Now()
+		for range 2 * hosts {
+			calls.Go(func() {
+				_, err := c.client.Execute(t.Context(), app, "sleep", 0.5)
+				assert.NoError(t, err)
+			})
+		}
+		calls.Wait()
+		assert.Less(t, time.Since(begin), 3*time.Second, "one after the other they take 3 s")
+		for range 30 {
+			calls.Go(func() {
+				pid, err := client.Call[int](t.Context(), c.client, app, "pid")
+				assert.NoError(t, err)
+				mu.Lock()
+				defer mu.Unlock()
+				workers[pid]++
+			})
+		}
+		calls.Wait()
+		assert.Len(t, workers, hosts)
+
+		status, err := c.client.Status(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, status.Workers, hosts)
+		assert.Equal(t, hosts, status.Serving(app))
+		large := make([]byte, 60<<20)
+		n, err := client.Call[int](t.Context(), c.client, app, "size", large)
+		require.NoError(t, err)
+		assert.Equal(t, len(large), n)
+	})
+}
+
+// TestClusterAbandonedCall checks that a worker whose caller has left gets no other
+// call before it is free: an action cannot be stopped.
+func TestClusterAbandonedCall(t *testing.T) {
+	eachOf(t, newestPythons(), func(t *testing.T, p python) {
+		c := startCluster(t, p)
+		ctx, leave := context.WithCancel(t.Context())
+		held := token(t)
+		left := make(chan error, 1)
+		go func() {
+			_, err := c.client.Execute(ctx, app, "hold", held, 1.5)
+			left <- err
+		}()
+		until(t, "the action has begun", func() bool { return c.begun()[held] == 1 })
+		leave()
+		require.ErrorIs(t, <-left, context.Canceled)
+		for range 10 * hosts {
+			begin := time.Now()
+			_, err := c.client.Execute(t.Context(), app, "identity", 1)
+			require.NoError(t, err)
+			require.Less(t, time.Since(begin), time.Second, "it has waited behind the abandoned action")
+		}
+	})
+}
+
+// TestClusterArbiterKilled kills arbiters under load. Each call has a token, and the
+// workers tell of each that begins: none begins twice. What is said not to have run has
+// not. The arbiters come back, and their workers are used again.
+func TestClusterArbiterKilled(t *testing.T) {
+	eachOf(t, newestPythons(), func(t *testing.T, p python) {
+		c := startCluster(t, p)
+		ctx, stop := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		var answered, never []string
+		unknown := 0
+		var calls sync.WaitGroup
+		for range 2 * hosts {
+			calls.Go(func() {
+				for ctx.Err() == nil {
+					mine := token(t)
+					bound, cancel := context.WithTimeout(t.Context(), 5*time.Second) // gunicorn can lose calls
+					v, err := client.Call[string](bound, c.client, app, "hold", mine, 0.02)
+					cancel()
+					mu.Lock()
+					switch {
+					case err == nil:
+						assert.Equal(t, mine, v)
+						answered = append(answered, mine)
+					case client.SafeToRetry(err):
+						never = append(never, mine)
+					default:
+						unknown++
+						var remote *dirty.RemoteError
+						assert.True(t, errors.Is(err, client.ErrOutcomeUnknown) || errors.As(err, &remote), "%v", err)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		for _, g := range c.servers {
+			g.signal(t, g.arbiterPID(t), syscall.SIGKILL)
+			time.Sleep(time.Second)
+		}
+		stop()
+		calls.Wait()
+		c.awaitSlots(t, hosts)
+		begun := c.begun()
+		for token, n := range begun {
+			assert.Equal(t, 1, n, token)
+		}
+		for _, token := range answered {
+			assert.Equal(t, 1, begun[token])
+		}
+		for _, token := range never {
+			assert.Zero(t, begun[token])
+		}
+		t.Logf("%d calls answered, %d did not run, %d unknown or failed", len(answered), len(never), unknown)
+		assert.Greater(t, len(answered), 30)
+	})
+}
