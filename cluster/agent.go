@@ -173,14 +173,10 @@ func (a *Agent) Load() (slots, free int) {
 	return a.slots.all.slots, max(a.slots.all.free(), 0)
 }
 
-// Run listens at a TCP address, such as ":9500", and serves until ctx ends. Then it
-// shuts down, for which it takes [AgentConfig.DrainTimeout] at most. It returns nil if
-// all that ran has ended. It returns early with an error if it cannot serve.
-func (a *Agent) Run(ctx context.Context, addr string) error {
-	l, err := listenTCP(ctx, addr)
-	if err != nil {
-		return errors.Join(errorf("agent: %w", err), a.Close())
-	}
+// Run serves a listener, as Serve does, until ctx ends. Then it shuts down, for which
+// it takes [AgentConfig.DrainTimeout] at most. It returns nil if all that ran has ended.
+// It returns early with an error if it cannot serve.
+func (a *Agent) Run(ctx context.Context, l net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- a.Serve(l) }()
 	select {
@@ -194,13 +190,13 @@ func (a *Agent) Run(ctx context.Context, addr string) error {
 		drain, cancel = context.WithTimeout(drain, a.cfg.DrainTimeout)
 		defer cancel()
 	}
-	err = a.Shutdown(drain)
+	err := a.Shutdown(drain)
 	<-served
 	return err
 }
 
-// Serve serves a listener, whose connections must not have TLS yet. It closes it. It
-// returns [server.ErrServerClosed] after Shutdown or Close.
+// Serve serves a listener, such as that of [Listen], and closes it in the end. Its
+// connections must not have TLS yet. It returns [server.ErrServerClosed] after Shutdown or Close.
 func (a *Agent) Serve(l net.Listener) error {
 	a.mu.Lock()
 	a.addr = l.Addr().String()

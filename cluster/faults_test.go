@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
@@ -201,8 +202,7 @@ func TestArbiterReturns(t *testing.T) {
 	assert.Equal(t, "gpu1 again", got.value)
 }
 
-// TestAgentReturns checks that a front finds an agent that was started anew, and that
-// until then calls are refused at once.
+// TestAgentReturns checks that a call waits for the only agent while it is started anew.
 func TestAgentReturns(t *testing.T) {
 	ctx, ca := testContext(t), newAuthority(t)
 	cfg := cluster.AgentConfig{TLS: ca.agent("gpu1")}
@@ -210,14 +210,32 @@ func TestAgentReturns(t *testing.T) {
 	f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
 	awaitUp(t, f, 1)
 	require.NoError(t, h.agent.Close())
-	awaitStatus(t, f, func(s cluster.Status) bool { return s.Hosts[0].State == "down" })
-	_, err := client.Call[string](ctx, c, app, "host")
-	require.ErrorIs(t, err, dirty.ErrNoWorkers)
-	assert.True(t, client.SafeToRetry(err))
+	done := call(ctx, c, "host")
+	awaitStatus(t, f, func(s cluster.Status) bool { return s.Hosts[0].State == "down" && s.Waiting == 1 })
 	h.startAgent(cfg, h.member.Addr)
-	awaitUp(t, f, 1)
-	_, err = client.Call[string](ctx, c, app, "host")
-	require.NoError(t, err)
+	require.NoError(t, receive(t, "the answer", done).err)
+}
+
+// TestAgentStaysAway checks that calls wait for an agent that has gone for a few seconds
+// only, and that from then on they are refused at once.
+func TestAgentStaysAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &simulation{t: t}
+		s.add("gpu1", 1, newMux("gpu1"))
+		c := s.front()
+		_, err := client.Call[string](context.Background(), c, app, "host")
+		require.NoError(t, err)
+		s.ends[0]()
+		for _, want := range []time.Duration{3 * time.Second, 0} {
+			begin := time.Now()
+			_, err = client.Call[string](context.Background(), c, app, "host")
+			require.ErrorIs(t, err, dirty.ErrNoWorkers)
+			assert.True(t, client.SafeToRetry(err))
+			assert.InDelta(t, want, time.Since(begin), float64(100*time.Millisecond))
+		}
+		s.ends = s.ends[1:]
+		s.end()
+	})
 }
 
 // TestSlotOfAbandonedCall checks that a slot stays taken when the caller leaves, until

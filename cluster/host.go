@@ -30,6 +30,9 @@ type host struct {
 	tried   bool  // it is known whether the agent can be reached
 	retired bool  // it is no member any more: what runs may end
 	err     error // why there is no link
+
+	had    map[string]share // the apps of a link that was lost
+	lostAt time.Time        // when
 }
 
 // link is the connections to an agent, from the first message of its load to its
@@ -164,12 +167,21 @@ func (h *host) remove() {
 
 // lost notes that the agent is not connected. It reports whether that is new.
 func (h *host) lost(err error) bool {
-	h.front.mu.Lock()
-	defer h.front.mu.Unlock()
+	f := h.front
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	isNew := h.link != nil || !h.tried
+	if h.link != nil && !h.link.load.Leaving {
+		h.had, h.lostAt = h.link.load.Apps, time.Now()
+		time.AfterFunc(silence, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.refuseHopeless()
+		})
+	}
 	h.link, h.tried, h.err = nil, true, err
 	h.endIfRetired()
-	h.front.refuseHopeless()
+	f.refuseHopeless()
 	return isNew
 }
 
@@ -214,16 +226,20 @@ func (h *host) name() string {
 	return h.member.Host
 }
 
-// mayHave reports whether the host has an app, or may have it. The lock is held.
+// mayHave reports whether the host has an app, or may have it soon: it is not reached
+// yet, or was lost just now and may be starting anew. The lock is held.
 func (h *host) mayHave(app string) bool {
-	if h.retired {
+	apps, able := h.had, time.Since(h.lostAt) < silence
+	switch {
+	case h.retired:
 		return false
+	case h.link != nil:
+		apps, able = h.link.load.Apps, !h.link.load.Leaving
+	case !h.tried:
+		return true
 	}
-	if h.link == nil {
-		return !h.tried
-	}
-	_, has := h.link.load.Apps[app]
-	return has && !h.link.load.Leaving
+	_, has := apps[app]
+	return has && able
 }
 
 // free returns how many calls of an app the host can take now. The lock is held.
