@@ -16,6 +16,7 @@ const (
 	groupLook  = "look"
 	groupAct   = "act"
 	groupWatch = "watch"
+	groupHosts = "hosts"
 	groupTry   = "try"
 )
 
@@ -46,11 +47,13 @@ func (c *cli) rootCommand() *cobra.Command {
 		&cobra.Group{ID: groupLook, Title: "Look:"},
 		&cobra.Group{ID: groupAct, Title: "Act:"},
 		&cobra.Group{ID: groupWatch, Title: "Watch and measure:"},
+		&cobra.Group{ID: groupHosts, Title: "Several hosts:"},
 		&cobra.Group{ID: groupTry, Title: "Try and learn:"},
 	)
 	addTo(root, groupLook, c.statusCommand(), c.topCommand(), c.findCommand(), c.pingCommand(), c.doctorCommand())
 	addTo(root, groupAct, c.execCommand(), c.streamCommand(), c.stashCommand(), c.workersCommand())
 	addTo(root, groupWatch, c.proxyCommand(), c.monitorCommand(), c.replayCommand(), c.decodeCommand(), c.encodeCommand(), c.benchCommand())
+	addTo(root, groupHosts, c.agentCommand(), c.frontCommand(), c.clusterCommand())
 	addTo(root, groupTry, c.demoCommand(), c.serveCommand(), c.versionCommand(), c.completionCommand())
 	root.SetHelpCommand(c.helpCommand(root))
 	root.SetHelpCommandGroupID(groupTry)
