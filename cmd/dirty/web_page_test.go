@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -271,23 +272,7 @@ func TestWebFigures(t *testing.T) {
 // and returns how many they have.
 func awaitSeconds(t *testing.T, url, action string, want int) (sum int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), browserTime)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"events", nil)
-	require.NoError(t, err)
-	answer, err := http.DefaultClient.Do(r)
-	require.NoError(t, err)
-	defer answer.Body.Close()
-	lines := bufio.NewReader(answer.Body)
-	for sum < want {
-		line, err := lines.ReadString('\n')
-		require.NoError(t, err)
-		data, ok := strings.CutPrefix(line, "data: ")
-		if !ok {
-			continue
-		}
-		var e webEvent
-		require.NoError(t, json.Unmarshal([]byte(data), &e))
+	for e := range webEvents(t, url) {
 		for _, second := range e.Seconds {
 			for _, point := range second.Points {
 				if e.Actions[point.Action].Name == action {
@@ -295,8 +280,68 @@ func awaitSeconds(t *testing.T, url, action string, want int) (sum int) {
 				}
 			}
 		}
+		if sum >= want {
+			return sum
+		}
 	}
 	return sum
+}
+
+// webEvents yields what a viewer of a page is told.
+func webEvents(t *testing.T, url string) iter.Seq[webEvent] {
+	return func(yield func(webEvent) bool) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*browserTime)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"events", nil)
+		require.NoError(t, err)
+		answer, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		for lines := bufio.NewReader(answer.Body); ; {
+			line, err := lines.ReadString('\n')
+			require.NoError(t, err)
+			data, ok := strings.CutPrefix(line, "data: ")
+			if !ok {
+				continue
+			}
+			var e webEvent
+			require.NoError(t, json.Unmarshal([]byte(data), &e))
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// TestWebRealWorkers: of the workers of a real arbiter, the one that an endless action
+// has stuck is shown so, and the other one is free.
+func TestWebRealWorkers(t *testing.T) {
+	_, pidFile := realGunicorn(t)
+	socket, err := client.FromPIDFile(pidFile)(t.Context())
+	require.NoError(t, err)
+	p := startWebProxy(t, socket)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	c := p.client(t)
+	go func() {
+		defer close(ended)
+		_, _ = c.Execute(ctx, "app:App", "spin")
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	for e := range webEvents(t, p.url) {
+		var states []string
+		for _, w := range e.Arbiter.Workers {
+			states = append(states, w.State)
+			assert.Equal(t, []string{"app:App"}, w.Apps)
+		}
+		if slices.Sort(states); slices.Equal(states, []string{"free", "stuck"}) && e.InProgress == 1 {
+			assert.Equal(t, "app:App.spin", e.Open[0].Name)
+			return
+		}
+	}
 }
 
 // TestWebWorkers: a worker that does not answer at its own socket is shown as stuck,

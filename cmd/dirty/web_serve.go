@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -20,7 +19,6 @@ var webFiles embed.FS
 const (
 	webPause        = 500 * time.Millisecond // between two updates
 	webWriteTimeout = 10 * time.Second       // bounds the time to write one
-	webEndTime      = time.Second            // bounds the wait for viewers at the end
 	maxWebViewers   = 32                     // more are refused
 )
 
@@ -158,78 +156,4 @@ func (s *webServer) serveCall(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(details) // fails if the viewer has left
-}
-
-// webFlags are the flags of the page.
-type webFlags struct {
-	addr    string
-	exposed bool
-}
-
-// webPage is a page that is served.
-type webPage struct {
-	calls *webCollector
-	close func() // ends it and waits for that
-}
-
-// startWeb serves the page until it is closed.
-func (c *cli) startWeb(ctx context.Context, t target, listen string, flags webFlags, values bool) (*webPage, error) {
-	host, _, err := net.SplitHostPort(flags.addr)
-	if err != nil {
-		return nil, usagef("--web %s: want HOST:PORT, such as localhost:8080", flags.addr)
-	}
-	path, err := t.resolve(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", flags.addr)
-	if err != nil {
-		return nil, err
-	}
-	if ip, err := netip.ParseAddrPort(l.Addr().String()); !flags.exposed && (err != nil || !ip.Addr().IsLoopback()) {
-		_ = l.Close()
-		return nil, usagef("--web %s: other hosts can reach this address and would see every call: use localhost:PORT, or add --web-exposed", flags.addr)
-	}
-	arbiter, err := c.connectTo(t)
-	if err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	page := &webPage{calls: newWebCollector(values)}
-	workers := &webWorkers{resolve: t.resolve, client: arbiter, watch: workerWatch{stuck: webStuck}}
-	s := &http.Server{
-		Handler:           newWebServer(webAbout{printable(path), printable(listen), values}, host, page.calls, workers),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: webWriteTimeout,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-	served, asked := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(served)
-		if err := s.Serve(l); err != http.ErrServerClosed {
-			fmt.Fprintf(c.stderr, "dirty: the page has ended: %s\n", printable(err.Error()))
-		}
-	}()
-	go func() {
-		defer close(asked)
-		workers.run(ctx)
-	}()
-	page.close = func() {
-		cancel()
-		end, stop := context.WithTimeout(context.Background(), webEndTime)
-		defer stop()
-		if s.Shutdown(end) != nil {
-			_ = s.Close()
-		}
-		<-served
-		<-asked
-		_ = arbiter.Close()
-	}
-	fmt.Fprintf(c.stderr, "dirty: the page is at http://%s/\n", l.Addr())
-	if flags.exposed {
-		fmt.Fprintln(c.stderr, "dirty: whoever reaches this address sees every call; there is no password and no encryption")
-	}
-	return page, nil
 }

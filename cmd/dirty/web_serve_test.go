@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -170,8 +171,12 @@ func TestWebAddresses(t *testing.T) {
 	assert.Contains(t, got.stderr, "add --web")
 }
 
-// TestWebArbiterMissing: the page says why there are no workers.
-func TestWebArbiterMissing(t *testing.T) {
+// TestWebArbiterSilent: the page says why there are no workers.
+func TestWebArbiterSilent(t *testing.T) {
 	w := &webWorkers{err: errors.New("dirty: no such file")}
 	assert.Equal(t, webArbiter{Error: "no such file", Workers: []webWorker{}}, w.view())
+	w = &webWorkers{seen: &seenArbiter{ArbiterPID: 7}, asked: time.Now()}
+	assert.Equal(t, webArbiter{PID: 7, Workers: []webWorker{}}, w.view())
+	w.asked = time.Now().Add(-10 * time.Second)
+	assert.Equal(t, webArbiter{Error: "it was asked 10 s ago", Workers: []webWorker{}}, w.view())
 }

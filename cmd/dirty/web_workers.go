@@ -2,28 +2,24 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/gunicorn-go/dirty/client"
 )
 
 const (
-	webStatusPause   = time.Second     // between two questions for the status
-	webStatusTimeout = 5 * time.Second // bounds the wait for it
-	webStuck         = 2 * time.Second // a worker that does not answer for so long is stuck
+	webLookPause = time.Second     // between two looks at the workers
+	webSilence   = 3 * time.Second // an arbiter that takes longer to answer is told of
+	webStuck     = 2 * time.Second // a worker that does not answer for so long is stuck
 )
 
 // webWorkers knows the state of the arbiter and its workers.
 type webWorkers struct {
-	resolve client.Resolver
-	client  *client.Client
-	watch   workerWatch
-
-	mu     sync.Mutex
-	status *client.Status // the last one; nil before the first
-	err    error          // why there was none since
+	mu    sync.Mutex
+	asked time.Time    // when the look that runs began; zero between two
+	seen  *seenArbiter // by the last look; nil before it, and if it has failed
+	err   error        // why it has failed
 }
 
 // webArbiter is what a viewer is told of the arbiter.
@@ -39,64 +35,54 @@ type webWorker struct {
 	Age       int      `json:"age"`
 	Apps      []string `json:"apps"`
 	State     string   `json:"state"`     // starting, free, busy, stuck or unknown
-	Silent    float64  `json:"silent"`    // seconds since it was asked, while it has not answered
+	Silent    float64  `json:"silent"`    // seconds for which it has not answered
 	Heartbeat float64  `json:"heartbeat"` // seconds since its last sign of life
 }
 
-// run asks again and again until ctx ends.
-func (w *webWorkers) run(ctx context.Context) {
-	defer w.watch.wait()
+// run looks again and again until ctx ends.
+func (w *webWorkers) run(ctx context.Context, look *looker) {
+	defer look.close()
 	for ctx.Err() == nil {
-		w.look(ctx)
-		_ = sleep(ctx, webStatusPause)
+		w.mu.Lock()
+		w.asked = time.Now()
+		w.mu.Unlock()
+		seen, err := look.look(ctx, false)
+		w.mu.Lock()
+		w.asked, w.seen, w.err = time.Time{}, seen, err
+		w.mu.Unlock()
+		_ = sleep(ctx, webLookPause)
 	}
 }
 
-// look asks the arbiter, and has its workers asked.
-func (w *webWorkers) look(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, webStatusTimeout)
-	defer cancel()
-	status, err := w.client.Status(limited)
-	if err == nil {
-		var path string
-		if path, err = w.resolve(ctx); err == nil {
-			w.watch.look(ctx, path, status.Workers)
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err = err; err == nil {
-		w.status = status
-	}
-}
-
-// view returns what is known now.
+// view returns what is known now. Of an arbiter that does not answer no workers are
+// known: they may be gone.
 func (w *webWorkers) view() webArbiter {
 	w.mu.Lock()
-	status, err := w.status, w.err
-	w.mu.Unlock()
+	defer w.mu.Unlock()
 	v := webArbiter{Workers: []webWorker{}}
-	if err != nil {
-		v.Error = printable(strings.TrimPrefix(err.Error(), "dirty: "))
-		return v // the workers may be gone
-	}
-	if status == nil {
+	switch silent := time.Since(w.asked); {
+	case w.err != nil:
+		v.Error = printable(strings.TrimPrefix(w.err.Error(), "dirty: "))
+		return v
+	case !w.asked.IsZero() && silent > webSilence:
+		v.Error = fmt.Sprintf("it was asked %d s ago", int(silent.Seconds()))
+		return v
+	case w.seen == nil:
 		return v
 	}
-	v.PID = status.ArbiterPID
-	for _, worker := range status.Workers {
-		state, silent := w.watch.state(worker.PID)
-		seen := webWorker{
-			PID: worker.PID, Age: worker.Age, Apps: []string{}, State: state.String(),
-			Silent: silent.Seconds(), Heartbeat: worker.HeartbeatAge.Seconds(),
+	v.PID = w.seen.ArbiterPID
+	for _, worker := range w.seen.Workers {
+		shown := webWorker{
+			PID: worker.PID, Age: worker.Age, Apps: []string{}, State: worker.State,
+			Silent: worker.Silent, Heartbeat: worker.Heartbeat,
 		}
-		if !worker.Booted && state != workerFree {
-			seen.State = "starting"
+		if !worker.Booted && worker.State != workerFree.String() {
+			shown.State = "starting"
 		}
 		for _, app := range worker.Apps {
-			seen.Apps = append(seen.Apps, shortName(app))
+			shown.Apps = append(shown.Apps, shortName(app))
 		}
-		v.Workers = append(v.Workers, seen)
+		v.Workers = append(v.Workers, shown)
 	}
 	return v
 }
