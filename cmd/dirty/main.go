@@ -30,6 +30,7 @@ func main() {
 
 // cli is one run of the command.
 type cli struct {
+	ctx    context.Context // ends when the command is interrupted
 	stdin  io.Reader
 	stdout *output
 	stderr io.Writer
@@ -42,7 +43,7 @@ type cli struct {
 // run is main without the process, for tests. It prints the error of a command;
 // nothing else does.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &cli{stdin: stdin, stdout: &output{w: stdout}, stderr: stderr}
+	c := &cli{ctx: ctx, stdin: stdin, stdout: &output{w: stdout}, stderr: stderr}
 	root := c.rootCommand()
 	root.SetArgs(markNumbers(args))
 	root.SetIn(stdin)
@@ -113,15 +114,6 @@ func (c *choice) Set(s string) error {
 		}
 	}
 	return errors.New("want one of " + joinWords(c.words))
-}
-
-// openInput opens the one argument of a command, a file or "-". A command never
-// reads standard input without being asked: in a script it would seem to hang.
-func (c *cli) openInput(name string) (io.ReadCloser, error) {
-	if name == "-" {
-		return io.NopCloser(c.stdin), nil
-	}
-	return os.Open(name)
 }
 
 // needArgs returns a check of how many arguments there are; what names them.
