@@ -289,19 +289,41 @@ func (e *encoder) appendShaped(b []byte, m map[string]any, set *shapeSet, depth 
 
 // fieldKey is the encoded name of a struct field. If it is short and there is room
 // for it, append copies a block of fixed size, which takes a move or two instead
-// of a call. The bytes after the name are overwritten by what follows.
+// of a call. The bytes after the name are overwritten by what follows. accept
+// compares a short name as two words, also without a call.
 type fieldKey struct {
 	encoded []byte
 	block   [fieldBlockSize]byte // the start of encoded
+	masks   [2]uint64            // the bits of the first two words of block that belong to the name
 }
 
-// fieldBlockSize is the most bytes of an encoded name that is copied as a block.
-const fieldBlockSize = 24
+const (
+	fieldBlockSize = 24 // the most bytes of an encoded name that is copied as a block
+	fieldWordsSize = 16 // the most bytes of an encoded name that is compared as words
+)
 
 func newFieldKey(name string) fieldKey {
 	k := fieldKey{encoded: AppendString(nil, name)}
 	copy(k.block[:], k.encoded)
+	var mask [fieldWordsSize]byte
+	for i := range min(len(mask), len(k.encoded)) {
+		mask[i] = 0xff
+	}
+	k.masks = [2]uint64{word(mask[:]), word(mask[8:])}
 	return k
+}
+
+// accept moves behind the encoded name if it comes next. It reports whether it did.
+func (k *fieldKey) accept(c *cursor) bool {
+	rest := c.data[c.off:]
+	if len(k.encoded) > fieldWordsSize || len(rest) < fieldWordsSize {
+		return c.accept(k.encoded)
+	}
+	if (word(rest)^word(k.block[:]))&k.masks[0]|(word(rest[8:])^word(k.block[8:]))&k.masks[1] != 0 {
+		return false
+	}
+	c.off += len(k.encoded)
+	return true
 }
 
 // append appends the encoded name.
@@ -312,6 +334,25 @@ func (k *fieldKey) append(b []byte) []byte {
 		return b[:n+len(k.encoded)]
 	}
 	return append(b, k.encoded...)
+}
+
+// usual decodes the next value into v if it is of kind k, which is the usualKind of
+// v's type. It reports whether it did.
+func (d *builder) usual(k Kind, v reflect.Value) bool {
+	if d.kind() != k {
+		return false
+	}
+	switch k {
+	case KindInt64:
+		v.SetInt(d.int64())
+	case KindFloat64:
+		v.SetFloat(d.float64())
+	case KindString:
+		v.SetString(d.string())
+	default:
+		return false
+	}
+	return true
 }
 
 // float64s reads the floats that are next into the list and returns how many there

@@ -124,6 +124,7 @@ type structField struct {
 	required  bool
 	isZero    func(reflect.Value) bool // calls the IsZero method of the type; nil if it has none
 	typ       reflect.Type
+	usual     Kind // for speed, see usualKind
 	*plan
 
 	// unexported is set for an embedded struct whose type is not exported, if
@@ -144,6 +145,7 @@ func (m planMaker) structPlan(t reflect.Type) *structPlan {
 		} else {
 			f.plan = m.plan(f.typ)
 			f.isZero = zeroMethod(f.typ)
+			f.usual = usualKind(f.typ)
 		}
 		s.byName[f.name] = i
 		if _, taken := s.byFold[fold(f.name)]; !taken {
@@ -208,7 +210,7 @@ func (s *structPlan) decode(d *builder, v reflect.Value) error {
 	next := &s.follows[0]
 	for range d.count() {
 		at, i := d.off, int(next.Load())
-		if i < len(s.fields) && d.accept(s.fields[i].key.encoded) {
+		if i < len(s.fields) && s.fields[i].key.accept(&d.cursor) {
 			next = &s.follows[i+1]
 		} else if found, ok := s.find(d.body()); ok {
 			next.Store(int32(found))
@@ -232,6 +234,9 @@ func (s *structPlan) decode(d *builder, v reflect.Value) error {
 			seen[i/64] |= bit
 		} else if field.CanSet() {
 			field.SetZero() // only the last of equal keys counts; nothing is merged
+		}
+		if d.usual(f.usual, field) {
+			continue
 		}
 		if err := f.plan.decode(d, field); err != nil {
 			return err
@@ -424,6 +429,21 @@ func isTagName(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// usualKind returns the kind of value that a field of a type gets as it is: without a
+// loss, and without a method of the type. It is KindNone for most types.
+func usualKind(t reflect.Type) Kind {
+	switch {
+	case !isScalar(t) || t == durationType || t == jsonNumberType:
+	case t.Kind() == reflect.String:
+		return KindString
+	case t.Kind() == reflect.Float64:
+		return KindFloat64
+	case t.Kind() == reflect.Int64, t.Kind() == reflect.Int && t.Bits() == 64:
+		return KindInt64
+	}
+	return KindNone
 }
 
 // isPlainStruct reports whether the type is a struct without methods that encode or
