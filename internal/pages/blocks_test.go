@@ -50,7 +50,7 @@ var elsewhere = map[string][2]string{
 // commands are the shell commands that are not run here: by page and text, with the
 // reason.
 var commands = map[string]string{
-	"README.md: pip install 'gunicorn>=26.1' && gunicorn &\n" +
+	"README.md: pip install 'gunicorn>=26.1'\ngunicorn &\n" +
 		"go mod init first && go get github.com/gunicorn-go/dirty && go run .": "it asks registries; TestReadmeFirstCall does the same with what is there",
 	"docs/FAULTS.md: DIRTY_INTEROP=require DIRTY_INTEROP_PYTHONS=all go test -json -timeout 90m -run ClientFault -count 10 ./interop |\n" +
 		"    python3 interop/faults.py": "it takes hours; CI runs these tests once",
