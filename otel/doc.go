@@ -49,6 +49,10 @@
 // with a tracer of NewServerTracer takes the argument out, so no Go handler needs to
 // know of it.
 //
+// A server takes the context that its client sends as it is, as there is no way to tell
+// whether it is true. So a client can put its calls into any trace. Where that matters,
+// [WithKeyword] with "" turns it off.
+//
 // # Names that others choose
 //
 // A metric costs memory for each name. App and action come from whoever calls, so a
