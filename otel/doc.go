@@ -51,7 +51,8 @@
 //
 // A server takes the context that its client sends as it is, as there is no way to tell
 // whether it is true. So a client can put its calls into any trace. Where that matters,
-// [WithKeyword] with "" turns it off.
+// give [WithPropagators] propagation.NewCompositeTextMapPropagator(), which reads nothing;
+// the argument is taken out all the same.
 //
 // # Names that others choose
 //

@@ -81,8 +81,8 @@ func WithKnown(f func(Call) bool) Option { return func(c *config) { c.known = f 
 func WithInject(f func(Call) bool) Option { return func(c *config) { c.inject = f } }
 
 // WithKeyword sets the name of the keyword argument that has the span's context, by
-// default [DefaultKeyword]. With "" none is sent, and a server takes none out. It has no
-// effect on RecordStats.
+// default [DefaultKeyword]. With "" none is sent, and a server takes none out: its
+// handlers see what clients send. It has no effect on RecordStats.
 func WithKeyword(name string) Option { return func(c *config) { c.keyword = name } }
 
 // WithAttributes adds attributes to all spans and metrics, for example to tell two
