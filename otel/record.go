@@ -91,11 +91,11 @@ func (r *recording) end(seconds float64, errorType string, spanAttributes ...att
 			r.span.SetStatus(codes.Error, "")
 		}
 	}
-	r.span.SetAttributes(spanAttributes...)
-	r.span.End()
 	if duration := r.recorder.duration; duration.Inst().Enabled(r) {
 		duration.RecordSet(r, seconds, attribute.NewSet(attrs...))
 	}
+	r.span.SetAttributes(spanAttributes...)
+	r.span.End()
 }
 
 // ShortCallBounds returns bounds for the histograms of durations, in seconds, where
