@@ -30,12 +30,11 @@ func TestErrorTexts(t *testing.T) {
 
 	_, errs["no path"] = server.Listen("", 0)
 
-	h, running, _ := patient()
-	s := &server.Server{Handler: h}
-	c := connect(t, s)
-	send(t, c, "wait")
-	wait(t, "the handler", running)
 	for name, cause := range map[string]error{"our cause": server.ErrClientGone, "no cause": nil, "another cause": errBoom} {
+		h, running, _ := patient()
+		s := &server.Server{Handler: h}
+		send(t, connect(t, s), "wait")
+		wait(t, "the handler", running)
 		ended, cancel := context.WithCancelCause(ctx)
 		cancel(cause)
 		err := s.Shutdown(ended)

@@ -115,6 +115,17 @@ func closed(tb testing.TB, c *dirty.Conn) {
 	require.NotErrorIs(tb, err, os.ErrDeadlineExceeded)
 }
 
+// saying returns a server that answers with its name.
+func saying(name string) *server.Server {
+	return handle(func(w *server.ResponseWriter) error { return w.Respond(name) })
+}
+
+// answers checks which server answers on a connection.
+func answers(t *testing.T, c *dirty.Conn, name string) {
+	t.Helper()
+	assert.Equal(t, dirty.NewResponse(1, name), call(t, c, "do"))
+}
+
 // newClient makes a client of package client.
 func newClient(tb testing.TB, path string, opts ...client.Option) *client.Client {
 	tb.Helper()

@@ -2,8 +2,10 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"container/list"
 	"context"
+	"iter"
 	"sync"
 
 	"github.com/gunicorn-go/dirty"
@@ -18,12 +20,72 @@ import (
 //
 // The zero value is empty and ready to use. It may be used concurrently, also
 // by several servers.
+//
+// It is a [Snapshotter]. Once it has moved to another process its methods ask that
+// one. There they return an error if that process has ended.
 type MemoryStore struct {
 	mu     sync.RWMutex
 	tables ordered[*ordered[dirty.RawValue]]
+	held   chan struct{} // closed when changes need not wait any more; nil: they need not
+	moved  Store         // where the tables are; nil: here
 }
 
-var _ Store = (*MemoryStore)(nil)
+var _ Snapshotter = (*MemoryStore)(nil)
+
+// lock locks the tables for a change, which waits while changes are held. If they
+// are not to be changed here, it locks nothing and returns the store to ask instead.
+func (m *MemoryStore) lock(ctx context.Context) (to Store) {
+	for {
+		m.mu.Lock()
+		held, moved := m.held, m.moved
+		if held == nil && moved == nil {
+			return nil
+		}
+		m.mu.Unlock()
+		if moved != nil {
+			return moved
+		}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return refusing{context.Cause(ctx)}
+		}
+	}
+}
+
+// rlock locks the tables for reading, or returns the store to ask instead.
+func (m *MemoryStore) rlock() (to Store) {
+	m.mu.RLock()
+	if m.moved == nil {
+		return nil
+	}
+	defer m.mu.RUnlock()
+	return m.moved
+}
+
+// Hold makes the methods that change tables wait, until their context ends or
+// release is called, see [Snapshotter]. It waits itself while another Hold lasts. It
+// fails if ctx ends meanwhile, and if the tables have moved.
+func (m *MemoryStore) Hold(ctx context.Context) (release func(to Store), err error) {
+	if m.lock(ctx) != nil {
+		return nil, cmp.Or(context.Cause(ctx), error(ErrMoved))
+	}
+	defer m.mu.Unlock()
+	held := make(chan struct{})
+	m.held = held
+	return func(to Store) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.held != held {
+			return // released before
+		}
+		m.held, m.moved = nil, to
+		if to != nil {
+			m.tables = ordered[*ordered[dirty.RawValue]]{}
+		}
+		close(held)
+	}, nil
+}
 
 // ordered is a map with Python's keys. It keeps the order in which they came.
 type ordered[V any] struct {
@@ -65,10 +127,21 @@ func (o *ordered[V]) delete(id any) (existed bool) {
 	return true
 }
 
+// all returns the keys and values in their order.
+func (o *ordered[V]) all() iter.Seq2[any, V] {
+	return func(yield func(any, V) bool) {
+		for e := o.items.Front(); e != nil; e = e.Next() {
+			if i := e.Value.(*item[V]); !yield(i.key, i.value) {
+				return
+			}
+		}
+	}
+}
+
 func (o *ordered[V]) keys() []any {
 	keys := make([]any, 0, o.items.Len())
-	for e := o.items.Front(); e != nil; e = e.Next() {
-		keys = append(keys, cloneKey(e.Value.(*item[V]).key))
+	for key := range o.all() {
+		keys = append(keys, cloneKey(key))
 	}
 	return keys
 }
@@ -119,25 +192,29 @@ func mapKeys(table, key any) (tableID, keyID any, err error) {
 }
 
 // Put stores a copy of an encoded value. It makes the table if there is none.
-func (m *MemoryStore) Put(_ context.Context, table, key any, value dirty.RawValue) error {
+func (m *MemoryStore) Put(ctx context.Context, table, key any, value dirty.RawValue) error {
 	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return err
 	}
 	value = append(make(dirty.RawValue, 0, len(value)), value...)
-	m.mu.Lock()
+	if to := m.lock(ctx); to != nil {
+		return to.Put(ctx, table, key, value)
+	}
 	defer m.mu.Unlock()
 	m.ensure(tableID, table).put(keyID, key, value)
 	return nil
 }
 
 // Get returns a copy of the value of a key, or [dirty.ErrKeyNotFound].
-func (m *MemoryStore) Get(_ context.Context, table, key any) (dirty.RawValue, error) {
+func (m *MemoryStore) Get(ctx context.Context, table, key any) (dirty.RawValue, error) {
 	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return nil, err
 	}
-	m.mu.RLock()
+	if to := m.rlock(); to != nil {
+		return to.Get(ctx, table, key)
+	}
 	defer m.mu.RUnlock()
 	if t := m.table(tableID); t != nil {
 		if value, ok := t.get(keyID); ok {
@@ -148,12 +225,14 @@ func (m *MemoryStore) Get(_ context.Context, table, key any) (dirty.RawValue, er
 }
 
 // Delete deletes a key, and reports whether it was there.
-func (m *MemoryStore) Delete(_ context.Context, table, key any) (existed bool, err error) {
+func (m *MemoryStore) Delete(ctx context.Context, table, key any) (existed bool, err error) {
 	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return false, err
 	}
-	m.mu.Lock()
+	if to := m.lock(ctx); to != nil {
+		return to.Delete(ctx, table, key)
+	}
 	defer m.mu.Unlock()
 	t := m.table(tableID)
 	return t != nil && t.delete(keyID), nil
@@ -166,26 +245,26 @@ func (m *MemoryStore) Keys(ctx context.Context, table any, pattern string) ([]an
 	if err != nil {
 		return nil, err
 	}
-	return FilterKeys(ctx, m.keys(id), pattern) // without the lock: a pattern may take long
-}
-
-// keys returns all keys of a table.
-func (m *MemoryStore) keys(id any) []any {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if t := m.table(id); t != nil {
-		return t.keys()
+	if to := m.rlock(); to != nil {
+		return to.Keys(ctx, table, pattern)
 	}
-	return []any{}
+	keys := []any{}
+	if t := m.table(id); t != nil {
+		keys = t.keys()
+	}
+	m.mu.RUnlock()
+	return FilterKeys(ctx, keys, pattern) // without the lock: a pattern may take long
 }
 
 // Clear deletes all keys of a table, if there is one.
-func (m *MemoryStore) Clear(_ context.Context, table any) error {
+func (m *MemoryStore) Clear(ctx context.Context, table any) error {
 	id, err := mapKey(table)
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
+	if to := m.lock(ctx); to != nil {
+		return to.Clear(ctx, table)
+	}
 	defer m.mu.Unlock()
 	if t := m.table(id); t != nil {
 		*t = ordered[dirty.RawValue]{}
@@ -194,12 +273,14 @@ func (m *MemoryStore) Clear(_ context.Context, table any) error {
 }
 
 // Len returns the number of keys, or [dirty.ErrTableNotFound].
-func (m *MemoryStore) Len(_ context.Context, table any) (int, error) {
+func (m *MemoryStore) Len(ctx context.Context, table any) (int, error) {
 	id, err := mapKey(table)
 	if err != nil {
 		return 0, err
 	}
-	m.mu.RLock()
+	if to := m.rlock(); to != nil {
+		return to.Len(ctx, table)
+	}
 	defer m.mu.RUnlock()
 	if t := m.table(id); t != nil {
 		return t.items.Len(), nil
@@ -208,43 +289,51 @@ func (m *MemoryStore) Len(_ context.Context, table any) (int, error) {
 }
 
 // Ensure makes a table, if there is none.
-func (m *MemoryStore) Ensure(_ context.Context, table any) error {
+func (m *MemoryStore) Ensure(ctx context.Context, table any) error {
 	id, err := mapKey(table)
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
+	if to := m.lock(ctx); to != nil {
+		return to.Ensure(ctx, table)
+	}
 	defer m.mu.Unlock()
 	m.ensure(id, table)
 	return nil
 }
 
 // Drop deletes a table and its keys, and reports whether it was there.
-func (m *MemoryStore) Drop(_ context.Context, table any) (existed bool, err error) {
+func (m *MemoryStore) Drop(ctx context.Context, table any) (existed bool, err error) {
 	id, err := mapKey(table)
 	if err != nil {
 		return false, err
 	}
-	m.mu.Lock()
+	if to := m.lock(ctx); to != nil {
+		return to.Drop(ctx, table)
+	}
 	defer m.mu.Unlock()
 	return m.tables.delete(id), nil
 }
 
 // Tables returns the names of the tables, in the order in which they were
 // made.
-func (m *MemoryStore) Tables(context.Context) ([]any, error) {
-	m.mu.RLock()
+func (m *MemoryStore) Tables(ctx context.Context) ([]any, error) {
+	if to := m.rlock(); to != nil {
+		return to.Tables(ctx)
+	}
 	defer m.mu.RUnlock()
 	return m.tables.keys(), nil
 }
 
 // Exists reports whether there is a key or, for a nil key, the table.
-func (m *MemoryStore) Exists(_ context.Context, table, key any) (bool, error) {
+func (m *MemoryStore) Exists(ctx context.Context, table, key any) (bool, error) {
 	tableID, keyID, err := mapKeys(table, key)
 	if err != nil {
 		return false, err
 	}
-	m.mu.RLock()
+	if to := m.rlock(); to != nil {
+		return to.Exists(ctx, table, key)
+	}
 	defer m.mu.RUnlock()
 	t := m.table(tableID)
 	if t == nil || key == nil {

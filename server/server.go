@@ -42,6 +42,16 @@ type Server struct {
 	// this Server's own. [NoStash] refuses all operations.
 	Stash Store
 
+	// StashFile is the path of a file in which [Server.Run] keeps the tables of the
+	// Stash, which must be a [Snapshotter]. Run reads it before it serves, and writes
+	// it before it returns: see [ReadSnapshot] and [WriteSnapshot]. If there is no
+	// file, the stash stays as it is.
+	//
+	// The file is for an orderly end. After a crash or kill -9 all changes since the
+	// start are lost, and the next start has the tables of the last orderly end. By
+	// default there is no file.
+	StashFile string
+
 	// Status returns the answer to a status query, such as a
 	// [dirty.StatusResult]. By default that is one worker: this process, with the
 	// apps of the Handler if it has a method Apps, as [Mux] has.

@@ -58,29 +58,27 @@ type Store interface {
 }
 
 // NoStash is a [Store] that refuses everything, for servers without a stash.
-var NoStash Store = noStash{}
+var NoStash Store = refusing{errors.New("this server has no stash")}
 
-type noStash struct{}
+// refusing is a Store that refuses everything with an error.
+type refusing struct{ err error }
 
-// errNoStash is what NoStash answers.
-var errNoStash = errors.New("this server has no stash")
+func (r refusing) Put(context.Context, any, any, dirty.RawValue) error { return r.err }
 
-func (noStash) Put(context.Context, any, any, dirty.RawValue) error { return errNoStash }
+func (r refusing) Get(context.Context, any, any) (dirty.RawValue, error) { return nil, r.err }
 
-func (noStash) Get(context.Context, any, any) (dirty.RawValue, error) { return nil, errNoStash }
+func (r refusing) Delete(context.Context, any, any) (bool, error) { return false, r.err }
 
-func (noStash) Delete(context.Context, any, any) (bool, error) { return false, errNoStash }
+func (r refusing) Keys(context.Context, any, string) ([]any, error) { return nil, r.err }
 
-func (noStash) Keys(context.Context, any, string) ([]any, error) { return nil, errNoStash }
+func (r refusing) Clear(context.Context, any) error { return r.err }
 
-func (noStash) Clear(context.Context, any) error { return errNoStash }
+func (r refusing) Len(context.Context, any) (int, error) { return 0, r.err }
 
-func (noStash) Len(context.Context, any) (int, error) { return 0, errNoStash }
+func (r refusing) Ensure(context.Context, any) error { return r.err }
 
-func (noStash) Ensure(context.Context, any) error { return errNoStash }
+func (r refusing) Drop(context.Context, any) (bool, error) { return false, r.err }
 
-func (noStash) Drop(context.Context, any) (bool, error) { return false, errNoStash }
+func (r refusing) Tables(context.Context) ([]any, error) { return nil, r.err }
 
-func (noStash) Tables(context.Context) ([]any, error) { return nil, errNoStash }
-
-func (noStash) Exists(context.Context, any, any) (bool, error) { return false, errNoStash }
+func (r refusing) Exists(context.Context, any, any) (bool, error) { return false, r.err }

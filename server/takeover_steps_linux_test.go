@@ -32,17 +32,6 @@ func takeOver(t *testing.T, s *server.Server, path string) (served <-chan error)
 	return ended
 }
 
-// saying returns a server that answers with its name.
-func saying(name string) *server.Server {
-	return handle(func(w *server.ResponseWriter) error { return w.Respond(name) })
-}
-
-// answers checks which server answers on a connection.
-func answers(t *testing.T, c *dirty.Conn, name string) {
-	t.Helper()
-	assert.Equal(t, dirty.NewResponse(1, name), call(t, c, "do"))
-}
-
 // TestTakeOver checks what becomes of each kind of connection.
 func TestTakeOver(t *testing.T) {
 	path := filepath.Join(folder(t), "s")
