@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -92,6 +93,8 @@ type socketFile struct {
 	err     error // of Close
 
 	heirs *socketFile // listens at PATH.takeover; nil if nobody can take over
+	keep  bool        // the file is not ours, and stays
+	left  atomic.Bool // another process has the listener
 }
 
 func newSocketFile(path, network string) (*socketFile, error) {
@@ -167,7 +170,7 @@ func (f *socketFile) Close() error {
 		}
 		unlock := lockFolder(f.folder)
 		// As long as the socket is open no other file has its inode.
-		if info, err := f.folder.Lstat(f.name); err == nil && os.SameFile(info, f.info) {
+		if info, err := f.folder.Lstat(f.name); err == nil && os.SameFile(info, f.info) && !f.keep {
 			f.err = f.folder.Remove(f.name)
 		}
 		unlock()
@@ -179,6 +182,7 @@ func (f *socketFile) Close() error {
 // leave stops listening, but leaves the file to the process that has the
 // listener too.
 func (f *socketFile) leave() {
+	f.left.Store(true)
 	f.closing.Do(func() { f.err = errors.Join(f.l.Close(), f.folder.Close()) })
 	if f.heirs != nil {
 		f.heirs.leave()

@@ -33,23 +33,32 @@ func (s *Server) ListenAndServe(path string) error {
 // failed. Serve closes the listener, but does not remove the file of a socket that it has
 // not made. A server may serve several listeners.
 //
-// When another process takes the server over, it returns [ErrTakenOver] as soon as
-// that process has all connections, see [Server.TakeOver].
+// With [Server.TakeOver] the listener must be one of a Unix socket, which can be handed
+// over. When another process takes the server over, Serve returns [ErrTakenOver] as
+// soon as that process has all listeners and connections.
 func (s *Server) Serve(l net.Listener) error {
-	own, isOwn := l.(*socketFile) // before l is guarded
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
 	}
+	given := l
 	l = &foreignListener{l, s.reportFailure}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if err := s.setUp(); err != nil {
 		return err
 	}
-	if !s.addListener(l) {
-		return ErrServerClosed
+	var own *socketFile // that can be taken over
+	if s.TakeOver {
+		var err error
+		if own, err = s.withHeirs(given); err != nil {
+			return err
+		}
+		l = &foreignListener{own, s.reportFailure}
+	}
+	if err := s.addListener(l); err != nil {
+		return err
 	}
 	defer s.removeListener(l)
-	if isOwn && own.heirs != nil {
+	if own != nil {
 		go s.serveHeirs(own)
 	}
 	for wait := time.Duration(0); ; {
@@ -58,7 +67,7 @@ func (s *Server) Serve(l net.Listener) error {
 		case err == nil:
 			wait = 0
 			s.accept(nc)
-		case s.isTakenOver():
+		case own != nil && own.left.Load():
 			s.removeListener(l)
 			select {
 			case <-s.drained:
@@ -221,17 +230,20 @@ func (s *Server) hasDrained() bool {
 	}
 }
 
-func (s *Server) addListener(l net.Listener) bool {
+func (s *Server) addListener(l net.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing.Load() || s.isTakenOver() {
-		return false
+	switch {
+	case s.closing.Load():
+		return ErrServerClosed
+	case s.hasDrained():
+		return ErrTakenOver
 	}
 	if s.listeners == nil {
 		s.listeners = map[net.Listener]struct{}{}
 	}
 	s.listeners[l] = struct{}{}
-	return true
+	return nil
 }
 
 func (s *Server) removeListener(l net.Listener) {

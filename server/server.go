@@ -45,7 +45,8 @@ type Server struct {
 	// StashFile is the path of a file in which [Server.Run] keeps the tables of the
 	// Stash, which must be a [Snapshotter]. Run reads it before it serves, and writes
 	// it before it returns: see [ReadSnapshot] and [WriteSnapshot]. If there is no
-	// file, the stash stays as it is.
+	// file, the stash stays as it is. With TakeOver the tables come from the process
+	// that is taken over, and the file is not read; only the last process writes it.
 	//
 	// The file is for an orderly end. After a crash or kill -9 all changes since the
 	// start are lost, and the next start has the tables of the last orderly end. By
@@ -128,10 +129,25 @@ type Server struct {
 	// must be of the same user. The path has room for that suffix. Connections that
 	// are taken over do not count for MaxConns. Those of ServeConn are handed over
 	// as well; of types other than [*net.UnixConn] and [*net.TCPConn] they are closed
-	// as in Shutdown. The tables of a [MemoryStore] are not taken along: a stash that
-	// is to outlive a restart needs a Store outside of the process. A server with
-	// TakeOver serves no other listener. It is for
-	// Linux; elsewhere Listen returns an error that matches [errors.ErrUnsupported].
+	// as in Shutdown.
+	//
+	// A Stash that is a [Snapshotter], as a [MemoryStore] is, comes along. Its tables
+	// are sent before the new process serves, and replace what that one's stash has.
+	// Meanwhile changes wait: for about a second per GB. After that all operations of
+	// handlers that still run in the old process, and of clients that it still has,
+	// are made in the new one, also if they call the MemoryStore directly. If they
+	// cannot, because the new process has ended, they return an error. So nothing is
+	// lost silently. A new process whose Stash is no Snapshotter is refused if there
+	// are tables. Tables of other stores stay where they are.
+	//
+	// A server may serve several Unix sockets. Each has a PATH.takeover of its own,
+	// and is taken over when the new process listens at its path. From the first one
+	// on, the old process passes all connections on. It ends when all sockets are
+	// taken. Serve can hand over listeners of Listen, [SystemdListeners] and
+	// [net.ListenUnix], and refuses others.
+	//
+	// TakeOver is for Linux. Elsewhere Listen returns an error that matches
+	// [errors.ErrUnsupported]. docs/RESTART.md has recipes.
 	TakeOver bool
 
 	// Mode is the mode of the socket that ListenAndServe makes, by default
@@ -178,8 +194,10 @@ type Server struct {
 	drained   chan struct{} // closed when the server is over and has no connections
 
 	heir         atomic.Pointer[link] // the process that has taken over; nil: none
+	offering     chan struct{}        // has an element while an offer is made
 	offer        *offer               // to a process that wants to; nil: none
 	predecessors map[*link]struct{}   // from which connections may come
+	hasStash     atomic.Bool          // of a predecessor
 }
 
 // config is what is in force.
@@ -197,6 +215,7 @@ type config struct {
 func (s *Server) setUp() error {
 	s.once.Do(func() {
 		s.ended, s.drained = make(chan struct{}), make(chan struct{})
+		s.offering = make(chan struct{}, 1)
 		s.cfg = config{
 			handler:      s.Handler,
 			stash:        s.Stash,

@@ -71,9 +71,10 @@ func readSnapshot(ctx context.Context, s Snapshotter, path string) error {
 	return s.Restore(ctx, f)
 }
 
-// readStash reads the StashFile, if there is one.
+// readStash reads the StashFile, if there is one, unless the tables have come from a
+// predecessor.
 func (s *Server) readStash(ctx context.Context) error {
-	if s.StashFile == "" {
+	if s.StashFile == "" || s.hasStash.Load() {
 		return nil
 	}
 	store, err := s.stashToKeep()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,18 +20,21 @@ import (
 // The kinds of packets between a server and its heir. The kind is the first byte.
 const (
 	packetOffer  = 'O' // from the server: an offerText, and the listeners
+	packetStash  = 'S' // from the server: the next bytes of a snapshot
 	packetReady  = 'R' // from the server: all of the offer was sent
 	packetCommit = 'C' // from the heir: it serves from here on
+	packetGone   = 'G' // from the server: it knows, and changes the stash no more
 	packetAbort  = 'A' // from the server: no take-over, and why
 	packetConn   = 'N' // from the server: a connection
 )
 
 // How long the two sides of a take-over wait for each other.
 const (
-	// offerTimeout bounds the time from the offer to the commit.
+	// offerTimeout bounds the time from the end of the offer to the commit, and
+	// between two packets of a snapshot.
 	offerTimeout = 10 * time.Second
-	// heirTimeout bounds the heir's wait for the offer. It is longer, because
-	// another heir may be before it.
+	// heirTimeout bounds the heir's wait for each packet of the offer. It is
+	// longer, because another heir may be before it.
 	heirTimeout = 2 * offerTimeout
 	// handOverTimeout bounds the wait for an heir that does not read.
 	handOverTimeout = 10 * time.Second
@@ -46,10 +51,14 @@ type offerText struct {
 	Version       int // of what the two say to each other
 	PID           int
 	Socket, Heirs fileID // of the files at PATH and PATH.takeover
+	Claimed       bool   // clients find the server as their peer, not who made the socket
+	Keep          bool   // the file at PATH is another's, such as systemd's
+	Stash         bool   // a snapshot of the stash follows
+	Tables        int    // of the stash
 }
 
 // takeOverVersion is the Version of this code.
-const takeOverVersion = 1
+const takeOverVersion = 2
 
 // fileID tells which file one is.
 type fileID struct{ Device, Inode uint64 }
@@ -203,18 +212,25 @@ func (l *link) receiveConn() (net.Conn, error) {
 // offer is an offer to an heir that has not decided.
 type offer struct {
 	link    *link
+	ctx     context.Context // of the offer; cancel withdraws it
+	cancel  context.CancelFunc
 	settled chan struct{} // closed when it is known what becomes of it
 }
 
 // withdraw ends the offer, unless the heir has committed. It returns when that is
 // known.
 func (o *offer) withdraw() {
-	_ = o.link.nc.SetReadDeadline(time.Unix(1, 0))
+	o.cancel()
+	_ = o.link.nc.SetDeadline(time.Unix(1, 0))
 	<-o.settled
 }
 
 // await waits for the commit, and reports whether it came.
 func (o *offer) await() bool {
+	_ = o.link.nc.SetReadDeadline(time.Now().Add(offerTimeout))
+	if o.ctx.Err() != nil { // withdraw came before that
+		_ = o.link.nc.SetReadDeadline(time.Unix(1, 0))
+	}
 	for {
 		p, err := o.link.receive()
 		p.close()
@@ -264,7 +280,7 @@ func (s *Server) serveHeirs(f *socketFile) {
 	}
 }
 
-// offerTo makes an offer, and reports whether the server was taken over. If so,
+// offerTo makes an offer, and reports whether the listener was taken over. If so,
 // it returns when all is handed over.
 func (s *Server) offerTo(f *socketFile, nc net.Conn) (taken bool) {
 	l, err := newLink(nc)
@@ -273,56 +289,94 @@ func (s *Server) offerTo(f *socketFile, nc net.Conn) (taken bool) {
 		_ = nc.Close()
 		return false
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(offerTimeout))
 	o := &offer{link: l, settled: make(chan struct{})}
-	settle := sync.OnceFunc(func() {
-		s.mu.Lock()
-		s.offer = nil
-		s.mu.Unlock()
-		close(o.settled)
-	})
-	defer settle()
+	o.ctx, o.cancel = context.WithCancel(context.Background())
+	defer o.cancel()
 	if err := s.addOffer(o); err != nil {
 		_ = l.send(packetAbort, []byte(unprefixed(err)))
 		_ = l.Close()
 		return false
 	}
-	if err := l.sendOffer(f); err != nil || !o.await() {
+	settle := sync.OnceFunc(func() { s.removeOffer(o) })
+	defer settle()
+	stash := s.newMovingStash()
+	defer stash.settle(nil)
+	if err := o.send(f, stash); err != nil || !o.await() {
+		if err != nil {
+			_ = l.send(packetAbort, []byte(unprefixed(err)))
+		}
 		s.journal.write(slog.LevelInfo, "dirty: a process did not take over", slog.Int("pid", l.pid), slog.Any("error", err))
 		_ = l.Close()
 		return false
 	}
+	stash.moveTo(l)
 	s.giveWay(f, l, settle)
 	return true
 }
 
-// addOffer notes an offer, or returns why none can be made.
+// addOffer makes an offer the pending one, when there is no other. It returns an
+// error if none can be made.
 func (s *Server) addOffer(o *offer) error {
+	select {
+	case s.offering <- struct{}{}:
+	case <-s.ended:
+		return ErrServerClosed
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closing.Load():
-		return ErrServerClosed
-	case len(s.listeners) > 1:
-		return errors.New("the running server has more than one listener")
+	err := s.checkOffer(o)
+	if err != nil {
+		<-s.offering
+		return err
 	}
 	s.offer = o
 	return nil
 }
 
-// sendOffer sends the listeners.
-func (l *link) sendOffer(f *socketFile) error {
-	text, err := json.Marshal(offerText{takeOverVersion, os.Getpid(), fileIDOf(f.info), fileIDOf(f.heirs.info)})
+// checkOffer returns why no offer can be made. A process that takes over one of
+// several listeners gets the others too, unless it has ended.
+func (s *Server) checkOffer(o *offer) error {
+	if s.closing.Load() {
+		return ErrServerClosed
+	}
+	if heir := s.heir.Load(); heir != nil && heir.pid != o.link.pid && !errors.Is(syscall.Kill(heir.pid, 0), syscall.ESRCH) {
+		return fmt.Errorf("the process %d takes it over", heir.pid)
+	}
+	return nil
+}
+
+// removeOffer is called when it is known what becomes of the offer.
+func (s *Server) removeOffer(o *offer) {
+	s.mu.Lock()
+	s.offer = nil
+	s.mu.Unlock()
+	close(o.settled)
+	<-s.offering
+}
+
+// send sends the listeners and the stash.
+func (o *offer) send(f *socketFile, stash *movingStash) error {
+	text := offerText{Version: takeOverVersion, PID: os.Getpid(), Socket: fileIDOf(f.info), Heirs: fileIDOf(f.heirs.info),
+		Claimed: f.isClaimed(), Keep: f.keep}
+	var err error
+	if text.Tables, err = stash.hold(o.ctx); err != nil {
+		return err
+	}
+	text.Stash = stash.store != nil
+	body, err := json.Marshal(text)
 	if err != nil {
 		return err
 	}
 	err = withFD(f.l, func(fd int) error {
-		return withFD(f.heirs.l, func(heirs int) error { return l.send(packetOffer, text, fd, heirs) })
+		return withFD(f.heirs.l, func(heirs int) error { return o.link.send(packetOffer, body, fd, heirs) })
 	})
 	if err != nil {
 		return err
 	}
-	return l.send(packetReady, nil)
+	if err := stash.send(o.ctx, o.link); err != nil {
+		return err
+	}
+	return o.link.send(packetReady, nil)
 }
 
 // listenOrTakeOver takes over the server at a path. If there is none, it listens
@@ -371,6 +425,48 @@ func (s *Server) listenForHeirs(path string) (*socketFile, error) {
 	return l, nil
 }
 
+// withHeirs returns a listener that other processes can take over: one of a Unix
+// socket, beside whose path it listens for them.
+func (s *Server) withHeirs(l net.Listener) (f *socketFile, err error) {
+	switch l := l.(type) {
+	case *socketFile:
+		f = l
+	case *net.UnixListener:
+		if f, err = socketFileOf(l); err != nil {
+			return nil, fmt.Errorf("dirty: Server.TakeOver: the listener at %s cannot be handed over: %w", l.Addr(), err)
+		}
+	default:
+		return nil, fmt.Errorf("dirty: Server.TakeOver: a %T cannot be handed over, only a Unix socket of Server.Listen, SystemdListeners or net.ListenUnix", l)
+	}
+	if f.heirs != nil {
+		return f, nil
+	}
+	if f.heirs, err = listenAt(f.path+takeOverSuffix, "unixpacket", DefaultMode, ""); err != nil {
+		return nil, errors.Join(fmt.Errorf("dirty: listen at %s: %w", f.path+takeOverSuffix, err), f.Close())
+	}
+	return f, nil
+}
+
+// socketFileOf returns a listener that somebody else has made as one of ours, but
+// never removes its file.
+func socketFileOf(u *net.UnixListener) (*socketFile, error) {
+	u.SetUnlinkOnClose(false)
+	path := u.Addr().String()
+	if strings.HasPrefix(path, "@") || path == "" {
+		return nil, errors.New("its socket has no path")
+	}
+	f, err := newSocketFile(path, "unix")
+	if err != nil {
+		return nil, err
+	}
+	f.l, f.keep = u, true
+	if f.info, err = f.folder.Lstat(f.name); err != nil {
+		_ = f.folder.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // takeOver takes over the server at a path, or returns an error that matches
 // errNoPredecessor.
 func (s *Server) takeOver(path string) (*socketFile, error) {
@@ -391,13 +487,12 @@ func (s *Server) takeOver(path string) (*socketFile, error) {
 		_ = nc.Close()
 		return nil, err
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(heirTimeout))
-	f, predecessor, err := from.receiveOffer(path)
+	f, text, err := s.receiveOffer(from, path)
 	if err == nil {
 		if err = s.commit(from); err == nil {
-			_ = nc.SetReadDeadline(time.Time{})
-			f.claim(predecessor)
-			s.journal.write(slog.LevelInfo, "dirty: took a server over", slog.Int("pid", predecessor))
+			from.awaitGone()
+			f.claim(text.Claimed)
+			s.journal.write(slog.LevelInfo, "dirty: took a server over", slog.Int("pid", text.PID))
 			go s.inherit(from)
 			return f, nil
 		}
@@ -407,23 +502,26 @@ func (s *Server) takeOver(path string) (*socketFile, error) {
 	return nil, err
 }
 
-// receiveOffer receives an offer for a path whole. It returns the listener, which
-// nobody uses yet, and the server's process.
-func (l *link) receiveOffer(path string) (f *socketFile, predecessor int, err error) {
+// receiveOffer receives an offer for a path whole, and restores the stash of it. It
+// returns the listener, which nobody uses yet.
+func (s *Server) receiveOffer(l *link, path string) (f *socketFile, text offerText, err error) {
+	stash := new(restoring)
 	defer func() {
+		stash.abandon(err)
 		if err != nil && f != nil {
 			f.leave()
 			f = nil
 		}
 	}()
 	for {
+		_ = l.nc.SetReadDeadline(time.Now().Add(heirTimeout))
 		p, err := l.receive()
 		if err != nil {
-			return f, 0, explainLoss(err)
+			return f, text, explainLoss(err)
 		}
 		switch p.kind {
 		case packetOffer:
-			var text offerText
+			text = offerText{}
 			err := json.Unmarshal(p.body, &text)
 			switch {
 			case err != nil:
@@ -432,22 +530,41 @@ func (l *link) receiveOffer(path string) (f *socketFile, predecessor int, err er
 			case text.Version != takeOverVersion:
 				err = fmt.Errorf("the running server speaks version %d of the take-over, not %d", text.Version, takeOverVersion)
 			default:
-				predecessor = text.PID
-				f, err = listenersOf(path, text, p.files)
+				if f, err = listenersOf(path, text, p.files); err == nil {
+					err = stash.begin(s, text)
+				}
 			}
 			p.close()
 			if err != nil {
-				return f, 0, err
+				return f, text, err
+			}
+		case packetStash:
+			if err := stash.write(p.body); err != nil {
+				return f, text, err
 			}
 		case packetReady:
 			if f == nil {
-				return nil, 0, errors.New("the running server has offered nothing")
+				return nil, text, errors.New("the running server has offered nothing")
 			}
-			return f, predecessor, nil
+			return f, text, stash.finish(s)
 		case packetAbort:
-			return f, 0, fmt.Errorf("the running server refuses: %s", p.body)
+			return f, text, fmt.Errorf("the running server refuses: %s", p.body)
 		default:
 			p.close()
+		}
+	}
+}
+
+// awaitGone waits until the server that was taken over changes the stash no more, or
+// has ended. If it takes too long, this one goes on.
+func (l *link) awaitGone() {
+	_ = l.nc.SetReadDeadline(time.Now().Add(heirTimeout))
+	for {
+		p, err := l.receive()
+		p.close()
+		if err != nil || p.kind == packetGone {
+			_ = l.nc.SetReadDeadline(time.Time{})
+			return
 		}
 	}
 }
@@ -488,6 +605,7 @@ func listenersOf(path string, text offerText, files []*os.File) (f *socketFile, 
 	if f, err = listenerOf(path, "unix", text.Socket, files[0]); err != nil {
 		return nil, err
 	}
+	f.keep = text.Keep
 	if f.heirs, err = listenerOf(path+takeOverSuffix, "unixpacket", text.Heirs, files[1]); err != nil {
 		f.leave()
 		return nil, err
@@ -519,18 +637,29 @@ func listenerOf(path, network string, id fileID, file *os.File) (f *socketFile, 
 	return nil, err
 }
 
-// claim makes this process the one that clients find as their peer: they see who
-// has called listen. It stays another one, such as systemd, if that is neither the
-// predecessor nor dead.
-func (f *socketFile) claim(predecessor int) {
+// creator returns the process that clients find as their peer: the one that has
+// called listen. It is 0 if that is in a pid namespace which this one cannot see.
+func (f *socketFile) creator() (pid int) {
 	_ = withFD(f.l, func(fd int) error {
 		cred, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-		if err != nil {
-			return err
+		if err == nil {
+			pid = int(cred.Pid)
 		}
-		if pid := int(cred.Pid); pid == predecessor || pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			return syscall.Listen(fd, math.MaxInt32) // the system has a bound of its own
-		}
-		return nil
+		return err
 	})
+	return pid
+}
+
+// isClaimed reports whether clients find this process as their peer.
+func (f *socketFile) isClaimed() bool { return f.creator() == os.Getpid() }
+
+// claim makes this process the one that clients find as their peer, if that was the
+// predecessor, or is dead. Else it stays what it was, such as systemd.
+func (f *socketFile) claim(wasClaimed bool) {
+	pid := f.creator()
+	if wasClaimed || pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		_ = withFD(f.l, func(fd int) error {
+			return syscall.Listen(fd, math.MaxInt32) // the system has a bound of its own
+		})
+	}
 }

@@ -70,9 +70,15 @@ type heir struct {
 }
 
 // startHeir starts a process that takes over the server at a path, if there is one.
-func startHeir(tb testing.TB, path string, variables ...string) *heir {
+func startHeir(tb testing.TB, path string) *heir {
 	tb.Helper()
-	h := &heir{Cmd: childCommand("takes over", append(variables, childVariable+"_PATH="+path)...),
+	return startServer(tb, "takes over", path)
+}
+
+// startServer starts a child that serves a path.
+func startServer(tb testing.TB, child, path string, variables ...string) *heir {
+	tb.Helper()
+	h := &heir{Cmd: childCommand(child, append(variables, childVariable+"_PATH="+path)...),
 		says: make(chan string, 100), ended: make(chan struct{})}
 	h.Stderr = os.Stderr
 	out, err := h.StdoutPipe()

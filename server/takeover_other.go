@@ -25,6 +25,10 @@ func (*offer) withdraw() {}
 
 func (*Server) serveHeirs(*socketFile) {}
 
+func (*Server) withHeirs(net.Listener) (*socketFile, error) {
+	return nil, fmt.Errorf("dirty: Server.TakeOver on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
 func (*Server) listenOrTakeOver(path string) (net.Listener, error) {
 	return nil, fmt.Errorf("dirty: Server.TakeOver on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
