@@ -185,11 +185,14 @@ func TestWebHostile(t *testing.T) {
 			call(demoApp, "echo", strings.Repeat(image, 1<<12))
 			call(demoApp, "fail", script)
 
-			// What is no UTF-8, in the name of an action and in a value, and what is no frame.
-			payload, err := dirty.Marshal(map[string]any{"app_path": "", "action": "@@@@", "args": []any{"@@@@"}})
-			require.NoError(t, err)
-			raw := frameOf(t, dirty.TypeRequest, 77, strings.ReplaceAll(string(payload), "@@@@", "\xff\xfe<b"))
-			for _, sent := range []string{raw, image + strings.Repeat(script, 100)} {
+			// What is no UTF-8, in the name of an action and in a value; a name that the page
+			// has for something else; and what is no frame.
+			request := func(action string) string {
+				payload, err := dirty.Marshal(map[string]any{"app_path": "", "action": action, "args": []any{"@@@@"}})
+				require.NoError(t, err)
+				return frameOf(t, dirty.TypeRequest, 77, strings.ReplaceAll(string(payload), "@@@@", "\xff\xfe<b"))
+			}
+			for _, sent := range []string{request("@@@@"), request(webAllActions), image + strings.Repeat(script, 100)} {
 				nc, err := net.Dial("unix", p.socket)
 				require.NoError(t, err)
 				_, err = io.WriteString(nc, sent)
@@ -198,12 +201,13 @@ func TestWebHostile(t *testing.T) {
 				require.NoError(t, nc.Close())
 			}
 			b.awaitText("#actions", noName)
-			b.await("8", "document.querySelectorAll('#ended tr').length")
+			b.await("9", "document.querySelectorAll('#ended tr').length")
 			b.awaitText("#notes", "Bytes that are no frames have passed")
 			b.awaitText("#actions", script+"."+image)
 			b.awaitText("#actions", `\u202e\u0000\n`)
 			b.awaitText("#actions", "__proto__.constructor")
-			for n := range 8 {
+			assert.Equal(t, "9", b.eval("document.querySelectorAll('#actions tr').length"))
+			for n := range 9 {
 				b.run(chromedp.Click(fmt.Sprintf("#ended tr:nth-child(%d) button", n+1), chromedp.ByQuery))
 				b.await("true", "document.querySelectorAll('#frames li').length > 0")
 				if frames := b.text("#frames"); args != nil && strings.Contains(frames, `"end"]`) {
@@ -217,6 +221,7 @@ func TestWebHostile(t *testing.T) {
 				b.run(chromedp.Click("#call-close", chromedp.ByQuery))
 			}
 			assert.Equal(t, `"dirty proxy"`, b.eval("document.title"))
+			assert.Equal(t, "9", b.eval("document.querySelectorAll('#actions tr').length"), "as before, some updates later")
 			assert.Equal(t, "2", b.eval("document.scripts.length"))
 			assert.Equal(t, "0", b.eval("document.images.length"))
 		})

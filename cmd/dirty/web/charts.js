@@ -49,7 +49,7 @@ export function draw() {
   }
   show(rate, byID('rate'), byID('rate-legend'), names, (n) => `${n} /s`, { distr: 1, range: (u, min, max) => [0, Math.max(5, max * 1.1)] }, [times, ...data]);
 
-  const chosen = Math.max(0, actions.indexOf(byID('latency-action').value));
+  const chosen = Number(byID('latency-action').value);
   const answered = (of) => (p) => (p && p.max > 0 ? of(p) : null);
   show(latency, byID('latency'), byID('latency-legend'), ['p50', 'p90', 'p99'], took, { distr: 3, range: decades }, [
     times,

@@ -46,7 +46,9 @@ function receive(update) {
   if (update.about) { // a new connection, maybe to a new proxy
     setText(byID('about'), `${update.about.listen} to ${update.about.arbiter}`);
     ended = [];
-    byID('ended').replaceChildren(); // another proxy counts its calls from 1 again
+    // Another proxy counts its calls from 1 again, and has other actions.
+    byID('ended').replaceChildren();
+    byID('latency-action').replaceChildren();
     charts.reset();
   }
   latest = { ...update, about: update.about ?? latest.about };
@@ -103,15 +105,15 @@ function showWorkers() {
 
 function showActions() {
   const select = byID('latency-action');
-  sync(select, latest.actions.map((a) => a.name), (name) => name, (name) => new Option(name, name), () => {});
-  const rows = latest.actions.filter((a) => a.calls > 0);
-  sync(byID('actions'), rows, (a) => a.name,
+  const actions = latest.actions.map((a, index) => ({ ...a, index })); // a client can choose any name
+  sync(select, actions, (a) => a.index, (a) => new Option(a.name, a.index), () => {});
+  sync(byID('actions'), actions.filter((a) => a.calls > 0), (a) => a.index,
     (a) => row(() => {
-      select.value = a.name;
+      select.value = a.index;
       show();
     }, 'name', '', '', '', '', '', '', ''),
     (tr, a) => {
-      tr.className = a.name === select.value ? 'chosen' : '';
+      tr.className = a.index === Number(select.value) ? 'chosen' : '';
       fill(tr, a.name, a.calls, a.errors, a.unanswered, ...[a.p50, a.p90, a.p99, a.max].map((us) => (us ? took(us) : '–')));
     });
 }

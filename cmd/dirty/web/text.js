@@ -46,23 +46,25 @@ export function setText(e, text) {
 }
 
 // sync makes the children of an element those of a list. A child that is there stays,
-// with its focus and selection: make is called for new items, fill for all.
+// with its focus and selection: make is called for new items, fill for all. Items of
+// one key share a child.
 export function sync(parent, items, key, make, fill) {
   const old = new Map();
   for (const child of parent.children) old.set(child.dataset.key, child);
+  const left = new Set(parent.children);
   let next = parent.firstElementChild;
   for (const item of items) {
     const k = String(key(item));
     let child = old.get(k);
-    if (child) {
-      old.delete(k);
-    } else {
+    if (!child) {
       child = make(item);
       child.dataset.key = k;
+      old.set(k, child);
     }
+    left.delete(child);
     fill(child, item);
     if (child === next) next = next.nextElementSibling;
     else parent.insertBefore(child, next);
   }
-  for (const child of old.values()) child.remove();
+  for (const child of left) child.remove();
 }
