@@ -74,7 +74,7 @@ func (t *clientTracer) done(ctx context.Context, op client.Operation, r client.C
 		}
 		var remote *dirty.RemoteError
 		if errors.As(r.Err, &remote) && remote.Exception() != "" {
-			attrs = append(attrs, semconv.ExceptionType(remote.Exception()))
+			attrs = append(attrs, semconv.ExceptionType(cut(remote.Exception())))
 		}
 	}
 	rec.end(r.Duration.Seconds(), errorType, attrs...)
