@@ -18,21 +18,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gunicorn-go/dirty/client"
-	"github.com/gunicorn-go/dirty/internal/loud"
+	"github.com/gunicorn-go/dirty/internal/realgunicorn"
 )
 
 // realGunicorn starts the newest gunicorn that there is, with the app of
-// testdata/gunicorn and two workers. DIRTY_INTEROP decides what becomes of such tests:
-//
-//	(unset)  run with the environments that are there
-//	require  make them; whatever is missing is a failure
-//	off      do not run
-//
-// It returns the folder for temporary files, in which find sees nothing else, and
-// the pid file.
+// testdata/gunicorn and two workers. It returns the folder for temporary files, in
+// which find sees nothing else, and the pid file.
 func realGunicorn(t *testing.T) (folder, pidFile string) {
 	t.Helper()
-	python := newestPython(t)
+	python := realgunicorn.Python(t, filepath.Join("..", ".."))
 	for _, name := range []string{"gunicorn.conf.py", "app.py", "session.txtar"} { // go test must know
 		_, err := os.ReadFile(filepath.Join("testdata", "gunicorn", name))
 		require.NoError(t, err)
@@ -67,43 +61,6 @@ func realGunicorn(t *testing.T) (folder, pidFile string) {
 		serving = status.Serving("app:App")
 	}
 	return folder, pidFile
-}
-
-// newestPython returns an interpreter that has the newest gunicorn.
-func newestPython(t *testing.T) string {
-	t.Helper()
-	script := filepath.Join("..", "..", "interop", "envs.py")
-	args := []string{"-B", script}
-	switch mode := os.Getenv("DIRTY_INTEROP"); mode {
-	case "off":
-		notRun(t, "DIRTY_INTEROP=off")
-	case "":
-		args = append(args, "--list")
-	case "require":
-	default:
-		require.Fail(t, "DIRTY_INTEROP="+mode+": want require, off or nothing")
-	}
-	releases, err := os.ReadFile(filepath.Join("..", "..", "interop", "releases.txt"))
-	require.NoError(t, err)
-	all := strings.Fields(string(releases))
-	cmd := exec.Command("python3", append(args, all[len(all)-1])...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil && os.Getenv("DIRTY_INTEROP") == "" {
-		notRun(t, fmt.Sprintf("interop/envs.py: %v", err))
-	}
-	require.NoError(t, err)
-	_, python, found := strings.Cut(strings.TrimSpace(string(out)), "\t")
-	if !found {
-		notRun(t, "no Python environment has gunicorn")
-	}
-	return python
-}
-
-func notRun(t *testing.T, reason string) {
-	loud.Say("cmd/dirty: NOT RUN with real gunicorn: %s: %s\n"+
-		"cmd/dirty: DIRTY_INTEROP=require makes the environment and runs; see interop/README.md", t.Name(), reason)
-	t.Skip(reason)
 }
 
 // TestRealGunicorn runs the command line against a real arbiter.
