@@ -24,6 +24,16 @@ type Block struct {
 
 func (b Block) String() string { return fmt.Sprintf("%s:%d", b.Page, b.Line) }
 
+// DirtyCommands returns the lines of a block of shell that are commands of dirty.
+func (b Block) DirtyCommands() (lines []string) {
+	for line := range strings.Lines(b.Code) {
+		if b.Language == "sh" && strings.HasPrefix(line, "dirty ") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
 // List returns the pages that are checked: README.md, those in docs, and the README.md
 // of each other module. root is the folder of the repository.
 func List(root string) ([]string, error) {
@@ -113,7 +123,7 @@ var imports = map[string]string{
 	"synctest": "testing/synctest", "testing": "testing", "time": "time", "tls": "crypto/tls",
 	"dirty": module, "capture": module + "/capture", "client": module + "/client", "cluster": module + "/cluster",
 	"dirtytest": module + "/dirtytest", "httpdirty": module + "/httpdirty", "proxy": module + "/proxy",
-	"server": module + "/server", "dirtyotel": module + "/otel", "natsdirty": module + "/nats",
+	"server": module + "/server", "dirtyotel": module + "/otel", "dirtynats": module + "/nats",
 }
 
 // parameters are what a block may use that is a part of a function.
@@ -135,7 +145,7 @@ func Source(b Block) (string, error) {
 		for _, names := range regexp.MustCompile(`(?m)^(\w+(?:, \w+)*) :=`).FindAllStringSubmatch(b.Code, -1) {
 			used.WriteString(strings.Repeat("_, ", strings.Count(names[1], ",")) + "_ = " + names[1] + "\n")
 		}
-		body = "func part(" + parameters + ") {\n" + body + used.String() + "}\n"
+		body = "func part(" + parameters + ") {\n{\n" + body + used.String() + "}\n}\n" // what is declared may hide a parameter
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+body, 0)
 	if err != nil {
