@@ -127,7 +127,16 @@ func encode(t *testing.T, v any) dirty.RawValue {
 }
 
 // serve serves on a socket until the test ends, and returns a client of it.
-func serve(t *testing.T, s *server.Server, opts ...client.Option) *client.Client {
+func serve(t *testing.T, s *server.Server) *client.Client {
+	path := serveAt(t, s)
+	c, err := client.New(client.WithSocket(path), client.WithTimeout(timeout))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
+	return c
+}
+
+// serveAt serves on a socket until the test ends, and returns its path.
+func serveAt(t *testing.T, s *server.Server) string {
 	dir, err := os.MkdirTemp("", "nats")
 	require.NoError(t, err)
 	path := filepath.Join(dir, "dirty.sock")
@@ -135,15 +144,12 @@ func serve(t *testing.T, s *server.Server, opts ...client.Option) *client.Client
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
-	c, err := client.New(append([]client.Option{client.WithSocket(path), client.WithTimeout(timeout)}, opts...)...)
-	require.NoError(t, err)
 	t.Cleanup(func() {
-		assert.NoError(t, c.Close())
 		assert.NoError(t, s.Close())
 		assert.ErrorIs(t, <-served, server.ErrServerClosed)
 		assert.NoError(t, os.RemoveAll(dir))
 	})
-	return c
+	return path
 }
 
 // relay forwards connections to a server, and can swallow all that is sent. It stands
