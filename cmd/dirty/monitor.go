@@ -2,8 +2,11 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -18,7 +21,7 @@ import (
 	"github.com/gunicorn-go/dirty/proxy"
 )
 
-const helpMonitor = `Prints a line for each call: when it came, on which connection, what was called, how it
+const helpMonitor = `Shows a line for each call: when it came, on which connection, what was called, how it
 ended, and how long the first and the last answer took.
 
 gunicorn tells nobody of the calls of others. So only two things can be watched:
@@ -28,23 +31,35 @@ gunicorn tells nobody of the calls of others. So only two things can be watched:
   FILE    what "dirty proxy --out" has recorded, or - for standard input; a recording
           has no times
 
-A path at which there is a file or a pipe is a FILE; any other is a LISTEN.`
+A path at which there is a file or a pipe is a FILE; any other is a LISTEN.
+
+On a terminal it shows a screen of calls, those in progress too:
+
+  q  ends it                   enter  opens a call: its frames and their values
+  p  pauses the screen, and    /      shows only calls whose lines have all the words
+     goes on                          of a filter, such as: error Model
+  arrows, page up and page down, home and end scroll
+
+It remembers the last 10000 calls, and of their values the first 16 KiB each and 32 MiB
+in all. Elsewhere, with --lines, -o json or standard input it prints lines. However slow
+the terminal is, it never slows the traffic.`
 
 func (c *cli) monitorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "monitor LISTEN|FILE|-",
-		Short:   "Print a line for each call that passes, or that was recorded",
+		Short:   "Show each call that passes, or that was recorded",
 		Long:    helpMonitor,
-		Example: "  dirty monitor /tmp/watch.sock\n  dirty monitor session.bin",
+		Example: "  dirty monitor /tmp/watch.sock\n  dirty monitor /tmp/watch.sock --lines | grep -v ': ok'\n  dirty monitor session.bin",
 		Args:    needArgs(1, 1, "the path of a socket to listen on, or a recording"),
 	}
 	c.addDialFlags(cmd)
 	c.addFormatFlag(cmd, formatText, formatJSON)
+	lines := cmd.Flags().Bool("lines", false, "print lines on a terminal too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if isRecording(args[0]) {
-			return c.monitorFile(args[0])
+			return c.monitorFile(cmd.Context(), args[0], *lines)
 		}
-		return c.monitorLive(cmd.Context(), args[0])
+		return c.monitorLive(cmd.Context(), args[0], *lines)
 	}
 	return cmd
 }
@@ -58,9 +73,19 @@ func isRecording(path string) bool {
 	return err == nil && info.Mode().Type()&^os.ModeNamedPipe == 0
 }
 
-func (c *cli) monitorLive(ctx context.Context, listen string) error {
+// monitorLive watches what passes. On a terminal it shows a screen, which ends it.
+func (c *cli) monitorLive(ctx context.Context, listen string, lines bool) error {
 	t, err := c.chooseTarget(ctx)
 	if err != nil {
+		return err
+	}
+	if !lines && c.hasScreen() {
+		err := c.monitorScreen(ctx, func(ctx context.Context, log *screenLog) error {
+			return c.watch(ctx, t, listen, true, log.event)
+		})
+		if errors.Is(err, errInterrupted) || ctx.Err() != nil {
+			return nil // it is the usual end, as without a screen
+		}
 		return err
 	}
 	calls := callTracker{report: c.printWatched}
@@ -86,13 +111,45 @@ func (c *cli) monitorLive(ctx context.Context, listen string) error {
 	return err
 }
 
-func (c *cli) monitorFile(name string) error {
+// monitorFile shows the calls of a recording: on a terminal on a screen, which stays
+// until it is left.
+func (c *cli) monitorFile(ctx context.Context, name string, lines bool) error {
 	in, err := c.openInput(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	if !lines && name != "-" && c.hasScreen() { // keys come from standard input
+		return c.monitorScreen(ctx, func(ctx context.Context, log *screenLog) error {
+			stop := context.AfterFunc(ctx, func() { _ = in.Close() })
+			defer stop()
+			err := c.readCalls(in, func(f *frame, dir capture.Direction, app, action string) {
+				log.mu.Lock()
+				defer log.mu.Unlock()
+				log.calls.frame(f.conn, dir, f.header, app, action, f.payload, time.Time{})
+			})
+			log.end()
+			if ctx.Err() == nil {
+				<-ctx.Done()
+				return err
+			}
+			return nil // the screen was left before the end
+		})
+	}
 	calls := callTracker{report: c.printWatched}
+	err = c.readCalls(in, func(f *frame, dir capture.Direction, app, action string) {
+		if dir == capture.ToArbiter {
+			calls.request(f.conn, f.header, app, action, f.payload, time.Time{})
+		} else {
+			calls.answer(f.conn, f.header, f.payload, time.Time{})
+		}
+	})
+	c.endWatch(&calls)
+	return err
+}
+
+// readCalls tells of the frames of a recording that are not broken.
+func (c *cli) readCalls(in io.Reader, tell func(f *frame, dir capture.Direction, app, action string)) error {
 	d := &decoder{out: bufio.NewWriter(c.stdout), memory: defaultMemory << 20}
 	d.print = func(_ *bufio.Writer, f *frame) error {
 		if !f.hasHeader || f.err != nil {
@@ -102,22 +159,52 @@ func (c *cli) monitorFile(name string) error {
 		if dir == unknownDirection {
 			dir = direction(f.header.Type)
 		}
+		var app, action string
 		if capture.Direction(dir) == capture.ToArbiter {
-			app, action := proxy.Called(f.header.Type, f.payload)
-			calls.request(f.conn, f.header, app, action, f.payload, time.Time{})
-		} else {
-			calls.answer(f.conn, f.header, f.payload, time.Time{})
+			app, action = proxy.Called(f.header.Type, f.payload)
 		}
+		tell(f, capture.Direction(dir), app, action)
 		return c.stdout.err
 	}
 	if err := d.decode(in); err != nil {
 		return err
 	}
-	c.endWatch(&calls)
 	if d.broken > 0 {
 		return faultf("monitor: %d of %d frames broken", d.broken, d.frames)
 	}
 	return nil
+}
+
+// monitorScreen shows a screen while watch fills its log. If watch ends the screen
+// does, and the other way round.
+func (c *cli) monitorScreen(ctx context.Context, watch func(context.Context, *screenLog) error) error {
+	held, stderr := &heldOutput{}, c.stderr
+	paint := func(word string) string { return c.paintWord(c.stdout, word) }
+	c.stderr = held
+	defer func() {
+		c.stderr = stderr
+		held.release(stderr)
+	}()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	log := newScreenLog()
+	screen, leave := context.WithCancel(ctx)
+	defer leave()
+	ended := make(chan error, 1)
+	go func() {
+		defer leave()
+		ended <- watch(watching, log)
+	}()
+	err := c.runScreen(screen, newMonitorScreen(log, held.lastLine, paint))
+	stop()
+	watchErr := <-ended
+	if ctx.Err() == nil && screen.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // it has ended because watch has
+	}
+	if err != nil {
+		return err
+	}
+	return watchErr
 }
 
 // watchedCall is a call that monitor has seen.
@@ -142,6 +229,7 @@ const (
 	outcomeOK     = "ok"
 	outcomeFailed = "error"
 	noAnswer      = "no answer"
+	inProgress    = "in progress" // it has no outcome yet
 )
 
 // callTracker pairs answers with requests. Answers come in the order of the requests
@@ -245,8 +333,6 @@ func (call *watchedCall) name() string {
 
 // printWatched prints a line for a call. The output keeps its error.
 func (c *cli) printWatched(call *watchedCall) {
-	name := call.name()
-	timed := call.answered && !call.start.IsZero()
 	if c.format == formatJSON {
 		line := dirty.Dict{}
 		add := func(key string, value any) { line = append(line, dirty.Entry{Key: key, Value: value}) }
@@ -255,7 +341,7 @@ func (c *cli) printWatched(call *watchedCall) {
 		}
 		add("conn", int64(call.conn))
 		add("id", strconv.FormatUint(call.id, 10))
-		add("call", name)
+		add("call", call.name())
 		add("outcome", call.outcome)
 		if call.class != "" {
 			add("class", call.class)
@@ -263,18 +349,23 @@ func (c *cli) printWatched(call *watchedCall) {
 		add("chunks", call.chunks)
 		add("sent", call.sent)
 		add("received", call.arrived)
-		if timed {
+		if call.answered && !call.start.IsZero() {
 			add("first", call.first.Seconds())
 			add("seconds", call.last.Seconds())
 		}
 		_ = c.printJSONLine(line) // a View returns only strings that are UTF-8
 		return
 	}
+	fmt.Fprintln(c.stdout, call.line(func(word string) string { return c.paintWord(c.stdout, word) }))
+}
+
+// line returns the call as a line for people. paint gives its outcome a colour.
+func (call *watchedCall) line(paint func(string) string) string {
 	var line strings.Builder
 	if !call.start.IsZero() {
 		line.WriteString(call.start.Format(timeFormat) + " ")
 	}
-	fmt.Fprintf(&line, "#%d %s: %s", call.conn, printable(name), c.paintWord(c.stdout, call.outcome))
+	fmt.Fprintf(&line, "#%d %s: %s", call.conn, printable(call.name()), paint(cmp.Or(call.outcome, inProgress)))
 	if call.class != "" {
 		line.WriteString(" " + printable(call.class))
 	}
@@ -282,11 +373,11 @@ func (c *cli) printWatched(call *watchedCall) {
 	if call.chunks > 0 {
 		fmt.Fprintf(&line, ", %s", count(call.chunks, "chunk"))
 	}
-	if timed {
+	if call.answered && !call.start.IsZero() {
 		if call.first != call.last {
 			fmt.Fprintf(&line, ", first after %v", call.first.Round(time.Microsecond))
 		}
 		fmt.Fprintf(&line, ", %v", call.last.Round(time.Microsecond))
 	}
-	fmt.Fprintln(c.stdout, line.String())
+	return line.String()
 }

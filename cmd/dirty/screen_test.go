@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ type screen struct {
 	emu  *vt.SafeEmulator
 	cmd  *exec.Cmd
 	was  *term.State
-	read chan struct{} // closed when nothing comes from the command any more
+	gate sync.Mutex // held while nobody reads
 }
 
 // startScreen starts the command on a terminal of a size.
@@ -48,7 +49,7 @@ func startOnScreen(t *testing.T, columns, lines int, cmd *exec.Cmd) *screen {
 	master, slave, err := pty.Open()
 	require.NoError(t, err)
 	require.NoError(t, pty.Setsize(master, size(columns, lines)))
-	s := &screen{t: t, tty: master, emu: vt.NewSafeEmulator(columns, lines), cmd: cmd, read: make(chan struct{})}
+	s := &screen{t: t, tty: master, emu: vt.NewSafeEmulator(columns, lines), cmd: cmd}
 	s.was, err = term.GetState(int(slave.Fd()))
 	require.NoError(t, err)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
@@ -63,11 +64,23 @@ func startOnScreen(t *testing.T, columns, lines int, cmd *exec.Cmd) *screen {
 		_, _ = io.Copy(master, s.emu)
 	}()
 	go func() {
-		defer close(s.read)
-		_, _ = io.Copy(s.emu, master)
+		for buf := make([]byte, 4<<10); ; {
+			n, err := master.Read(buf)
+			s.gate.Lock()
+			_, _ = s.emu.Write(buf[:n])
+			s.gate.Unlock()
+			if err != nil {
+				return
+			}
+		}
 	}()
 	return s
 }
+
+// stopReading leaves unread what the command writes, until goOnReading.
+func (s *screen) stopReading() { s.gate.Lock() }
+
+func (s *screen) goOnReading() { s.gate.Unlock() }
 
 func size(columns, lines int) *pty.Winsize {
 	return &pty.Winsize{Cols: uint16(columns), Rows: uint16(lines)}

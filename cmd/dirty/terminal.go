@@ -81,7 +81,7 @@ var wordStyles = map[string]lipgloss.Style{
 	levelOK: styleGood, levelNote: styleWarn, levelBad: styleBad,
 	stateAnswers: styleGood, stateRefuses: styleBad, stateMissing: styleBad, stateDenied: styleWarn, stateSilent: styleBad, stateOther: styleWarn,
 	workerFree.String(): styleGood, workerBusy.String(): styleWarn, workerStuck.String(): styleBad, workerUnknown.String(): styleFaint,
-	outcomeFailed: styleBad, noAnswer: styleWarn,
+	outcomeFailed: styleBad, noAnswer: styleWarn, inProgress: styleFaint,
 }
 
 // paint returns text in the colours of a style, if the stream has colours.
