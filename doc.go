@@ -84,6 +84,9 @@
 //	messages_codec.go    messages to frames and back
 //	memory.go            the memory of payloads
 //	reader.go            frames from a stream
+//	reader_wait_unix.go  a system call for the next but one
+//	reader_wait_other.go other systems have none
+//	reader_wait.go       for memory alone: a reader that waits holds none
 //	writer.go            frames to a stream
 //	conn.go              both, over a connection
 //

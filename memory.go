@@ -11,7 +11,7 @@ const (
 	// keptPayload is the most memory, in bytes, that a FrameBuffer keeps from
 	// one frame to the next. Larger memory goes back to a pool, so that idle
 	// connections hold none of it.
-	keptPayload = 4 << 10
+	keptPayload = 1 << 10
 
 	// sharedMemory is the most memory, in bytes, that goes back to a pool.
 	sharedMemory = 1 << 20
@@ -19,7 +19,7 @@ const (
 
 // FrameBuffer is memory for frames that are read one after the other and decoded.
 // [Reader.ReadFrameTo] fills it. The zero value is ready to use. Between frames it
-// keeps at most 4 KiB. It must not be used concurrently, nor be copied.
+// keeps at most 1 KiB. It must not be used concurrently, nor be copied.
 type FrameBuffer struct {
 	frame   Frame
 	small   []byte  // memory of up to keptPayload bytes, which stays

@@ -50,9 +50,11 @@ func WithLimits(l Limits) Option { return func(o *streamOptions) { o.limits = l 
 // says.
 func WithDict() Option { return func(o *streamOptions) { o.useDict = true } }
 
-// WithBufferSize fixes the size of the read buffer, in bytes. By default it grows
-// from 4 KiB to 64 KiB as frames demand. Frames that fit into it are read with
-// few calls. A size below [HeaderSize] means HeaderSize.
+// WithBufferSize fixes the size of the read buffer, in bytes. Frames that fit into it
+// are read with few calls. A size below [HeaderSize] means HeaderSize. By default a
+// Unix or TCP connection has one of 64 KiB while bytes come, and none while it waits
+// for a frame (but on Windows); that of another stream grows from 4 KiB to 64 KiB as
+// frames demand.
 func WithBufferSize(n int) Option {
 	return func(o *streamOptions) { o.bufferSize = max(n, HeaderSize) }
 }

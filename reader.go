@@ -31,6 +31,8 @@ type Reader struct {
 	window     []byte
 	begin, end int
 
+	wait waiting // for a stream that is a socket
+
 	offset int64 // where the frame that is next, or being read, begins in the stream
 
 	// The frame that is being read. inFrame is set from when its header was
@@ -73,6 +75,8 @@ func newReader(r io.Reader, o streamOptions) Reader {
 	}
 	if o.bufferSize > 0 {
 		rd.window, rd.fixed = make([]byte, o.bufferSize), true
+	} else {
+		rd.wait.rawRead = findRawRead(r)
 	}
 	return rd
 }
@@ -188,6 +192,7 @@ func (r *Reader) ReadMessage() (Message, error) {
 func (r *Reader) finishFrame() {
 	r.offset += HeaderSize + int64(r.header.Length)
 	r.inFrame = false
+	r.releaseWindow()
 }
 
 // readHeader reads the next header, unless that was done before a timeout.
@@ -233,6 +238,11 @@ func (r *Reader) failInPayload(err error, got int) error {
 func (r *Reader) fill(n int) error {
 	if r.end-r.begin >= n {
 		return nil
+	}
+	if r.window == nil && r.wait.rawRead != nil {
+		if err := r.waitForWindow(); err != nil || r.end >= n {
+			return err
+		}
 	}
 	r.makeRoom(n)
 	limit := len(r.window)
@@ -316,6 +326,7 @@ func (r *Reader) readLarge() error {
 			r.payload = r.payload[:got+m]
 			continue
 		}
+		r.releaseWindow()
 		m, err := r.read(free)
 		r.payload = r.payload[:got+m]
 		switch {

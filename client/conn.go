@@ -27,6 +27,7 @@ type conn struct {
 	peer   peer
 
 	raw    syscall.RawConn  // nil for what is no socket
+	waits  bool             // the reader waits by raw
 	peek   func(fd uintptr) // sets silent
 	silent bool
 
@@ -54,17 +55,17 @@ func newConn(nc net.Conn, path string, cfg *config) *conn {
 		c.nc = &foreignConn{Conn: nc, hooks: &cfg.hooks, left: make(chan struct{})}
 	}
 	c.writer = dirty.NewWriter(c.nc, dirty.WithLimits(cfg.Limits))
-	c.reader = dirty.NewReader(c, dirty.WithLimits(cfg.Limits))
 	c.closeFunc = c.close
 	c.peek = peeker(&c.silent)
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw = raw
+			c.raw, c.waits = raw, ours
 			if !ours {
 				c.raw = &foreignRaw{raw, &cfg.hooks}
 			}
 		}
 	}
+	c.reader = dirty.NewReader(c, dirty.WithLimits(cfg.Limits))
 	if cfg.PeerCheck && c.raw != nil {
 		c.peer.pid = peerPID(c.raw)
 	}
@@ -122,13 +123,28 @@ func (c *conn) expire() {
 // costs nothing if the frame has come already, as the next ones of a stream
 // often have.
 func (c *conn) Read(p []byte) (int, error) {
+	c.beginRead()
+	return c.nc.Read(p)
+}
+
+// RawRead tells the reader how to wait without memory for what may come.
+func (c *conn) RawRead() func(read func(fd uintptr) (done bool)) error {
+	if !c.waits {
+		return nil
+	}
+	return func(read func(fd uintptr) bool) error {
+		c.beginRead()
+		return c.raw.Read(read)
+	}
+}
+
+func (c *conn) beginRead() {
 	if c.lazy {
 		c.lazy = false
 		if c.timeout > 0 {
 			c.startTimer(c.timeout)
 		}
 	}
-	return c.nc.Read(p)
 }
 
 // read reads a frame. The payload is valid until the next call, or belongs to

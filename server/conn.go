@@ -59,13 +59,23 @@ func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 	if isForeign(given) {
 		c.nc = &foreignConn{Conn: given, end: func() { c.cancel(os.ErrDeadlineExceeded) }, report: s.reportFailure}
 	}
-	c.in = input{nc: c.nc, timeout: cfg.frameTimeout}
+	c.in = input{nc: c.nc, raw: findRaw(c.nc), timeout: cfg.frameTimeout}
 	// Python's sync client reads in pieces of what the send buffer holds, and its
 	// effort grows with the square of their number.
 	c.out = output{nc: c.nc, timeout: cfg.writeTimeout, writer: dirty.NewWriter(c.nc, dirty.WithLimits(cfg.limits), dirty.WithSendBuffer(sendBuffer))}
 	c.reader = dirty.NewReader(&c.in, dirty.WithLimits(cfg.limits))
 	c.watch.init(c)
 	return c
+}
+
+// findRaw returns how to use the descriptor of a connection, or nil.
+func findRaw(nc net.Conn) syscall.RawConn {
+	if c, ok := nc.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			return raw
+		}
+	}
+	return nil
 }
 
 // serve answers until the client leaves, a fault, or the end of the server.

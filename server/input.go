@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -10,10 +11,11 @@ import (
 // For a frame that comes in one piece no deadline is set.
 type input struct {
 	nc      net.Conn
-	timeout time.Duration // 0: none
-	begun   bool          // bytes of the frame have come
-	bound   bool          // the connection has a deadline for reading
-	until   time.Time     // that deadline
+	raw     syscall.RawConn // nil if nc is no socket
+	timeout time.Duration   // 0: none
+	begun   bool            // bytes of the frame have come
+	bound   bool            // the connection has a deadline for reading
+	until   time.Time       // that deadline
 }
 
 // Read reads from the connection.
@@ -25,6 +27,18 @@ func (in *input) Read(p []byte) (int, error) {
 	n, err := in.nc.Read(p)
 	in.begun = in.begun || n > 0
 	return n, err
+}
+
+// RawRead tells the Reader how to wait for a frame without memory for it.
+func (in *input) RawRead() func(read func(fd uintptr) (done bool)) error {
+	if in.raw == nil {
+		return nil
+	}
+	return func(read func(fd uintptr) bool) error {
+		err := in.raw.Read(read)
+		in.begun = in.begun || err == nil
+		return err
+	}
 }
 
 // nextFrame begins the next frame. buffered says whether bytes of it have come

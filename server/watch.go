@@ -56,9 +56,7 @@ func (w *watch) init(c *conn) {
 	w.timer = time.AfterFunc(time.Hour, w.look)
 	w.timer.Stop()
 	if u, ok := c.given.(*net.UnixConn); ok && u.LocalAddr().Network() == "unix" {
-		if raw, err := u.SyscallConn(); err == nil {
-			w.unix = raw
-		}
+		w.unix = c.in.raw
 	}
 }
 

@@ -1,0 +1,134 @@
+package client_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// maxIdleMemory is the most memory, in bytes, that an idle connection may take on
+// one side. The goal is 10 KiB; the race detector needs some more.
+const maxIdleMemory = 12 << 10
+
+// idleSizes are how large the arguments and the results of the calls are that a
+// connection has carried before it was idle.
+var idleSizes = []int{100, 1600, 20_000, 60_000}
+
+// idleCalls is how many calls there were.
+const idleCalls = 4
+
+// TestIdleMemory: an idle connection takes little memory, whatever it has carried.
+func TestIdleMemory(t *testing.T) {
+	for _, size := range idleSizes {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			assert.Less(t, measureIdle(t, 200, size), float64(maxIdleMemory))
+		})
+	}
+}
+
+// BenchmarkIdleMemory is the memory of an idle connection in the client, in the heap
+// and in stacks. The peer is in another process.
+//
+//	go test -run '^$' -bench IdleMemory -benchtime 1x ./client
+func BenchmarkIdleMemory(b *testing.B) {
+	for _, size := range idleSizes {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(measureIdle(b, 10_000, size), "B/conn")
+			}
+			b.ReportMetric(0, "ns/op") // means nothing
+		})
+	}
+}
+
+// measureIdle returns how many bytes a connection takes that is idle after calls.
+func measureIdle(tb testing.TB, conns, size int) float64 {
+	path := filepath.Join(shortTempDir(tb), "s")
+	helper := helperCommand("crowd", "PATH", path, "CONNS", strconv.Itoa(conns))
+	helper.Stderr = os.Stderr
+	in, err := helper.StdinPipe()
+	require.NoError(tb, err)
+	require.NoError(tb, helper.Start())
+	defer func() {
+		assert.NoError(tb, in.Close())
+		assert.NoError(tb, helper.Wait())
+	}()
+	c := newClient(tb, client.WithSocket(path), client.WithMaxConns(conns), client.WithMaxIdle(conns, time.Hour),
+		client.WithTimeout(0), client.WithWaitForServer(within))
+	before := usedMemory()
+	arg := make([]byte, size)
+	for range idleCalls {
+		var group sync.WaitGroup
+		for range conns {
+			group.Go(func() {
+				_, err := c.Execute(context.Background(), app, "echo", arg)
+				assert.NoError(tb, err)
+			})
+		}
+		group.Wait()
+		require.Equal(tb, conns, c.Stats().Idle)
+	}
+	return float64(usedMemory()-before) / float64(conns)
+}
+
+func init() { helpers["crowd"] = answerCrowd }
+
+// answerCrowd answers a request on each of many connections, when all have come. So
+// none of them can be used twice. It does so again, and ends with its standard input.
+func answerCrowd() error {
+	l, err := net.Listen("unix", os.Getenv(helperVariable+"_PATH"))
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(os.Getenv(helperVariable + "_CONNS"))
+	if err != nil {
+		return err
+	}
+	var conns []*dirty.Conn
+	requests := make([]*dirty.Request, n)
+	for call := range idleCalls {
+		for i := range n {
+			if call == 0 {
+				nc, err := l.Accept()
+				if err != nil {
+					return err
+				}
+				conns = append(conns, dirty.NewConn(nc))
+			}
+			m, err := conns[i].ReadMessage()
+			if err != nil {
+				return err
+			}
+			requests[i] = m.(*dirty.Request)
+		}
+		for i, r := range requests {
+			if err := conns[i].WriteMessage(dirty.NewResponse(r.ID, r.Args[0])); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// usedMemory returns the bytes of the heap and of stacks that are in use.
+func usedMemory() int64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
