@@ -408,7 +408,8 @@ func (a agentHandler) answer(ctx context.Context, w *server.ResponseWriter, f di
 		p.id, p.front = h.Front, a.slots.enter(h.Front)
 		return w.Respond(welcome{Host: a.cfg.Host, Boot: a.boot, Version: version})
 	case actionLoad:
-		return a.tellLoad(ctx, w, p)
+		hosts, _ := args.Index(0).Int64()
+		return a.tellLoad(ctx, w, p, min(max(hosts, 0), math.MaxInt32))
 	case actionWait:
 		app, ok := args.Index(0).Text()
 		waiting, isNumber := args.Index(1).Int64()
@@ -421,8 +422,9 @@ func (a agentHandler) answer(ctx context.Context, w *server.ResponseWriter, f di
 	return errorf("an agent has no action %q", action)
 }
 
-// tellLoad streams the load until the front leaves or the agent ends.
-func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p *peer) error {
+// tellLoad streams the load until the front leaves or the agent ends. hosts is how many
+// agents the front has.
+func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p *peer, hosts int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()
@@ -436,7 +438,7 @@ func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p 
 			return err
 		}
 		sleep(ctx, loadPause)
-		a.slots.awaitNews(ctx, p.front, told)
+		a.slots.awaitNews(ctx, p.front, told, hosts)
 	}
 	return nil
 }

@@ -19,8 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// network connects fronts and agents in memory, with a delay for each write.
+// network connects fronts and agents in memory, with a delay for each write. It counts
+// the writes.
 type network struct {
+	writes    atomic.Int64
 	mu        sync.Mutex
 	listeners map[string]*memListener
 }
@@ -65,9 +67,13 @@ func (n *network) listen(name string) net.Listener {
 const delay = 200 * time.Microsecond
 
 // slowConn is a connection with a delay.
-type slowConn struct{ net.Conn }
+type slowConn struct {
+	net.Conn
+	network *network
+}
 
 func (c slowConn) Write(p []byte) (int, error) {
+	c.network.writes.Add(1)
 	time.Sleep(delay)
 	return c.Conn.Write(p)
 }
@@ -78,8 +84,8 @@ func (n *network) dial(ctx context.Context, name string) (net.Conn, error) {
 	n.mu.Unlock()
 	near, far := net.Pipe()
 	select {
-	case l.conns <- slowConn{far}:
-		return slowConn{near}, nil
+	case l.conns <- slowConn{far, n}:
+		return slowConn{near, n}, nil
 	case <-l.ended:
 		return nil, net.ErrClosed
 	case <-ctx.Done():

@@ -79,6 +79,13 @@ func (f *Front) addHost(m Member) {
 	f.running.Go(func() { h.run(ctx) })
 }
 
+// countHosts returns how many hosts there are.
+func (f *Front) countHosts() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.hosts)
+}
+
 // run keeps the agent connected.
 func (h *host) run(ctx context.Context) {
 	defer h.remove()
@@ -134,7 +141,7 @@ func (l *link) listen(ctx context.Context) (n int, err error) {
 	telling.Go(func() { l.tellAgent(ctx) })
 	defer telling.Wait()
 	defer stop()
-	for next, err := range client.StreamOf[load](ctx, l.control, agentApp, actionLoad) {
+	for next, err := range client.StreamOf[load](ctx, l.control, agentApp, actionLoad, l.host.front.countHosts()) {
 		if err != nil {
 			return n, err
 		}

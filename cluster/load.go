@@ -16,7 +16,8 @@ const (
 	// welcome.
 	actionHello = "hello"
 
-	// actionLoad streams a load whenever it changes, and each second.
+	// actionLoad streams a load whenever it changes, and each second. The argument is
+	// how many agents the front has: from many it must not get much from each.
 	actionLoad = "load"
 
 	// actionWait says how many calls of an app wait at the front. The arguments are the

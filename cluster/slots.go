@@ -334,7 +334,7 @@ func (s *slots) refuse(f *frontSlots) (seq uint64) {
 const (
 	loadPause    = time.Millisecond      // at least, between two messages to one front
 	lazyPause    = 20 * time.Millisecond // between two that the front does not need at once
-	lazyShare    = time.Millisecond      // the same for each front, if there are many
+	lazyShare    = time.Millisecond      // the same for each front of an agent, and for each agent of a front
 	loadInterval = time.Second           // at most
 )
 
@@ -354,10 +354,10 @@ func (s *slots) tell(f *frontSlots) load {
 // awaitNews waits until a front must be told of its load again. That is at once if
 // calls wait there that could run, and if it was told more than is true. All else can
 // be late: many fronts would get many messages.
-func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load) {
+func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load, hosts int64) {
 	interval := time.NewTimer(loadInterval)
 	defer interval.Stop()
-	lazy := time.NewTimer(s.lazyPause())
+	lazy := time.NewTimer(s.lazyPause(hosts))
 	defer lazy.Stop()
 	late := false
 	for {
@@ -381,10 +381,10 @@ func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load) {
 }
 
 // lazyPause is the time between two messages to a front that can be late.
-func (s *slots) lazyPause() time.Duration {
+func (s *slots) lazyPause(hosts int64) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(max(lazyPause, time.Duration(len(s.fronts))*lazyShare), loadInterval)
+	return min(max(lazyPause, time.Duration(max(int64(len(s.fronts)), hosts))*lazyShare), loadInterval)
 }
 
 // canRun reports whether calls wait at a front that can run now, though it does not
