@@ -24,7 +24,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 	blocks, err := pages.Read(".", "README.md")
 	require.NoError(t, err)
 	for _, page := range []string{
-		"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/DEPLOY.md", "docs/DESIGN.md", "docs/PERFORMANCE.md",
+		"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/CLUSTER.md", "docs/DEPLOY.md", "docs/DESIGN.md", "docs/PERFORMANCE.md",
 		"docs/REFERENCE.md", "docs/TROUBLESHOOTING.md",
 	} {
 		for _, span := range codeSpans(prose(t, page)) {

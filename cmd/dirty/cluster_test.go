@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/gunicorn-go/dirty/internal/pages"
 )
 
 // TestClusterDemo: all steps go well.
@@ -108,6 +111,51 @@ func TestCluster(t *testing.T) {
 	got = dirtyRun("", "workers", "add", "1", "-s", socket)
 	assert.NotEqual(t, exitOK, got.code)
 	assert.Contains(t, got.stderr, "ask the host itself")
+}
+
+// TestClusterPage: the shell commands of docs/CLUSTER.md do what it says. Both ways to
+// make certificates give some that agents and fronts take.
+func TestClusterPage(t *testing.T) {
+	blocks, err := pages.Read("../..", "docs/CLUSTER.md")
+	require.NoError(t, err)
+	folder := t.TempDir()
+	t.Chdir(folder)
+	var ran []string
+	for _, b := range blocks {
+		if b.Language != "sh" {
+			continue
+		}
+		command, _, _ := strings.Cut(b.Code, " ")
+		ran = append(ran, command)
+		switch words := strings.Fields(b.Code); {
+		case command == "openssl":
+			out, err := exec.Command("bash", "-ec", b.Code).CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			tryCerts(t, folder)
+		case words[1] == "cluster" && words[2] == "certs":
+			got := dirtyRun("", words[1:]...)
+			require.Equal(t, exitOK, got.code, got.stderr)
+			tryCerts(t, filepath.Join(folder, words[3]))
+		default: // TestCluster runs it with another path
+			assert.Equal(t, []string{"dirty", "cluster", "status", "-s", "/run/dirty/front.sock"}, words)
+		}
+	}
+	assert.Equal(t, []string{"dirty", "openssl", "dirty"}, ran)
+}
+
+// tryCerts makes a call with the certificates of gpu1 and web1 in a folder.
+func tryCerts(t *testing.T, folder string) {
+	t.Helper()
+	flags := func(name string) []string {
+		return []string{"--cert", filepath.Join(folder, name+".pem"), "--key", filepath.Join(folder, name+".key"), "--ca", filepath.Join(folder, "ca.pem")}
+	}
+	dir := shortTempDir(t)
+	back, socket := filepath.Join(dir, "back"), filepath.Join(dir, "front")
+	startCommand(t, "serve", "-s", back)
+	agent := startCommand(t, append(flags("gpu1"), "agent", "127.0.0.1:0", "-s", back)...)
+	startCommand(t, append(flags("web1"), "front", socket, "--member", "gpu1="+agent["addr"].(string))...)
+	got := dirtyRun("", "exec", "-s", socket, "demo:App", "add", "1", "2")
+	assert.Equal(t, result{exitOK, "3.0\n", ""}, got)
 }
 
 // TestClusterStatusWithoutHosts: the status of a front that reaches nobody is no.

@@ -34,6 +34,7 @@ var checks = map[string]func(t *testing.T, blocks []pages.Block){
 	"sh":      checkShell,
 	"console": checkElsewhere,
 	"frame":   checkElsewhere,
+	"haproxy": checkElsewhere,
 	"":        checkElsewhere,
 	"text":    func(*testing.T, []pages.Block) {}, // pictures: nothing in them can be wrong for a machine
 }
@@ -45,6 +46,9 @@ var elsewhere = map[string][2]string{
 	"docs/SPEC.md frame": {"cmd/dirty/main_test.go", "TestSpecExamples"},    // decodes and encodes it
 	"docs/CLI.md ":       {"cmd/dirty/page_test.go", "TestCLIPage"},         // the commands print it
 	"docs/CLI.md sh":     {"cmd/dirty/page_test.go", "TestCLIPage"},
+
+	"docs/CLUSTER.md sh":      {"cmd/dirty/cluster_test.go", "TestClusterPage"}, // runs them
+	"docs/CLUSTER.md haproxy": {"cluster/haproxy_test.go", "TestHAProxy"},       // runs it
 }
 
 // commands are the shell commands that are not run here: by page and text, with the
