@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	hostsFlag  = flag.Int("cluster.hosts", 50, "how many hosts TestManyHosts has")
-	frontsFlag = flag.Int("cluster.fronts", 10, "how many fronts TestManyHosts has")
+	hostsFlag  = flag.Int("cluster.hosts", 30, "how many hosts TestManyHosts has")
+	frontsFlag = flag.Int("cluster.fronts", 5, "how many fronts TestManyHosts has")
 )
 
 // TestManyHosts checks with many hosts and fronts that calls hardly wait while a third
