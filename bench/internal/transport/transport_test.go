@@ -70,7 +70,7 @@ func TestRun(t *testing.T) {
 			assert.Len(t, series.Values, len(chart.Groups), chart.Title)
 		}
 	}
-	for _, g := range r.Goals() {
+	for _, g := range append(r.Goals(), r.Summary()...) {
 		assert.True(t, g.Spread.Low <= g.Value && g.Value <= g.Spread.High, g.What)
 		assert.NotEmpty(t, g.Why, g.What)
 	}
