@@ -46,8 +46,9 @@ func (r results) inShort() report.Section {
 	if len(r.codecs.Values) > 0 {
 		s.Tables = append(s.Tables, r.codecs.Short())
 		s.Charts = r.codecs.Charts()
-		s.Tables = append(s.Tables, report.Goals("Goals", slices.Concat(r.codecs.Summary(codecs.UsualGC), r.python.Summary(), r.transport.Summary())))
 	}
+	goals := slices.Concat(r.codecs.Summary(codecs.UsualGC), r.python.Summary(), r.transport.Summary())
+	s.Tables = append(s.Tables, report.Goals("Goals", goals))
 	return s
 }
 

@@ -36,6 +36,12 @@ func TestGoals(t *testing.T) {
 	}
 }
 
+// TestNothingMeasured: what was not measured has no goals.
+func TestNothingMeasured(t *testing.T) {
+	require.Empty(t, Results{}.Summary(UsualGC))
+	require.Empty(t, Results{}.Goals())
+}
+
 func TestShort(t *testing.T) {
 	short := allEqual().Short()
 	require.Len(t, short.Rows, len(Operations))

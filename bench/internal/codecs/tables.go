@@ -110,7 +110,8 @@ func (r Results) meanValues(op Operation) []string {
 }
 
 // means returns the geometric means, over the values, of our time over the
-// peer's, one for each round. It is nil if one of the values was not measured.
+// peer's, one for each round. It is nil if one of the values was not measured, or if
+// there are none.
 func (r Results) means(op Operation, gc int, peer string, names []string) []float64 {
 	var all [][]float64
 	for _, v := range names {
@@ -119,6 +120,9 @@ func (r Results) means(op Operation, gc int, peer string, names []string) []floa
 			return nil
 		}
 		all = append(all, ratios)
+	}
+	if len(all) == 0 {
+		return nil
 	}
 	return rounds.GeometricMeans(all...)
 }
