@@ -178,7 +178,9 @@ after ×, how many times that of this library it is in the same round, with the 
 - A caller that waits for a place in a pool waits in its latency too. That is most of it with 512 callers.
 - Of this library a call is made of client.Call and server.Func, with the time limit that they have by default.
 - net/rpc, grpc-go and net/http have no time limit here. net/rpc cannot cancel a call.
-- grpc-go encodes protobuf, net/rpc gob, and net/http JSON.`),
+- grpc-go encodes protobuf, net/rpc gob, and net/http JSON.
+- The collector is set to GOGC=100 in both processes, which hold little memory, so it runs often. Those who
+  allocate pay for it: all but the echo and redis-server.`),
 		Tables: calls,
 		Charts: r.transport.CallCharts(),
 	}, {
