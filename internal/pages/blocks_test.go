@@ -58,6 +58,7 @@ var commands = map[string]string{
 		"go mod init first && go get github.com/gunicorn-go/dirty && go run .": "it asks registries; TestReadmeFirstCall does the same with what is there",
 	"docs/FAULTS.md: DIRTY_INTEROP=require DIRTY_INTEROP_PYTHONS=all go test -json -timeout 90m -run ClientFault -count 10 ./interop |\n" +
 		"    python3 interop/faults.py": "it takes hours; CI runs these tests once",
+	"nats/README.md: go test -race ./...":                "CI runs it",
 	"examples/redisstore/README.md: go test -race ./...": "CI runs it",
 	"examples/tokens/README.md: go test -race ./...":     "CI runs it",
 	"examples/tokens/README.md: go run .":                "it serves until it is stopped; the tests of the module do the same",

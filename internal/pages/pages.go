@@ -123,11 +123,11 @@ var imports = map[string]string{
 	"synctest": "testing/synctest", "testing": "testing", "time": "time", "tls": "crypto/tls",
 	"dirty": module, "capture": module + "/capture", "client": module + "/client", "cluster": module + "/cluster",
 	"dirtytest": module + "/dirtytest", "httpdirty": module + "/httpdirty", "proxy": module + "/proxy",
-	"server": module + "/server", "dirtyotel": module + "/otel", "dirtynats": module + "/nats",
+	"server": module + "/server", "nats": "github.com/nats-io/nats.go", "jetstream": "github.com/nats-io/nats.go/jetstream", "dirtyotel": module + "/otel", "dirtynats": module + "/nats",
 }
 
 // parameters are what a block may use that is a part of a function.
-const parameters = "ctx context.Context, c *client.Client, mux *server.Mux, image []byte, prompt string"
+const parameters = "ctx context.Context, c *client.Client, mux *server.Mux, agent *cluster.Agent, image []byte, prompt string"
 
 // Source makes a Go file of a block. One that begins with a package clause is a file
 // already. Others get the imports that they need. If a block has no declarations alone,
