@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"net"
 	"os"
@@ -170,6 +171,20 @@ func (l *load) runClient(tb testing.TB, path string) {
 	}
 }
 
+// runStash puts and gets with package client. What was put is there, and nothing older.
+func (l *load) runStash(tb testing.TB, path string) {
+	table := newClient(tb, path).Stash("go")
+	for g := range 4 {
+		l.run("stash", func(i int) (bool, error) {
+			if err := table.Put(ctx, g, i); err != nil {
+				return false, err
+			}
+			v, err := table.Get(ctx, g)
+			return v == int64(i), err
+		})
+	}
+}
+
 // runKept calls on a connection that is kept for ever, as Python's clients do.
 func (l *load) runKept(tb testing.TB, path string) {
 	var c *dirty.Conn
@@ -229,6 +244,7 @@ func TestTakeOverUnderLoad(t *testing.T) {
 		l.runKept(t, path)
 	}
 	l.runClient(t, path)
+	l.runStash(t, path)
 	for range restarts {
 		time.Sleep(50 * time.Millisecond) // of calls
 		current = restart(t, path, current)
@@ -244,40 +260,69 @@ func TestTakeOverUnderLoad(t *testing.T) {
 	assert.True(t, os.SameFile(before, after), "the socket's file stays the same")
 }
 
-// TestTakeOverOfPythonClients does the same to gunicorn's own clients.
-func TestTakeOverOfPythonClients(t *testing.T) {
-	if len(pythons) == 0 {
-		t.Skip("no Python environment has gunicorn")
-	}
-	p := pythons[len(pythons)-1] // it takes long, and the clients are the same in all releases
-	path := filepath.Join(folder(t), "s")
-	current := startHeir(t, path)
-	current.await(t, "serving")
+// pythonLoad is gunicorn's own clients that call a server, see testdata/takeover.py.
+type pythonLoad struct {
+	cmd  *exec.Cmd
+	stop io.Closer
+	out  io.Reader
+}
+
+// startPythonLoad starts them with a release of gunicorn.
+func startPythonLoad(t *testing.T, p python, path string, args ...string) *pythonLoad {
+	t.Helper()
 	timeout, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(timeout, p.path, "-B", filepath.Join("testdata", "takeover.py"))
-	cmd.Env = append(os.Environ(), "GUNICORN_DIRTY_SOCKET="+path)
-	cmd.Stderr = os.Stderr
-	stop, err := cmd.StdinPipe()
+	t.Cleanup(cancel)
+	l := &pythonLoad{cmd: exec.CommandContext(timeout, p.path, append([]string{"-B", filepath.Join("testdata", "takeover.py")}, args...)...)}
+	l.cmd.Env = append(os.Environ(), "GUNICORN_DIRTY_SOCKET="+path)
+	l.cmd.Stderr = os.Stderr
+	stop, err := l.cmd.StdinPipe()
 	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
+	l.stop = stop
+	l.out, err = l.cmd.StdoutPipe()
 	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	for range restarts {
-		time.Sleep(100 * time.Millisecond) // of calls
-		current = restart(t, path, current)
-	}
-	require.NoError(t, stop.Close())
+	require.NoError(t, l.cmd.Start())
+	return l
+}
+
+// end ends the calls, and returns how they have ended. No answer may be wrong.
+func (l *pythonLoad) end(t *testing.T) (ok, failed int, failures []string) {
+	t.Helper()
+	require.NoError(t, l.stop.Close())
 	var result struct {
 		OK, Failed, Wrong int
 		Failures          []string
 	}
-	require.NoError(t, json.NewDecoder(out).Decode(&result))
-	require.NoError(t, cmd.Wait())
-	t.Logf("%d restarts, %d calls, %d failed, %d wrong", restarts, result.OK, result.Failed, result.Wrong)
-	assert.Zero(t, result.Failed, "%q", result.Failures)
+	require.NoError(t, json.NewDecoder(l.out).Decode(&result))
+	require.NoError(t, l.cmd.Wait())
+	t.Logf("Python: %d calls, %d failed, %d wrong", result.OK, result.Failed, result.Wrong)
 	assert.Zero(t, result.Wrong, "%q", result.Failures)
-	assert.Greater(t, result.OK, 500)
+	return result.OK, result.Failed, result.Failures
+}
+
+// newestPython is the newest release of gunicorn: the clients are the same in all, and
+// the tests take long.
+func newestPython(t *testing.T) python {
+	t.Helper()
+	if len(pythons) == 0 {
+		t.Skip("no Python environment has gunicorn")
+	}
+	return pythons[len(pythons)-1]
+}
+
+// TestTakeOverOfPythonClients does the same to gunicorn's own clients.
+func TestTakeOverOfPythonClients(t *testing.T) {
+	p := newestPython(t)
+	path := filepath.Join(folder(t), "s")
+	current := startHeir(t, path)
+	current.await(t, "serving")
+	l := startPythonLoad(t, p, path)
+	for range restarts {
+		time.Sleep(100 * time.Millisecond) // of calls
+		current = restart(t, path, current)
+	}
+	ok, failed, failures := l.end(t)
+	assert.Zero(t, failed, "%q", failures)
+	assert.Greater(t, ok, 500)
 }
 
 // TestTakeOverAndKill kills a process during take-overs, again and again at another
@@ -292,6 +337,10 @@ func TestTakeOverAndKill(t *testing.T) {
 		l.runKept(t, path)
 	}
 	l.runClient(t, path)
+	var python *pythonLoad
+	if len(pythons) > 0 {
+		python = startPythonLoad(t, newestPython(t), path, "killed")
+	}
 	check := newClient(t, path, client.WithWaitForServer(time.Minute))
 	for i := range restarts {
 		next := startHeir(t, path)
@@ -320,6 +369,9 @@ func TestTakeOverAndKill(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() { l.callers.Wait(); close(stopped) }()
 	wait(t, "the callers", stopped)
+	if python != nil {
+		python.end(t)
+	}
 	t.Logf("%d calls, %d failed, %d wrong, %v", l.ok.Load(), l.failed.Load(), l.wrong.Load(), stats)
 	assert.Zero(t, l.wrong.Load(), "%q", l.wrongs)
 }

@@ -3,7 +3,8 @@
     python takeover.py
 
 takeover_linux_test.go starts it, and ends it by closing its standard input. The
-socket is in GUNICORN_DIRTY_SOCKET. It prints the numbers of calls as JSON.
+socket is in GUNICORN_DIRTY_SOCKET. It prints the numbers of calls as JSON. With the
+argument "killed" the server is killed too: then the stash may be lost.
 """
 
 import asyncio
@@ -11,11 +12,15 @@ import json
 import os
 import sys
 import threading
+import time
 
 from gunicorn.dirty.client import DirtyClient
+from gunicorn.dirty.stash import StashClient
 
 PATH = os.environ["GUNICORN_DIRTY_SOCKET"]
 APP = "app:App"
+STASH = "killed" not in sys.argv
+PAUSE = 0.01  # seconds, after a failed call
 
 stop = threading.Event()
 lock = threading.Lock()
@@ -46,6 +51,22 @@ def call_sync(number):
             note("ok" if right else "wrong", "" if right else "sync")
         except Exception as e:
             note("failed", f"sync: {e!r}")
+            time.sleep(PAUSE)
+
+
+def call_stash(number):
+    """What was put is there, and nothing older."""
+    client = StashClient(PATH, timeout=20)
+    i = 0
+    while not stop.is_set():
+        i += 1
+        try:
+            client.put("python", number, i)
+            right = client.get("python", number) == i
+            note("ok" if right else "wrong", "" if right else "stash")
+        except Exception as e:
+            note("failed", f"stash: {e!r}")
+            time.sleep(PAUSE)
 
 
 async def call_async(number):
@@ -64,6 +85,7 @@ async def call_async(number):
             note("ok" if right else "wrong", "" if right else "async")
         except Exception as e:
             note("failed", f"async: {e!r}")
+            await asyncio.sleep(PAUSE)
 
 
 async def call_all_async():
@@ -71,6 +93,8 @@ async def call_all_async():
 
 
 threads = [threading.Thread(target=call_sync, args=(n,)) for n in range(4)]
+if STASH:
+    threads += [threading.Thread(target=call_stash, args=(n,)) for n in range(2)]
 threads.append(threading.Thread(target=lambda: asyncio.run(call_all_async())))
 for t in threads:
     t.start()
