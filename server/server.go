@@ -146,6 +146,9 @@ type Server struct {
 	// taken. Serve can hand over listeners of Listen, [SystemdListeners] and
 	// [net.ListenUnix], and refuses others.
 	//
+	// In a service of systemd, where NOTIFY_SOCKET is set, the old process names the
+	// new one as the main process of the service.
+	//
 	// TakeOver is for Linux. Elsewhere Listen returns an error that matches
 	// [errors.ErrUnsupported]. docs/RESTART.md has recipes.
 	TakeOver bool

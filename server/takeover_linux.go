@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -309,9 +310,22 @@ func (s *Server) offerTo(f *socketFile, nc net.Conn) (taken bool) {
 		_ = l.Close()
 		return false
 	}
+	s.tellSystemd(l.pid)
 	stash.moveTo(l)
 	s.giveWay(f, l, settle)
 	return true
+}
+
+// tellSystemd makes the heir the main process of this service, if it is one. Else systemd
+// would take the end of this process for that of the service. It comes before the heir
+// knows that it may serve, so that it comes before what that one tells in its turn.
+func (s *Server) tellSystemd(heir int) {
+	if heir == 0 { // in a pid namespace that cannot be seen
+		return
+	}
+	if err := SystemdNotify("MAINPID=" + strconv.Itoa(heir)); err != nil {
+		s.journal.write(slog.LevelWarn, "dirty: systemd does not learn of the new process", slog.Any("error", err))
+	}
 }
 
 // addOffer makes an offer the pending one, when there is no other. It returns an

@@ -76,11 +76,16 @@ func startHeir(tb testing.TB, path string) *heir {
 	return startServer(tb, "takes over", path)
 }
 
-// startServer starts a child that serves a path.
-func startServer(tb testing.TB, child, path string, variables ...string) *heir {
+// startServer starts a child that serves a path. under is a command that runs it.
+func startServer(tb testing.TB, child, path string, under ...string) *heir {
 	tb.Helper()
-	h := &heir{Cmd: childCommand(child, append(variables, childVariable+"_PATH="+path)...),
-		says: make(chan string, 100), ended: make(chan struct{})}
+	cmd := childCommand(child, childVariable+"_PATH="+path)
+	if len(under) > 0 {
+		env := cmd.Env
+		cmd = exec.Command(under[0], append(under[1:], cmd.Path)...)
+		cmd.Env = env
+	}
+	h := &heir{Cmd: cmd, says: make(chan string, 100), ended: make(chan struct{})}
 	h.Stderr = os.Stderr
 	out, err := h.StdoutPipe()
 	require.NoError(tb, err)
@@ -187,6 +192,19 @@ func (l *load) runStash(tb testing.TB, path string) {
 
 // runKept calls on a connection that is kept for ever, as Python's clients do.
 func (l *load) runKept(tb testing.TB, path string) {
+	l.runKeptCalls(tb, path, func(id uint64) (dirty.Message, func(result any) bool) {
+		i := int64(id)
+		action, want := "echo", any([]any{i})
+		if i%8 == 0 {
+			action, want = "slow", i
+		}
+		return dirty.NewRequest(id, app, action, []any{i}, nil), func(result any) bool { return assert.ObjectsAreEqual(want, result) }
+	})
+}
+
+// runKeptCalls makes calls on a connection that is kept. call returns a call, and what
+// checks its result.
+func (l *load) runKeptCalls(tb testing.TB, path string, call func(id uint64) (m dirty.Message, isRight func(result any) bool)) {
 	var c *dirty.Conn
 	l.run("kept connection", func(i int) (bool, error) {
 		if c == nil {
@@ -200,16 +218,13 @@ func (l *load) runKept(tb testing.TB, path string) {
 			c = dirty.NewConn(nc)
 			tb.Cleanup(func() { _ = nc.Close() })
 		}
-		action, want := "echo", any([]any{int64(i)})
-		if i%8 == 0 {
-			action, want = "slow", int64(i)
-		}
-		id := uint64(i)
-		err := c.WriteMessage(dirty.NewRequest(id, app, action, []any{i}, nil))
+		question, isRight := call(uint64(i))
+		err := c.WriteMessage(question)
 		if err == nil {
 			var m dirty.Message
 			if m, err = c.ReadMessage(); err == nil {
-				return assert.ObjectsAreEqual(dirty.NewResponse(id, want), m), nil
+				r, ok := m.(*dirty.Response)
+				return ok && r.ID == uint64(i) && isRight(r.Result), nil
 			}
 		}
 		_ = c.Close()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -384,4 +385,30 @@ func TestPredecessorLeaves(t *testing.T) {
 			require.NoError(t, l.Close())
 		})
 	}
+}
+
+// TestTakeOverTellsSystemd checks that systemd learns of the new process before that one
+// serves.
+func TestTakeOverTellsSystemd(t *testing.T) {
+	dir := folder(t)
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	require.NoError(t, err)
+	defer notify.Close()
+	t.Setenv("NOTIFY_SOCKET", notify.LocalAddr().String())
+	path := filepath.Join(dir, "s")
+	takeOver(t, saying("old"), path)
+	nc := scriptedHeir(t, path)
+	takeOffer(t, nc)
+	_, err = nc.Write([]byte("C"))
+	require.NoError(t, err)
+	require.Equal(t, "G", packet(t, nc))
+	b, n := make([]byte, 100), 0
+	raw, err := notify.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Read(func(fd uintptr) bool { // it must be there already
+		n, _, err = syscall.Recvfrom(int(fd), b, syscall.MSG_DONTWAIT)
+		return true
+	}))
+	require.NoError(t, err)
+	assert.Equal(t, "MAINPID="+strconv.Itoa(os.Getpid()), string(b[:n]))
 }
