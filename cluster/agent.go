@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -300,10 +301,14 @@ func (a *Agent) tend() {
 func (a *Agent) count(s *client.Status) (all int, apps map[string]int) {
 	all = cmp.Or(a.cfg.Slots, s.Serving(""))
 	apps = map[string]int{}
-	for _, app := range s.Apps {
-		apps[app] = min(s.Serving(app), 1) * a.cfg.Slots
-		if a.cfg.Slots == 0 {
-			apps[app] = s.Serving(app)
+	names := slices.Clone(s.Apps)
+	for _, w := range s.Workers {
+		names = append(names, w.Apps...)
+	}
+	for _, app := range names {
+		apps[app] = s.Serving(app)
+		if apps[app] > 0 && a.cfg.Slots > 0 {
+			apps[app] = a.cfg.Slots
 		}
 	}
 	return all, apps
@@ -336,13 +341,20 @@ type agentHandler struct{ *Agent }
 
 // ServeFrame refuses a request or passes it on.
 func (a agentHandler) ServeFrame(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error {
-	p := ctx.Value(peerKey{}).(*peer)
-	if f.Type != dirty.TypeRequest {
-		return a.passOn(ctx, w, f, func() {})
+	p, app := ctx.Value(peerKey{}).(*peer), ""
+	if f.Type == dirty.TypeRequest {
+		if app = appOf(f); app == agentApp {
+			return a.answer(ctx, w, f, p)
+		}
 	}
-	app := appOf(f)
-	if app == agentApp {
-		return a.answer(ctx, w, f, p)
+	a.slots.begin()
+	defer a.slots.end()
+	if f.Type != dirty.TypeRequest {
+		err := a.passOn(ctx, w, f, func() {})
+		if isUnsent(err) {
+			err = &dirty.RemoteError{Type: dirty.ClassConnection, Message: "on host " + a.cfg.Host + " " + reasonArbiter}
+		}
+		return err
 	}
 	taken, reason, seq := a.slots.take(p.front, app)
 	if taken == nil {

@@ -286,9 +286,11 @@ func TestDrain(t *testing.T) {
 			go func() { ended <- h.agent.Shutdown(ctx) }()
 			receive(t, "the leaving", h.agent.Leaving())
 			awaitStatus(t, f, func(s cluster.Status) bool { return s.Hosts[0].State == "leaving" })
-			_, err := client.Call[string](ctx, c, app, "host")
-			require.ErrorIs(t, err, dirty.ErrNoWorkers)
-			assert.True(t, client.SafeToRetry(err))
+			leaving, leave := context.WithCancel(ctx)
+			next := call(leaving, c, "host")
+			awaitStatus(t, f, func(s cluster.Status) bool { return s.Waiting == 1 })
+			leave()
+			assert.ErrorIs(t, receive(t, "the next call", next).err, context.Canceled)
 			select {
 			case <-ended:
 				require.FailNow(t, "the agent has not waited")
@@ -301,6 +303,34 @@ func TestDrain(t *testing.T) {
 			assert.NoError(t, receive(t, "the end", ended))
 		})
 	}
+}
+
+// TestDrainWritesAnswers checks that an agent that leaves writes large answers to their
+// end, though the workers are free by then.
+func TestDrainWritesAnswers(t *testing.T) {
+	ctx, ca, g := testContext(t), newAuthority(t), newGate()
+	mux := g.mux("gpu1")
+	mux.Handle(app, "zeros", server.Func(func(context.Context, struct{}) ([]byte, error) {
+		g.begun <- "zeros"
+		<-g.open
+		return make([]byte, 60<<20), nil
+	}))
+	h := startHost(t, "gpu1", mux, cluster.AgentConfig{TLS: ca.agent("gpu1")})
+	t.Cleanup(g.release)
+	_, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
+	done := make(chan error, 1)
+	go func() {
+		b, err := client.Call[[]byte](ctx, c, app, "zeros")
+		assert.Len(t, b, 60<<20)
+		done <- err
+	}()
+	receive(t, "the call", g.begun)
+	ended := make(chan error, 1)
+	go func() { ended <- h.agent.Shutdown(ctx) }()
+	receive(t, "the leaving", h.agent.Leaving())
+	g.release()
+	require.NoError(t, receive(t, "the answer", done))
+	require.NoError(t, receive(t, "the end", ended))
 }
 
 // TestDrainHasABound checks that a shutdown ends with its context, and that the caller

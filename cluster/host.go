@@ -66,7 +66,9 @@ const (
 	dialTimeout  = 2 * time.Second
 	idleTime     = time.Minute // of connections that wait for the next call
 	maxReconnect = time.Second // the longest pause between two attempts
-	minReconnect = 20 * time.Millisecond
+
+	answerTimeout = 30 * time.Second // for the rest of the answers of an agent that has ended
+	minReconnect  = 20 * time.Millisecond
 
 	maxLoadSize = 1 << 20 // bytes of a message about load
 )
@@ -121,17 +123,39 @@ func (h *host) connect(ctx context.Context) (heard bool, err error) {
 	}
 	defer l.control.Close()
 	for {
+		begin := time.Now()
 		n, err := l.listen(ctx)
 		heard = heard || n > 0
+		if err == errEnded {
+			l.awaitAnswers(ctx)
+		}
 		// If only this one connection was lost, the agent answers on another.
 		if n == 0 || err == errEnded || errors.Is(err, client.ErrTimeout) {
 			return heard, err
+		}
+		if time.Since(begin) < loadInterval {
+			sleep(ctx, minReconnect) // in case it goes on like this
 		}
 	}
 }
 
 // errEnded is the end of an agent that has nothing left to do.
 var errEnded = errors.New("the agent has ended")
+
+// awaitAnswers waits for the rest of answers that an agent had written when it ended.
+func (l *link) awaitAnswers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	for l.countRunning() > 0 && sleep(ctx, minReconnect) {
+	}
+}
+
+// countRunning returns how many calls run.
+func (l *link) countRunning() int {
+	l.host.front.mu.Lock()
+	defer l.host.front.mu.Unlock()
+	return l.running
+}
 
 // listen listens to the load until something is wrong with the connection. It returns
 // how many messages came.
@@ -178,7 +202,7 @@ func (h *host) lost(err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	isNew := h.link != nil || !h.tried
-	if h.link != nil && !h.link.load.Leaving {
+	if h.link != nil {
 		h.had, h.lostAt = h.link.load.Apps, time.Now()
 		time.AfterFunc(silence, func() {
 			f.mu.Lock()
@@ -221,8 +245,12 @@ func (h *host) endIfRetired() {
 }
 
 // isOther reports whether a member at the same address is another agent than this one.
+// The lock is held.
 func (h *host) isOther(m Member) bool {
-	return h.retired || h.member.Host != m.Host || h.member.Boot != m.Boot
+	if h.member.Boot == "" {
+		h.member.Boot = m.Boot // only now it is known
+	}
+	return h.retired || h.member.Host != m.Host || m.Boot != "" && m.Boot != h.member.Boot
 }
 
 // name returns the name of the host, as far as it is known. The lock is held.
@@ -234,19 +262,19 @@ func (h *host) name() string {
 }
 
 // mayHave reports whether the host has an app, or may have it soon: it is not reached
-// yet, or was lost just now and may be starting anew. The lock is held.
+// yet, or it leaves or was lost just now, and may be starting anew. The lock is held.
 func (h *host) mayHave(app string) bool {
-	apps, able := h.had, time.Since(h.lostAt) < silence
+	apps, may := h.had, time.Since(h.lostAt) < silence
 	switch {
 	case h.retired:
 		return false
 	case h.link != nil:
-		apps, able = h.link.load.Apps, !h.link.load.Leaving
+		apps, may = h.link.load.Apps, true
 	case !h.tried:
 		return true
 	}
 	_, has := apps[app]
-	return has && able
+	return has && may
 }
 
 // free returns how many calls of an app the host can take now. The lock is held.

@@ -130,8 +130,14 @@ func readRefusal(f dirty.Frame, front string) (r refusal, ok bool) {
 	return refusal{Front: front, Seq: uint64(seq)}, true
 }
 
-// appOf returns the app of a request.
+// appOf returns the app of a request, without a look at its arguments: they can be many.
+// A second app in the payload, which only a hostile client sends, does not count.
 func appOf(f dirty.Frame) string {
-	app, _ := dirty.View(f.Payload).Get("app_path").Text()
-	return string(app)
+	for key, v := range dirty.View(f.Payload).Entries() {
+		if string(key) == "app_path" {
+			app, _ := v.Text()
+			return string(app)
+		}
+	}
+	return ""
 }

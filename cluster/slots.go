@@ -17,6 +17,7 @@ type slots struct {
 	seq     uint64
 	changed chan struct{} // closed at the next change
 	leaving bool
+	passing int // frames that are answered; a slot may be given back before
 	all     count
 	apps    map[string]*appSlots
 	fronts  map[string]*frontSlots // by id
@@ -111,12 +112,28 @@ func (s *slots) leave() {
 	s.tellChange()
 }
 
-// isIdle reports whether no request runs. If one does, the channel is closed at the
-// next change.
+// isIdle reports whether nothing is answered. If something is, the channel is closed at
+// the next change.
 func (s *slots) isIdle() (bool, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.all.taken == 0, s.changed
+	return s.passing == 0, s.changed
+}
+
+// begin notes a frame that is to be answered, end that this is done.
+func (s *slots) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passing++
+}
+
+func (s *slots) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passing--
+	if s.leaving {
+		s.tellChange()
+	}
 }
 
 // enter notes a connection of a front, exit its end.
@@ -362,8 +379,9 @@ func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load, hosts i
 	late := false
 	for {
 		s.mu.Lock()
-		changed, l := s.changed, s.load(f)
-		news := f.refused || l.Leaving != told.Leaving || len(l.Apps) != len(told.Apps) || late && !l.equal(told) || s.canRun(f, l)
+		changed := s.changed
+		news := f.refused || s.leaving != told.Leaving || len(s.apps) != len(told.Apps) || s.canRun(f) ||
+			late && !s.load(f).equal(told)
 		s.mu.Unlock()
 		if news {
 			return
@@ -389,11 +407,15 @@ func (s *slots) lazyPause(hosts int64) time.Duration {
 
 // canRun reports whether calls wait at a front that can run now, though it does not
 // know. The lock is held.
-func (s *slots) canRun(f *frontSlots, now load) bool {
+func (s *slots) canRun(f *frontSlots) bool {
 	for app, a := range s.apps {
-		told := f.of(app).budget
-		told.set(now.Apps[app], f.of(app).yours)
-		if told.left > 0 && f.of(app).budget.left <= 0 && slices.Contains(a.turn, f) {
+		if !slices.Contains(a.turn, f) {
+			continue
+		}
+		mine := f.of(app)
+		told := mine.budget
+		told.set(s.share(f, app, a), mine.yours)
+		if told.left > 0 && mine.budget.left <= 0 {
 			return true
 		}
 	}
@@ -405,16 +427,21 @@ func (s *slots) load(f *frontSlots) load {
 	l := load{Seq: s.seq, Leaving: s.leaving, Apps: make(map[string]share, len(s.apps))}
 	l.All = share{Slots: s.all.slots, Free: s.all.free(), Yours: f.yours}
 	for app, a := range s.apps {
-		one := share{Slots: a.slots, Free: min(a.free(), s.all.free())}
-		one.Wanted = len(a.turn) > 1 || len(a.turn) == 1 && a.turn[0] != f
-		if one.Wanted {
-			one.Free = 0
-		}
-		if mine := f.apps[app]; mine != nil {
-			one.Yours, one.Granted = mine.yours, mine.granted
-			one.Free += mine.kept
-		}
-		l.Apps[app] = one
+		l.Apps[app] = s.share(f, app, a)
 	}
 	return l
+}
+
+// share returns the share of an app for a front. The lock is held.
+func (s *slots) share(f *frontSlots, app string, a *appSlots) share {
+	one := share{Slots: a.slots, Free: min(a.free(), s.all.free())}
+	one.Wanted = len(a.turn) > 1 || len(a.turn) == 1 && a.turn[0] != f
+	if one.Wanted {
+		one.Free = 0
+	}
+	if mine := f.apps[app]; mine != nil {
+		one.Yours, one.Granted = mine.yours, mine.granted
+		one.Free += mine.kept
+	}
+	return one
 }
