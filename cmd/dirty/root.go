@@ -181,10 +181,17 @@ func (v versions) String() string {
 const helpCompletion = `Prints a script that makes a shell complete commands, flags, apps, tables and keys.
 Apps, tables and keys come from the arbiter, if it answers at once.
 
-  bash        source <(dirty completion bash)
-  zsh         source <(dirty completion zsh)
+  bash        source <(dirty completion bash), with the package bash-completion
+  zsh         source <(dirty completion zsh), after compinit
   fish        dirty completion fish | source
   powershell  dirty completion powershell | Out-String | Invoke-Expression`
+
+// checkBashCompletion goes before the script for bash, which would fail at each Tab.
+const checkBashCompletion = `if ! declare -F _get_comp_words_by_ref >/dev/null; then
+    echo 'dirty: completion in bash needs the package bash-completion, loaded before this' >&2
+    return 1
+fi
+`
 
 func (c *cli) completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
@@ -198,6 +205,7 @@ func (c *cli) completionCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch root := cmd.Root(); args[0] {
 			case "bash":
+				fmt.Fprint(c.stdout, checkBashCompletion)
 				return root.GenBashCompletionV2(c.stdout, true)
 			case "zsh":
 				return root.GenZshCompletion(c.stdout)
