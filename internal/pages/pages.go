@@ -126,8 +126,11 @@ var imports = map[string]string{
 	"server": module + "/server", "nats": "github.com/nats-io/nats.go", "jetstream": "github.com/nats-io/nats.go/jetstream", "dirtyotel": module + "/otel", "dirtynats": module + "/nats",
 }
 
-// parameters are what a block may use that is a part of a function.
-const parameters = "ctx context.Context, c *client.Client, mux *server.Mux, agent *cluster.Agent, image []byte, prompt string"
+// parameters are what a block may use that is a part of a function, by name.
+var parameters = map[string]string{
+	"ctx": "context.Context", "c": "*client.Client", "mux": "*server.Mux", "agent": "*cluster.Agent",
+	"image": "[]byte", "prompt": "string", "js": "jetstream.JetStream",
+}
 
 // Source makes a Go file of a block. One that begins with a package clause is a file
 // already. Others get the imports that they need. If a block has no declarations alone,
@@ -145,7 +148,13 @@ func Source(b Block) (string, error) {
 		for _, names := range regexp.MustCompile(`(?m)^(\w+(?:, \w+)*) :=`).FindAllStringSubmatch(b.Code, -1) {
 			used.WriteString(strings.Repeat("_, ", strings.Count(names[1], ",")) + "_ = " + names[1] + "\n")
 		}
-		body = "func part(" + parameters + ") {\n{\n" + body + used.String() + "}\n}\n" // what is declared may hide a parameter
+		var taken []string
+		for name, typ := range parameters {
+			if regexp.MustCompile(`\b` + name + `\b`).MatchString(b.Code) {
+				taken = append(taken, name+" "+typ)
+			}
+		}
+		body = "func part(" + strings.Join(taken, ", ") + ") {\n{\n" + body + used.String() + "}\n}\n" // what is declared may hide a parameter
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+body, 0)
 	if err != nil {
