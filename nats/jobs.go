@@ -24,6 +24,9 @@ const (
 	minLease     = time.Second
 	// MaxJobID bounds the id of a job in bytes.
 	MaxJobID = 256
+	// maxJobText bounds the texts in a JobInfo. So it fits into its record, even if
+	// each byte takes six in JSON.
+	maxJobText = 1000
 	// watchInterval is when a waiting caller looks again, in case it was told nothing.
 	watchInterval = 2 * time.Second
 )
@@ -109,7 +112,7 @@ type JobInfo struct {
 	Host      string    `json:"host,omitempty"`      // the one that has taken it
 	Canceling bool      `json:"canceling,omitempty"` // it is to be canceled, but still runs
 	Chunks    int       `json:"chunks,omitempty"`    // how many there are, once it has ended
-	Error     string    `json:"error,omitempty"`     // why it failed or is unknown
+	Error     string    `json:"error,omitempty"`     // why it failed or is unknown, cut after 1000 bytes
 	Class     string    `json:"class,omitempty"`     // the class of a *dirty.RemoteError
 	Changed   time.Time `json:"-"`                   // when the state changed last, by the clock of NATS
 
@@ -150,8 +153,10 @@ func OpenJobs(ctx context.Context, js jetstream.JetStream, config JobsConfig) (*
 	}
 	config.Bucket.Name = cmp.Or(config.Bucket.Name, "dirty-jobs")
 	var err error
-	j.records, err = openRecords(ctx, js, config.Bucket)
-	return j, err
+	if j.records, err = openRecords(ctx, js, config.Bucket); err != nil {
+		return nil, err
+	}
+	return j, nil
 }
 
 // The names of the records of a job, after its token.
@@ -173,6 +178,8 @@ func (j *Jobs) Submit(ctx context.Context, job Job) (created bool, err error) {
 		return false, fmt.Errorf("dirtynats: the id of the job is %.300q, not 1 to %d bytes of text", job.ID, MaxJobID)
 	case job.App == "" || job.Action == "":
 		return false, fmt.Errorf("dirtynats: job %q has no App or no Action", job.ID)
+	case len(job.App)+len(job.Action) > maxJobText:
+		return false, fmt.Errorf("dirtynats: job %q has an App and an Action of over %d bytes", job.ID, maxJobText)
 	}
 	request, err := encodeArguments(job)
 	if err == nil && len(request) > j.records.maxValue {
@@ -248,6 +255,9 @@ func decodeState(rec *record) (info JobInfo, err error) {
 
 // setState replaces the state of a job. It returns errConflict if that has changed.
 func (j *Jobs) setState(ctx context.Context, name string, old *record, info JobInfo) error {
+	if len(info.Error) > maxJobText {
+		info.Error = info.Error[:maxJobText] + "..."
+	}
 	encoded, err := json.Marshal(info)
 	if err != nil {
 		return err

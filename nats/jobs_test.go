@@ -153,6 +153,12 @@ func TestJobs(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, encode(t, nil), raw)
 
+			submit(t, j, "long", "fail", string(bytes.Repeat([]byte{1}, 100_000)))
+			_, err = j.Wait(ctx, "long")
+			assert.ErrorIs(t, err, dirty.ErrApp)
+			assert.Less(t, len(err.Error()), 1200)
+			require.NoError(t, j.Forget(ctx, "long"))
+
 			submit(t, j, "bad", "fail", "thing")
 			_, err = j.Wait(ctx, "bad")
 			assert.ErrorIs(t, err, dirty.ErrApp)
@@ -484,6 +490,7 @@ func TestJobsBadInput(t *testing.T) {
 		"the id of the job is \"\"":       {App: "a", Action: "b"},
 		"not 1 to 256 bytes of text":      {ID: string(make([]byte, dirtynats.MaxJobID+1)), App: "a", Action: "b"},
 		"the id of the job is \"\\xff\"":  {ID: "\xff", App: "a", Action: "b"},
+		"of over 1000 bytes":              {ID: "w", App: string(make([]byte, 1000)), Action: "b"},
 		"job \"x\" has no App":            {ID: "x", Action: "b"},
 		"job \"y\" has no App or no Acti": {ID: "y", App: "b"},
 		"job \"z\": ":                     {ID: "z", App: "a", Action: "b", Args: []any{make(chan int)}},
@@ -496,6 +503,7 @@ func TestJobsBadInput(t *testing.T) {
 		"WorkConfig has no Client": {},
 		"Slots is -1":              {Client: c, Slots: -1},
 		"Slots is 10001":           {Client: c, Slots: dirtynats.MaxSlots + 1},
+		"Host has 257 bytes":       {Client: c, Host: string(make([]byte, 257))},
 		"MaxStarts is -1":          {Client: c, MaxStarts: -1},
 		"DrainTimeout is -1ns":     {Client: c, DrainTimeout: -1},
 	} {

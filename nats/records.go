@@ -115,7 +115,7 @@ type record struct {
 	chunks int
 }
 
-// The headers of a record.
+// headerChunks says in how many chunks the value of a record is.
 const headerChunks = "Dirty-Chunks"
 
 // version returns the number by which put knows that a record is unchanged. That of no
@@ -149,8 +149,10 @@ func openRecords(ctx context.Context, js jetstream.JetStream, bucket Bucket) (*r
 		js: js, nc: js.Conn(), api: apiPrefix(js), bucket: bucket.Name, prefix: "$KV." + bucket.Name + ".",
 		maxValue: cmp.Or(bucket.MaxValue, DefaultMaxValue), timeout: cmp.Or(bucket.Timeout, DefaultTimeout),
 	}
-	err := r.do(ctx, func(ctx context.Context) error { return r.open(ctx, bucket) })
-	return r, err
+	if err := r.do(ctx, func(ctx context.Context) error { return r.open(ctx, bucket) }); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // apiPrefix returns what the subjects of JetStream's API begin with.

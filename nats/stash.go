@@ -75,8 +75,10 @@ func OpenStash(ctx context.Context, js jetstream.JetStream, config StashConfig) 
 	}
 	config.Bucket.Name = cmp.Or(config.Bucket.Name, "dirty-stash")
 	var err error
-	s.records, err = openRecords(ctx, js, config.Bucket)
-	return s, err
+	if s.records, err = openRecords(ctx, js, config.Bucket); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // The headers of a key and of a table.

@@ -45,7 +45,8 @@ type WorkConfig struct {
 	// Slots is how many jobs run at one time: as many as there are workers. 0 is 1.
 	Slots int
 
-	// Host is the name that JobInfo.Host shows. By default it is that of the system.
+	// Host is the name that JobInfo.Host shows, at most MaxJobID bytes. By default it is
+	// that of the system.
 	Host string
 
 	// MaxStarts is how many times hosts together try to start a job. Then it fails with
@@ -73,6 +74,8 @@ func (j *Jobs) Work(ctx context.Context, config WorkConfig) error {
 		return errors.New("dirtynats: WorkConfig has no Client")
 	case config.Slots < 0 || config.Slots > MaxSlots:
 		return fmt.Errorf("dirtynats: Slots is %d, not between 0 and %d", config.Slots, MaxSlots)
+	case len(config.Host) > MaxJobID:
+		return fmt.Errorf("dirtynats: Host has %d bytes, more than %d", len(config.Host), MaxJobID)
 	case config.MaxStarts < 0:
 		return fmt.Errorf("dirtynats: MaxStarts is %d, less than 0", config.MaxStarts)
 	case config.DrainTimeout < 0:
