@@ -205,8 +205,8 @@ func (a *Agent) Serve(l net.Listener) error {
 	if a.cfg.Plain {
 		return a.server.Serve(l)
 	}
-	return a.server.Serve(newHandshakes(l, a.cfg.TLS.server(), func(nc net.Conn, err error) {
-		a.log.write(slog.LevelWarn, "dirty: a connection was refused", "from", nc.RemoteAddr().String(), "error", err)
+	return a.server.Serve(newHandshakes(l, a.cfg.TLS.server(), func(from net.Addr, err error) {
+		a.log.write(slog.LevelWarn, "dirty: a connection was refused", "from", from.String(), "error", err)
 	}))
 }
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -65,7 +66,7 @@ func clientConn(ctx context.Context, nc net.Conn, cfg *tls.Config) (net.Conn, er
 type handshakes struct {
 	net.Listener
 	cfg     *tls.Config
-	refused func(net.Conn, error)
+	refused func(from net.Addr, err error)
 
 	once   sync.Once
 	places chan struct{} // one for each handshake that goes on
@@ -84,7 +85,7 @@ type accepted struct {
 const maxHandshakes = 256
 
 // newHandshakes makes a listener of one. refused is told of connections that failed.
-func newHandshakes(l net.Listener, cfg *tls.Config, refused func(net.Conn, error)) *handshakes {
+func newHandshakes(l net.Listener, cfg *tls.Config, refused func(from net.Addr, err error)) *handshakes {
 	return &handshakes{Listener: l, cfg: cfg, refused: refused,
 		places: make(chan struct{}, maxHandshakes), ready: make(chan accepted), closed: make(chan struct{})}
 }
@@ -115,8 +116,13 @@ func (h *handshakes) run() {
 		case <-h.closed:
 			return
 		}
-		nc, err := h.Listener.Accept()
-		if err != nil {
+		var nc net.Conn
+		var acceptErr error
+		err := guard("the listener", func() error {
+			nc, acceptErr = h.Listener.Accept()
+			return nil
+		})
+		if err = cmp.Or(err, acceptErr); err != nil {
 			<-h.places
 			if !h.hand(accepted{err: err}) {
 				return
@@ -129,19 +135,23 @@ func (h *handshakes) run() {
 
 // shake makes the handshake.
 func (h *handshakes) shake(nc net.Conn) {
-	c := tls.Server(nc, h.cfg)
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	err := c.HandshakeContext(ctx)
-	cancel()
+	var c *tls.Conn
+	err := guard("a connection", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+		defer cancel()
+		c = tls.Server(nc, h.cfg)
+		return c.HandshakeContext(ctx)
+	})
 	<-h.places
-	if err != nil {
-		h.refused(nc, err)
-		_ = nc.Close()
+	if err == nil && h.hand(accepted{conn: c}) {
 		return
 	}
-	if !h.hand(accepted{conn: c}) {
-		_ = nc.Close()
-	}
+	_ = guard("a connection", func() error {
+		if err != nil {
+			h.refused(nc.RemoteAddr(), err)
+		}
+		return nc.Close()
+	})
 }
 
 // hand hands a result to Accept. It reports false when the listener is closed.

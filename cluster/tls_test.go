@@ -6,12 +6,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
 	"github.com/gunicorn-go/dirty/cluster"
+	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -267,4 +271,56 @@ func TestHostileFront(t *testing.T) {
 		_, err = client.Call[string](ctx, c, app, "host")
 		assert.NoError(t, err)
 	})
+}
+
+// oddListener is a listener whose first Accept does something odd.
+type oddListener struct {
+	net.Listener
+	accept func() (net.Conn, error)
+	once   sync.Once
+}
+
+func (l *oddListener) Accept() (nc net.Conn, err error) {
+	odd := false
+	l.once.Do(func() { odd = true })
+	if odd {
+		return l.accept()
+	}
+	return l.Listener.Accept()
+}
+
+// TestOddListeners checks that a listener may do anything: Serve ends with an error, or
+// goes on.
+func TestOddListeners(t *testing.T) {
+	ca := newAuthority(t)
+	for name, test := range map[string]struct {
+		accept func() (net.Conn, error)
+		want   string // what Serve returns; "": it goes on
+	}{
+		"panics":                 {func() (net.Conn, error) { panic(errBoom) }, "the listener panicked: boom"},
+		"ends its goroutine":     {func() (net.Conn, error) { runtime.Goexit(); return nil, nil }, "runtime.Goexit"},
+		"fails":                  {func() (net.Conn, error) { return nil, errBoom }, "boom"},
+		"lacks file descriptors": {func() (net.Conn, error) { return nil, syscall.EMFILE }, ""},
+		"returns nothing":        {func() (net.Conn, error) { return nil, nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: ca.agent("gpu1")})
+			a, err := cluster.NewAgent(cluster.AgentConfig{TLS: ca.agent("gpu1"), Arbiter: []client.Option{client.WithSocket(h.path)}})
+			require.NoError(t, err)
+			l, err := cluster.Listen("127.0.0.1:0")
+			require.NoError(t, err)
+			served := make(chan error, 1)
+			go func() { served <- a.Serve(&oddListener{Listener: l, accept: test.accept}) }()
+			if test.want == "" {
+				_, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(cluster.Member{Addr: l.Addr().String()})})
+				_, err := client.Call[string](testContext(t), c, app, "host")
+				require.NoError(t, err)
+				require.NoError(t, a.Close())
+				assert.ErrorIs(t, receive(t, "the end", served), server.ErrServerClosed)
+				return
+			}
+			assert.ErrorContains(t, receive(t, "the end", served), test.want)
+			require.NoError(t, a.Close())
+		})
+	}
 }

@@ -1,0 +1,100 @@
+package cluster_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/cluster"
+	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// frames is a function as a FrameHandler.
+type frames func(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error
+
+func (h frames) ServeFrame(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error {
+	return h(ctx, w, f)
+}
+
+// TestHostileAgent checks that an agent with a right certificate can say anything: a
+// front lives, and its calls run on a host that has them.
+func TestHostileAgent(t *testing.T) {
+	share := func(free any) map[string]any {
+		return map[string]any{"slots": free, "free": free, "yours": 0, "wanted": false, "granted": 0}
+	}
+	load := func(free any, apps map[string]any) map[string]any {
+		return map[string]any{"seq": 1, "leaving": false, "all": share(free), "apps": apps}
+	}
+	welcome := map[string]any{"host": "evil", "boot": "b", "version": 1}
+	many := map[string]any{}
+	for i := range 2000 {
+		many[fmt.Sprint("app:", i)] = share(1)
+	}
+	for name, test := range map[string]struct {
+		welcome, load any
+		lures         bool // calls, which are lost: a host that is trusted can do that
+	}{
+		"no welcome":             {nil, nil, false},
+		"a welcome of bytes":     {[]byte("x"), nil, false},
+		"no load":                {welcome, nil, false},
+		"a load of another kind": {welcome, "free", false},
+		"negative slots":         {welcome, load(-5, map[string]any{app: share(int64(math.MinInt64))}), false},
+		"many apps":              {welcome, load(4, many), false},
+		"too large a load":       {welcome, make([]byte, 2<<20), false},
+		"the largest numbers":    {welcome, load(int64(math.MaxInt64), map[string]any{app: share(int64(math.MaxInt64))}), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, ca := testContext(t), newAuthority(t)
+			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: pair(t, ca.agent("evil")), ClientAuth: tls.RequireAnyClientCert})
+			require.NoError(t, err)
+			s := &server.Server{FrameHandler: frames(func(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error {
+				action, _ := dirty.View(f.Payload).Get("action").Text()
+				switch string(action) {
+				case "hello":
+					return w.Respond(test.welcome)
+				case "load":
+					if err := w.Chunk(test.load); err != nil {
+						return err
+					}
+					<-ctx.Done()
+					return nil
+				}
+				panic(server.ErrAbortHandler)
+			})}
+			served := make(chan error, 1)
+			go func() { served <- s.Serve(l) }()
+			t.Cleanup(func() {
+				assert.NoError(t, s.Close())
+				assert.ErrorIs(t, <-served, server.ErrServerClosed)
+			})
+			h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: ca.agent("gpu1"), Slots: 4})
+			f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"),
+				Members: cluster.Static(cluster.Member{Addr: l.Addr().String()}, h.member)})
+			awaitStatus(t, f, func(s cluster.Status) bool {
+				for _, h := range s.Hosts {
+					if h.Host == "gpu1" {
+						return h.State == "up"
+					}
+				}
+				return false
+			})
+			answered := 0
+			for range 20 {
+				v, err := client.Call[string](ctx, c, app, "host")
+				if err == nil {
+					assert.Equal(t, "gpu1", v)
+					answered++
+				}
+			}
+			if !test.lures {
+				assert.Equal(t, 20, answered)
+			}
+		})
+	}
+}
