@@ -7,8 +7,8 @@ import "time"
 func (p peer) dead() bool { return p.pid != 0 && processIsDead(p.pid) }
 
 // hasLeft reports whether nobody serves the peer's connections any more. A process
-// that has ended may have handed them to another one, which listens with the same
-// socket (server.Server.TakeOver). To know that, hasLeft dials.
+// that has ended may have handed its socket to another one: a server that was taken
+// over (server.Server.TakeOver), or a launcher. To know that, hasLeft dials.
 func (p peer) hasLeft() bool { return p.dead() && !p.wasTakenOver() }
 
 // recentAnswer is how long an answer shows that a peer is no zombie. Looking for
@@ -16,9 +16,20 @@ func (p peer) hasLeft() bool { return p.dead() && !p.wasTakenOver() }
 // connections that are used thousands of times a second.
 const recentAnswer = 10 * time.Millisecond
 
+// freshAnswer is how long an answer shows that a peer's process lives. Within this time
+// its death is no likelier than during the call itself, against which no look helps. To
+// look takes a fifteenth of the client's time for a small call.
+const freshAnswer = 100 * time.Microsecond
+
 // hasDiedSince reports whether the peer's process has ended since it answered.
 func (p peer) hasDiedSince(answer time.Time) bool {
-	if p.pid != 0 && time.Since(answer) < recentAnswer {
+	if p.pid == 0 {
+		return false
+	}
+	switch age := time.Since(answer); {
+	case age < freshAnswer:
+		return false
+	case age < recentAnswer:
 		return processIsGone(p.pid)
 	}
 	return p.dead()
