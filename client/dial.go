@@ -134,9 +134,12 @@ func (cfg *config) connectOnce(ctx context.Context, deadline time.Time) (*conn, 
 		return nil, path, err
 	}
 	c.peer.file = file
-	if c.peer.hasLeft() {
-		c.close()
-		return nil, path, fmt.Errorf("%w: stale socket %s: its arbiter, process %d, is dead", ErrUnavailable, path, c.peer.pid)
+	if c.peer.dead() {
+		if !c.peer.wasTakenOver() {
+			c.close()
+			return nil, path, fmt.Errorf("%w: stale socket %s: its arbiter, process %d, is dead", ErrUnavailable, path, c.peer.pid)
+		}
+		c.peer.pid = 0 // it is not the process that serves
 	}
 	return c, path, nil
 }

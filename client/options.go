@@ -114,9 +114,12 @@ func WithReadAhead(bytes int) Option { return func(c *config) { c.ReadAhead = by
 // WithPeerCheck turns the check of the peer's process on or off. It is on by
 // default, and done on Linux only. A socket whose arbiter was killed can accept
 // connections for ever, because the workers that it left behind hold it; but
-// nothing answers there. A process that took the socket over, as those of
-// server.Server.TakeOver do, is recognised. Turn the check off for a server whose
-// socket was made by another process that has exited.
+// nothing answers there. The check is made for each new connection, and before a call
+// uses one again that has not answered within the last 100 µs.
+//
+// If the process that made the socket has exited, another one may serve it: one that
+// took it over, as with server.Server.TakeOver, or was started with it by a launcher.
+// Such a server is recognised if it answers a status request within 250 ms.
 func WithPeerCheck(on bool) Option { return func(c *config) { c.PeerCheck = on } }
 
 // WithDict makes dicts decode to [dirty.Dict], which keeps their order, wherever

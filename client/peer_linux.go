@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gunicorn-go/dirty"
 )
 
 // peerPID returns the id of the process that listens at the other end of a Unix
@@ -58,12 +61,16 @@ func findFile(path string) fileID {
 	return fileID{s.Dev, s.Ino, s.Mtim}
 }
 
-// lookTimeout bounds the dial of wasTakenOver.
-const lookTimeout = time.Second
+// lookTimeout bounds the dial of wasTakenOver, and answerTimeout the answer after it.
+const (
+	lookTimeout   = time.Second
+	answerTimeout = 250 * time.Millisecond
+)
 
-// wasTakenOver reports whether another process listens with the same socket. A
-// worker that has merely inherited the socket of a dead arbiter does not: clients
-// still see the arbiter's process as their peer.
+// wasTakenOver reports whether another process serves the same socket. If that process
+// has called listen, clients see it as their peer. If it has not, they still see the
+// one that is dead; then it must answer. A worker that has merely inherited the socket
+// of a dead arbiter does neither.
 func (p peer) wasTakenOver() bool {
 	if p.file == (fileID{}) || findFile(p.path) != p.file {
 		return false
@@ -78,7 +85,20 @@ func (p peer) wasTakenOver() bool {
 		return false
 	}
 	pid := peerPID(raw)
-	return pid != 0 && pid != p.pid && !processIsDead(pid)
+	if pid != p.pid {
+		return pid != 0 && !processIsDead(pid)
+	}
+	return nc.SetDeadline(time.Now().Add(answerTimeout)) == nil && answersStatus(nc)
+}
+
+// answersStatus reports whether a question for the status gets an answer.
+func answersStatus(nc net.Conn) bool {
+	question := dirty.NewStatusRequest(rand.Uint64())
+	if err := dirty.WriteMessage(nc, question); err != nil {
+		return false
+	}
+	header, err := dirty.NewReader(nc).NextHeader()
+	return err == nil && header.RequestID == question.ID
 }
 
 // stat is a part of /proc/PID/stat.

@@ -100,6 +100,10 @@ func (p *scriptedPeer) listen(tb testing.TB) {
 	tb.Helper()
 	l, err := net.Listen("unix", p.path)
 	require.NoError(tb, err)
+	p.listenWith(l)
+}
+
+func (p *scriptedPeer) listenWith(l net.Listener) {
 	p.listener = l
 	p.handlers.Go(func() {
 		for {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -59,51 +60,71 @@ func sendFiles(to *net.UnixConn, l *net.UnixListener) error {
 	return err
 }
 
+// launcher is such a process, as the test sees it.
+type launcher struct {
+	path    string
+	process *exec.Cmd
+	hold    io.Closer
+	link    *net.UnixConn // over which it sends what it has
+}
+
+func startLauncher(t *testing.T) *launcher {
+	a := &launcher{path: filepath.Join(shortTempDir(t), "s")}
+	a.process = helperCommand("launcher", "PATH", a.path)
+	hold, err := a.process.StdinPipe()
+	require.NoError(t, err)
+	a.hold = hold
+	out, err := a.process.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, a.process.Start())
+	t.Cleanup(func() { _ = a.process.Process.Kill() })
+	_, err = out.Read(make([]byte, 100))
+	require.NoError(t, err)
+	a.link, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: a.path, Net: "unix"})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = a.link.Close() })
+	return a
+}
+
+// take takes the listener of the launcher, which then ends, and the next connection
+// that it accepts.
+func (a *launcher) take(t *testing.T, listens bool) (net.Listener, net.Conn) {
+	rights := make([]byte, 100)
+	_, n, _, _, err := a.link.ReadMsgUnix(make([]byte, 1), rights)
+	require.NoError(t, err)
+	messages, err := syscall.ParseSocketControlMessage(rights[:n])
+	require.NoError(t, err)
+	fds, err := syscall.ParseUnixRights(&messages[0])
+	require.NoError(t, err)
+	require.Len(t, fds, 2)
+	if listens {
+		require.NoError(t, syscall.Listen(fds[0], 10))
+	}
+	lf := os.NewFile(uintptr(fds[0]), "listener")
+	l, err := net.FileListener(lf)
+	require.NoError(t, err)
+	require.NoError(t, lf.Close())
+	t.Cleanup(func() { _ = l.Close() })
+	f := os.NewFile(uintptr(fds[1]), "connection")
+	nc, err := net.FileConn(f)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	t.Cleanup(func() { _ = nc.Close() })
+	require.NoError(t, a.hold.Close())
+	_ = a.process.Wait()
+	return l, nc
+}
+
 // TestServerIsTakenOver checks that a call goes on if its connection was handed to
 // another process, and the process that had it ends. That other process is this
 // test.
 func TestServerIsTakenOver(t *testing.T) {
 	for name, listens := range map[string]bool{"by one that listens": true, "by one that does not": false} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(shortTempDir(t), "s")
-			old := helperCommand("launcher", "PATH", path)
-			hold, err := old.StdinPipe()
-			require.NoError(t, err)
-			out, err := old.StdoutPipe()
-			require.NoError(t, err)
-			require.NoError(t, old.Start())
-			t.Cleanup(func() { _ = old.Process.Kill() })
-			_, err = out.Read(make([]byte, 100))
-			require.NoError(t, err)
-
-			link, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
-			require.NoError(t, err)
-			defer link.Close()
-			c := newClient(t, client.WithSocket(path))
+			old := startLauncher(t)
+			c := newClient(t, client.WithSocket(old.path))
 			done := async(func() error { return c.Ping(context.Background()) })
-			rights := make([]byte, 100)
-			_, n, _, _, err := link.ReadMsgUnix(make([]byte, 1), rights)
-			require.NoError(t, err)
-			messages, err := syscall.ParseSocketControlMessage(rights[:n])
-			require.NoError(t, err)
-			fds, err := syscall.ParseUnixRights(&messages[0])
-			require.NoError(t, err)
-			require.Len(t, fds, 2)
-			if listens {
-				require.NoError(t, syscall.Listen(fds[0], 10))
-			}
-			lf := os.NewFile(uintptr(fds[0]), "listener")
-			l, err := net.FileListener(lf)
-			require.NoError(t, err)
-			require.NoError(t, lf.Close())
-			defer l.Close()
-			f := os.NewFile(uintptr(fds[1]), "connection")
-			nc, err := net.FileConn(f)
-			require.NoError(t, err)
-			defer nc.Close()
-			require.NoError(t, f.Close())
-			require.NoError(t, hold.Close())
-			_ = old.Wait()
+			l, nc := old.take(t, listens)
 			require.NoError(t, l.(*net.UnixListener).SetDeadline(time.Now().Add(time.Minute)))
 
 			conn := dirty.NewConn(nc)
@@ -123,4 +144,27 @@ func TestServerIsTakenOver(t *testing.T) {
 			assert.NoError(t, receive(t, "the call", done))
 		})
 	}
+}
+
+// TestServerOfALauncher checks that a server is found whose socket was made by a process
+// that has exited, although it has not called listen itself. That server is this test.
+func TestServerOfALauncher(t *testing.T) {
+	a := startLauncher(t)
+	other, err := net.Dial("unix", a.path) // which the launcher accepts
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	l, _ := a.take(t, false)
+
+	c := newClient(t, client.WithSocket(a.path), client.WithMaxIdle(1, time.Hour))
+	require.ErrorIs(t, c.Ping(context.Background()), client.ErrUnavailable, "nobody answers yet")
+	p := &scriptedPeer{path: a.path, serve: answering(arbiter)}
+	p.listenWith(l)
+	t.Cleanup(p.stop)
+	for range 3 {
+		require.NoError(t, c.Ping(context.Background()))
+		time.Sleep(recentAnswer)
+	}
+	s := c.Stats()
+	assert.EqualValues(t, 1, s.Dials)
+	assert.EqualValues(t, 2, s.Reused, "a dead launcher says nothing of the connection")
 }
