@@ -60,13 +60,17 @@ func measureIdle(tb testing.TB, conns, size int) float64 {
 	helper.Stderr = os.Stderr
 	in, err := helper.StdinPipe()
 	require.NoError(tb, err)
+	out, err := helper.StdoutPipe()
+	require.NoError(tb, err)
 	require.NoError(tb, helper.Start())
 	defer func() {
 		assert.NoError(tb, in.Close())
 		assert.NoError(tb, helper.Wait())
 	}()
+	_, err = out.Read(make([]byte, 100)) // it listens
+	require.NoError(tb, err)
 	c := newClient(tb, client.WithSocket(path), client.WithMaxConns(conns), client.WithMaxIdle(conns, time.Hour),
-		client.WithTimeout(0), client.WithWaitForServer(within))
+		client.WithTimeout(0))
 	before := usedMemory()
 	arg := make([]byte, size)
 	for range idleCalls {
@@ -96,6 +100,7 @@ func answerCrowd() error {
 	if err != nil {
 		return err
 	}
+	_, _ = os.Stdout.WriteString("listening\n")
 	var conns []*dirty.Conn
 	requests := make([]*dirty.Request, n)
 	for call := range idleCalls {
