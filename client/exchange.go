@@ -247,23 +247,38 @@ func (t *turn) acquire() (*conn, Stage, error) {
 	return c, stage, err
 }
 
-// close ends the lease. A connection whose context has ended is never kept, nor
-// one on which more has come: the next call would take that for its reply.
+// close ends the lease.
 func (t *turn) close(reason closeReason) {
+	if t.giveBack(reason) {
+		t.client.cfg.hooks.log(slog.LevelWarn, "dirty: more than one reply to a request", "operation", t.op.Name, "path", t.conn.peer.path)
+	}
+}
+
+// giveBack gives the connection back to the pool. One whose context has ended is never
+// kept, nor one on which more has come: the next call would take that for its reply. It
+// reports whether more has come.
+func (t *turn) giveBack(reason closeReason) (more bool) {
+	end := closedFailed // if a method of the context ends this goroutine
+	defer func() { t.client.pool.put(t.conn, end, true) }()
 	if reason == keep { // else the reader of a stream may still decode what it read
 		t.conn.buffer.Release()
 	}
-	if t.stop != nil && !t.stop() && reason == keep {
+	if t.stop != nil && !t.stopWatching() && reason == keep {
 		reason = closedCancel
 	}
-	more := reason == keep && t.conn.reader.Buffered() > 0
+	more = reason == keep && t.conn.reader.Buffered() > 0
 	if more {
 		reason = closedProtocol
 	}
-	t.client.pool.put(t.conn, reason, true)
-	if more {
-		t.client.cfg.hooks.log(slog.LevelWarn, "dirty: more than one reply to a request", "operation", t.op.Name, "path", t.conn.peer.path)
-	}
+	end = reason
+	return more
+}
+
+// stopWatching stops the closing of the connection when the context ends. It reports
+// whether it came in time. Methods of the context may panic.
+func (t *turn) stopWatching() (inTime bool) {
+	_ = t.client.cfg.hooks.catch(hookContext, func() error { inTime = t.stop(); return nil })
+	return inTime
 }
 
 // read checks a frame that was read for this request.

@@ -33,6 +33,7 @@ const (
 	hookForward     = "the function that takes the answers of Forward"
 	hookLogger      = "the Logger"
 	hookValue       = "the encoding or decoding of a value"
+	hookContext     = "a method of the context"
 )
 
 // hookError says that a hook did not return.

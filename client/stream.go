@@ -124,9 +124,16 @@ func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any
 		return nil, t.fail(StageRead, ErrClosed)
 	}
 	opened = true
+	returned := false
+	defer func() {
+		if !returned { // a method of the context has panicked
+			_ = s.end(closedFailed, t.fail(StageRead, ErrStreamClosed))
+		}
+	}()
 	if !s.begin(t, nil) { // the client was closed just now
 		t.close(closedShutdown)
 	}
+	returned = true
 	return s, nil
 }
 
