@@ -535,3 +535,53 @@ func (c *slowConn) Close() error {
 	time.Sleep(3 * time.Second)
 	return c.Conn.Close()
 }
+
+// exitingValue ends the goroutine that encodes or decodes it.
+type exitingValue struct{}
+
+func (exitingValue) AppendTLV([]byte) ([]byte, error) { runtime.Goexit(); return nil, nil }
+func (*exitingValue) UnmarshalTLV([]byte) error       { runtime.Goexit(); return nil }
+
+// TestValueEndsGoroutine: a value may end the caller's goroutine. Then nothing of the
+// call is left.
+func TestValueEndsGoroutine(t *testing.T) {
+	ctx := context.Background()
+	for name, call := range map[string]func(c *client.Client) error{
+		"argument": func(c *client.Client) error {
+			_, err := c.Execute(ctx, app, "x", exitingValue{})
+			return err
+		},
+		"result": func(c *client.Client) error {
+			_, err := client.Call[exitingValue](ctx, c, app, "x", 1)
+			return err
+		},
+		"stored value": func(c *client.Client) error { return c.Stash("table").Put(ctx, "key", exitingValue{}) },
+		"argument of a stream": func(c *client.Client) error {
+			_, err := c.OpenStream(ctx, app, "count", exitingValue{})
+			return err
+		},
+		"chunk": func(c *client.Client) error {
+			_, err := collect(client.StreamOf[exitingValue](ctx, c, app, "count", 1, 2))
+			return err
+		},
+		"chunk that is received": func(c *client.Client) error {
+			s, err := c.OpenStream(ctx, app, "count", 1, 2)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			_, err = client.RecvOf[exitingValue](s)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t, answering(arbiter))
+			c := p.client(t, client.WithMaxConns(1))
+			_, returned := callAside(func() error { return call(c) })
+			require.False(t, returned)
+			requireQuiet(t, c)
+			require.NoError(t, c.Ping(ctx), "the only place is free")
+			require.NoError(t, c.Shutdown(ctx), "no call is counted any more")
+		})
+	}
+}
