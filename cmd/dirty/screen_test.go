@@ -39,13 +39,11 @@ func startScreen(t *testing.T, columns, lines int, args ...string) *screen {
 	return startOnScreen(t, columns, lines, exec.CommandContext(t.Context(), path, args...))
 }
 
-// startOnScreen starts any program on a terminal.
-func startOnScreen(t *testing.T, columns, lines int, cmd *exec.Cmd) *screen {
+// startOnScreen starts any program on a terminal. Variables may be added to those of
+// the test.
+func startOnScreen(t *testing.T, columns, lines int, cmd *exec.Cmd, env ...string) *screen {
 	t.Helper()
-	if cmd.Env == nil {
-		cmd.Env = os.Environ()
-	}
-	cmd.Env = append(cmd.Env, "TERM=xterm-256color", "NO_COLOR=")
+	cmd.Env = append(append(os.Environ(), "TERM=xterm-256color", "NO_COLOR="), env...)
 	master, slave, err := pty.Open()
 	require.NoError(t, err)
 	require.NoError(t, pty.Setsize(master, size(columns, lines)))

@@ -42,8 +42,7 @@ func TestShells(t *testing.T) {
 			s := dirtytest.NewServer(t, mux)
 			s.Stash().Put("users", "ada", 1)
 			cmd := exec.CommandContext(t.Context(), shell, tt.args...)
-			cmd.Env = append(os.Environ(), "GUNICORN_DIRTY_SOCKET="+s.Socket(), "HOME="+t.TempDir(), "HISTFILE=", "PS1=$ ")
-			terminal := startOnScreen(t, 100, 40, cmd)
+			terminal := startOnScreen(t, 100, 40, cmd, "GUNICORN_DIRTY_SOCKET="+s.Socket(), "HOME="+t.TempDir(), "HISTFILE=", "PS1=$ ")
 			terminal.press(tt.setUp + "; echo set'-'up\r")
 			terminal.await(`(?m)^set-up`)
 			for _, typed := range []struct{ keys, want string }{
