@@ -274,13 +274,6 @@ func (s *monitorScreen) page() int { return max(s.height-2, 1) }
 
 // View draws the screen.
 func (s *monitorScreen) View() tea.View {
-	view := tea.NewView(fitScreen(s.lines(), s.width, s.height))
-	view.AltScreen = true
-	view.WindowTitle = "dirty monitor"
-	return view
-}
-
-func (s *monitorScreen) lines() []string {
 	summary := s.summary
 	if s.paused {
 		summary = "paused, " + summary
@@ -300,10 +293,7 @@ func (s *monitorScreen) lines() []string {
 			last = s.filter.View() + filterKeys
 		}
 	}
-	for len(lines) < s.height-1 {
-		lines = append(lines, "")
-	}
-	return append(lines[:max(0, min(len(lines), s.height-1))], last)
+	return drawScreen("dirty monitor", lines, last, s.width, s.height)
 }
 
 // listLines returns the lines of the calls around the cursor.

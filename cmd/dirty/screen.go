@@ -41,13 +41,20 @@ func (c *cli) runScreen(ctx context.Context, m tea.Model) error {
 	return err
 }
 
-// fitScreen makes one text of lines that fits a screen.
-func fitScreen(lines []string, width, height int) string {
-	lines = lines[:max(0, min(len(lines), height))]
+// drawScreen returns a view of lines with a last one at its bottom, cut to the screen.
+func drawScreen(title string, lines []string, last string, width, height int) tea.View {
+	room := max(0, height-1)
+	for len(lines) < room {
+		lines = append(lines, "")
+	}
+	lines = append(lines[:room], last)[:max(0, min(height, room+1))]
 	for i := range lines {
 		lines[i] = ansi.Truncate(lines[i], width, "…")
 	}
-	return strings.Join(lines, "\n")
+	view := tea.NewView(strings.Join(lines, "\n"))
+	view.AltScreen = true
+	view.WindowTitle = title
+	return view
 }
 
 // secondMsg has a screen drawn again, because times on it have changed.

@@ -78,13 +78,12 @@ func (s *topScreen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 func (s *topScreen) looked(msg lookedMsg) tea.Cmd {
 	s.looks++
 	s.asked = time.Time{}
-	switch {
-	case msg.err == nil:
+	if msg.err == nil {
 		s.seen, s.failure = msg.seen, ""
-	case s.failure == "":
-		s.failing = time.Now()
-		fallthrough
-	default:
+	} else {
+		if s.failure == "" {
+			s.failing = time.Now()
+		}
 		s.failure = s.looker.cli.explain(s.ctx, msg.err).text
 	}
 	if s.looks == s.count {
@@ -120,10 +119,7 @@ func (s *topScreen) page() int { return max(s.height-3, 1) }
 
 // View draws the screen.
 func (s *topScreen) View() tea.View {
-	view := tea.NewView(fitScreen(s.lines(), s.width, s.height))
-	view.AltScreen = true
-	view.WindowTitle = "dirty top"
-	return view
+	return drawScreen("dirty top", s.lines(), s.paint(topKeys, styleFaint.Render), s.width, s.height)
 }
 
 func (s *topScreen) lines() []string {
@@ -139,10 +135,7 @@ func (s *topScreen) lines() []string {
 		}
 		lines = append(lines, s.scroll.cut(rows, s.page())...)
 	}
-	for len(lines) < s.height-1 {
-		lines = append(lines, "")
-	}
-	return append(lines[:max(0, min(len(lines), s.height-1))], s.paint(topKeys, styleFaint.Render))
+	return lines
 }
 
 // health is the first line: how the arbiter is.
