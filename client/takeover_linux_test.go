@@ -155,11 +155,13 @@ func TestServerOfALauncher(t *testing.T) {
 	require.NoError(t, other.Close())
 	l, _ := a.take(t, false)
 
-	c := newClient(t, client.WithSocket(a.path), client.WithMaxIdle(1, time.Hour))
-	require.ErrorIs(t, c.Ping(context.Background()), client.ErrUnavailable, "nobody answers yet")
+	err = newClient(t, client.WithSocket(a.path)).Ping(context.Background())
+	require.ErrorIs(t, err, client.ErrUnavailable, "nobody answers yet")
 	p := &scriptedPeer{path: a.path, serve: answering(arbiter)}
 	p.listenWith(l)
 	t.Cleanup(p.stop)
+	c := newClient(t, client.WithSocket(a.path), client.WithMaxIdle(1, time.Hour),
+		client.WithWaitForServer(within)) // on a busy machine the answer to the look may be late
 	for range 3 {
 		require.NoError(t, c.Ping(context.Background()))
 		time.Sleep(recentAnswer)
