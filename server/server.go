@@ -132,13 +132,14 @@ type Server struct {
 	// as in Shutdown.
 	//
 	// A Stash that is a [Snapshotter], as a [MemoryStore] is, comes along. Its tables
-	// are sent before the new process serves, and replace what that one's stash has.
-	// Meanwhile changes wait: for about a second per GB. After that all operations of
-	// handlers that still run in the old process, and of clients that it still has,
-	// are made in the new one, also if they call the MemoryStore directly. If they
-	// cannot, because the new process has ended, they return an error. So nothing is
-	// lost silently. A new process whose Stash is no Snapshotter is refused if there
-	// are tables. Tables of other stores stay where they are.
+	// are sent before the new process serves, and replace what that one's stash has,
+	// also if Listen fails after that. Meanwhile changes wait: that may take 5 s for
+	// 1 GB, and 15 s for a million keys. Then all operations of handlers that still
+	// run in the old process, and of clients that it still has, are made in the new
+	// one, also if they call the MemoryStore directly. If they cannot, because the new
+	// process or the old server has ended, they return an error. So nothing is lost
+	// silently. A new process whose Stash is no Snapshotter is refused if there are
+	// tables. Tables of other stores stay where they are.
 	//
 	// A server may serve several Unix sockets. Each has a PATH.takeover of its own,
 	// and is taken over when the new process listens at its path. From the first one
