@@ -23,6 +23,19 @@ import (
 var connPairs = map[string]func(t testing.TB) (a, b net.Conn){
 	"pipe": func(testing.TB) (a, b net.Conn) { return net.Pipe() },
 	"unix": func(t testing.TB) (net.Conn, net.Conn) { a, b := unixPair(t); return a, b },
+	"tcp":  tcpPair,
+}
+
+// tcpPair returns the two ends of a connection over the loopback interface.
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	a, err = net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	b, err = l.Accept()
+	require.NoError(t, err)
+	return a, b
 }
 
 // TestConnConcurrent reads and writes in both directions at once, from several
