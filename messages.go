@@ -299,31 +299,32 @@ func (e *encoder) details(b []byte, details map[string]any) ([]byte, *MarshalErr
 	if err := e.enter(b, KindDict, len(details), 2); err != nil {
 		return b, err
 	}
-	base := len(e.keys)
+	base := len(e.entries)
 	for _, key := range detailOrder {
-		if _, ok := details[key]; ok {
-			e.keys = append(e.keys, key)
+		if v, ok := details[key]; ok {
+			e.entries = append(e.entries, Entry{key, v})
 		}
 	}
-	known := len(e.keys)
-	for key := range details {
-		if !slices.Contains(e.keys[base:known], key) {
-			e.keys = append(e.keys, key)
+	known := len(e.entries)
+	for key, v := range details {
+		if !slices.Contains(detailOrder[:], key) {
+			e.entries = append(e.entries, Entry{key, v})
 		}
 	}
-	slices.Sort(e.keys[known:])
+	entries := e.entries[base:]
+	sortEntries(entries[known-base:])
 	b = AppendDictHeader(b, len(details))
 	var err *MarshalError
-	for _, key := range e.keys[base:] {
-		if b, err = e.string(b, key); err == nil {
-			b, err = e.any(b, details[key], 3)
+	for i := range entries {
+		if b, err = e.string(b, entries[i].Key); err == nil {
+			b, err = e.any(b, entries[i].Value, 3)
 		}
 		if err != nil {
-			return b, err.inDict(key)
+			return b, err.inDict(entries[i].Key)
 		}
 	}
-	clear(e.keys[base:])
-	e.keys = e.keys[:base]
+	clear(e.entries[base:])
+	e.entries = e.entries[:base]
 	return b, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -43,8 +44,8 @@ type encoder struct {
 	start int    // where the payload begins in the output
 	end   int    // the length that the output may have
 
-	// keys is a stack of the keys of the maps that are being encoded.
-	keys []string
+	// entries is a stack of the entries of the maps that are being encoded.
+	entries []Entry
 
 	// These stay for the next value, because it is often like this one.
 	shapes   shapes
@@ -76,8 +77,8 @@ const (
 	// is quicker than copying a byte slice.
 	vectorSize = 32 << 10
 
-	// keptKeys is for how many keys an idle encoder keeps memory.
-	keptKeys = 1024
+	// keptEntries is for how many entries of maps an idle encoder keeps memory.
+	keptEntries = 1024
 
 	// keptScratch is the most memory for Marshalers, in bytes, that an idle
 	// encoder keeps.
@@ -101,12 +102,12 @@ func (e *encoder) begin(start int) {
 
 // release gives the encoder back to the pool.
 func (e *encoder) release() {
-	clear(e.keys) // there are some after an error
+	clear(e.entries) // there are some after an error
 	clear(e.parts)
-	if cap(e.keys) > keptKeys {
-		e.keys = nil
+	if cap(e.entries) > keptEntries {
+		e.entries = nil
 	}
-	e.keys, e.parts = e.keys[:0], e.parts[:0]
+	e.entries, e.parts = e.entries[:0], e.parts[:0]
 	e.pointers, e.apart, e.vectored = 0, 0, false
 	encoders.Put(e)
 }
@@ -258,27 +259,33 @@ func (e *encoder) mapAny(b []byte, m map[string]any, depth int) ([]byte, *Marsha
 			return b, err
 		}
 	}
-	base := len(e.keys)
-	for k := range m {
-		e.keys = append(e.keys, k)
+	base := len(e.entries)
+	for k, v := range m {
+		e.entries = append(e.entries, Entry{k, v})
 	}
-	keys := e.keys[base:]
-	slices.Sort(keys)
+	entries := e.entries[base:]
+	sortEntries(entries)
 	if s != nil {
-		s.learn(keys)
+		s.learn(entries)
 	}
 	var err *MarshalError
-	for _, k := range keys {
+	for i := range entries {
+		k := entries[i].Key
 		if b, err = e.string(b, k); err == nil {
-			b, err = e.any(b, m[k], depth+1)
+			b, err = e.any(b, entries[i].Value, depth+1)
 		}
 		if err != nil {
 			return b, err.inDict(k).visit(reflect.ValueOf(m))
 		}
 	}
-	clear(e.keys[base:]) // not keys: maps inside this one may have moved the stack
-	e.keys = e.keys[:base]
+	clear(e.entries[base:]) // not entries: maps inside this one may have moved the stack
+	e.entries = e.entries[:base]
 	return b, nil
+}
+
+// sortEntries sorts by key.
+func sortEntries(entries []Entry) {
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Key, b.Key) })
 }
 
 // dict appends a Dict.

@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEncodersKeepNoKeys checks that an encoder does not keep keys of maps. They are
+// TestEncodersKeepNoEntries checks that an encoder does not keep entries of maps. They are
 // collected on a stack, which moves when maps inside maps make it grow.
-func TestEncodersKeepNoKeys(t *testing.T) {
+func TestEncodersKeepNoEntries(t *testing.T) {
 	m := map[string]any{}
 	for i := range 20 {
 		m["outer"+strconv.Itoa(i)] = map[string]any{"a": 1, "b": 2, "c": strconv.Itoa(i), strconv.Itoa(i): nil}
@@ -19,9 +19,9 @@ func TestEncodersKeepNoKeys(t *testing.T) {
 		e := newEncoder(Limits{}, 0)
 		_, err := e.message(nil, message)
 		require.NoError(t, err)
-		assert.Empty(t, e.keys)
-		for _, key := range e.keys[:cap(e.keys)] {
-			require.Empty(t, key)
+		assert.Empty(t, e.entries)
+		for _, entry := range e.entries[:cap(e.entries)] {
+			require.Empty(t, entry)
 		}
 		e.release()
 	}

@@ -215,14 +215,14 @@ func (s *shapeSet) find(m map[string]any, values []any) *shape {
 	return nil
 }
 
-// learn remembers the shape with these keys, which are sorted, in place of an older
-// one.
-func (s *shapeSet) learn(keys []string) {
+// learn remembers the shape with the keys of these entries, which are sorted, in place
+// of an older one.
+func (s *shapeSet) learn(entries []Entry) {
 	if s.rest > 0 {
 		return
 	}
 	s.last = (s.last + maxShapeWays - 1) % maxShapeWays
-	s.ways[s.last].learn(keys)
+	s.ways[s.last].learn(entries)
 }
 
 // shape has the sorted keys of a map. It is empty if there is none.
@@ -250,9 +250,10 @@ func (s *shape) values(m map[string]any, values []any) bool {
 }
 
 // learn remembers sorted keys, unless one of them is long or is not UTF-8.
-func (s *shape) learn(keys []string) {
+func (s *shape) learn(entries []Entry) {
 	s.keys = s.keys[:0]
-	for i, k := range keys {
+	for i := range entries {
+		k := entries[i].Key
 		if len(k) > maxShapeKeySize || !utf8.ValidString(k) {
 			s.keys = s.keys[:0]
 			return

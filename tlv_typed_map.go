@@ -27,7 +27,7 @@ func encodeMap(t reflect.Type, elem *plan) encodeFunc {
 		}
 		m := pool.Get().(*mapEntries)
 		defer func() {
-			if n <= keptKeys {
+			if n <= keptEntries {
 				m.reset(n)
 				pool.Put(m)
 			}
