@@ -163,10 +163,12 @@ func (c *textCache) get(b []byte) any {
 // an encoder remembers the shapes of the last small maps.
 
 const (
-	maxShapeDepth   = 8  // how deep in lists and dicts maps have shapes
-	maxShapeKeys    = 8  // the most entries of a map that has a shape
-	maxShapeKeySize = 64 // the most bytes of a key in a shape
-	maxShapeWays    = 4  // how many shapes of one depth and size are remembered
+	maxShapeDepth = 8    // how deep in lists and dicts maps have shapes
+	maxShapeKeys  = 32   // the most entries of a map that has a shape
+	fewShapeKeys  = 8    // the most entries of a map that needs little room for its values
+	maxShapeBytes = 1024 // the most bytes of the encoded keys of a shape
+	maxShapeWays  = 4    // how many shapes of one set are remembered
+	shapeSets     = 8    // how many sets of shapes a depth has; maps of n entries use set n%shapeSets
 
 	// Where all maps differ, looking for shapes costs more than it gains. So
 	// after maxShapeMisses maps in a row without a known shape, shapeRest maps
@@ -177,17 +179,17 @@ const (
 
 // shapes are the shapes of the last maps, by their depth and size. Because of the
 // depth a map and a map inside it never use the same ones. The zero value is empty.
-type shapes [maxShapeDepth][maxShapeKeys]shapeSet
+type shapes [maxShapeDepth][shapeSets]shapeSet
 
 // of returns the shapes of maps with n entries, or nil if they have none.
 func (s *shapes) of(depth, n int) *shapeSet {
 	if depth < maxShapeDepth && 0 < n && n <= maxShapeKeys {
-		return &s[depth][n-1]
+		return &s[depth][n%shapeSets]
 	}
 	return nil
 }
 
-// shapeSet is the shapes of one depth and size.
+// shapeSet is the shapes of one depth and of some sizes.
 type shapeSet struct {
 	ways   [maxShapeWays]shape
 	last   int // the shape that was found or learned last
@@ -227,14 +229,14 @@ func (s *shapeSet) learn(entries []Entry) {
 
 // shape has the sorted keys of a map. It is empty if there is none.
 type shape struct {
-	keys []byte               // encoded, one after the other
-	ends [maxShapeKeys]uint16 // where each key ends
+	keys []byte   // encoded, one after the other
+	ends []uint16 // where each key ends
 }
 
-// values looks up the values of the keys. It reports whether the map has these
-// keys. The caller has made sure that it has as many.
+// values looks up the values of the keys, and reports whether the map has just these
+// keys. There are as many values as entries of the map.
 func (s *shape) values(m map[string]any, values []any) bool {
-	if len(s.keys) == 0 {
+	if len(s.ends) != len(values) {
 		return false
 	}
 	begin := 0
@@ -249,25 +251,33 @@ func (s *shape) values(m map[string]any, values []any) bool {
 	return true
 }
 
-// learn remembers sorted keys, unless one of them is long or is not UTF-8.
+// learn remembers the keys of entries, unless they are long or one is not UTF-8.
 func (s *shape) learn(entries []Entry) {
-	s.keys = s.keys[:0]
+	s.keys, s.ends = s.keys[:0], s.ends[:0]
 	for i := range entries {
 		k := entries[i].Key
-		if len(k) > maxShapeKeySize || !utf8.ValidString(k) {
-			s.keys = s.keys[:0]
+		if len(s.keys)+prefixSize+len(k) > maxShapeBytes || !utf8.ValidString(k) {
+			s.ends = s.ends[:0]
 			return
 		}
 		s.keys = AppendString(s.keys, k)
-		s.ends[i] = uint16(len(s.keys))
+		s.ends = append(s.ends, uint16(len(s.keys)))
 	}
 }
 
 // appendShaped appends the entries of a map if its shape is known. Otherwise ok is
 // false and nothing was appended.
 func (e *encoder) appendShaped(b []byte, m map[string]any, set *shapeSet, depth int) (_ []byte, ok bool, err *MarshalError) {
-	var few [maxShapeKeys]any
-	values := few[:len(m)]
+	if len(m) > fewShapeKeys { // to clear a large array takes time
+		var many [maxShapeKeys]any
+		return e.appendShape(b, m, set, many[:len(m)], depth)
+	}
+	var few [fewShapeKeys]any
+	return e.appendShape(b, m, set, few[:len(m)], depth)
+}
+
+// appendShape is appendShaped with room for the values.
+func (e *encoder) appendShape(b []byte, m map[string]any, set *shapeSet, values []any, depth int) (_ []byte, ok bool, err *MarshalError) {
 	s := &set.ways[set.last]
 	if s.values(m, values) {
 		set.misses = 0

@@ -206,15 +206,19 @@ func TestMapsOfChangingShapes(t *testing.T) {
 func randomMap(rng *rand.Rand, depth int) map[string]any {
 	m := map[string]any{}
 	long := strings.Repeat("long", 20)
-	for range rng.IntN(11) {
-		key := fmt.Sprint("k", rng.IntN(3+rng.IntN(10)))
+	size, keys := rng.IntN(11), 3+rng.IntN(10)
+	if rng.IntN(8) == 0 {
+		size, keys, depth = rng.IntN(60), 10+rng.IntN(40), 100 // with no map in it, or there would be very many
+	}
+	for range size {
+		key := fmt.Sprint("k", rng.IntN(keys))
 		if rng.IntN(50) == 0 {
 			key += long
 		}
 		switch {
 		case depth < 12 && rng.IntN(4) == 0:
 			m[key] = randomMap(rng, depth+1)
-		case rng.IntN(8) == 0:
+		case size <= 11 && rng.IntN(8) == 0:
 			m[key] = []any{rng.Int64(), randomMap(rng, 100)}
 		default:
 			m[key] = rng.IntN(100)
