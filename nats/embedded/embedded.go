@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -178,7 +179,7 @@ func (s *Servers) StartNode(i int) error {
 		return err
 	}
 	deadline := time.Now().Add(startTimeout)
-	for !started.ReadyForConnections(pollInterval) || !started.JetStreamIsCurrent() {
+	for !started.ReadyForConnections(pollInterval) || !started.JetStreamIsCurrent() || !s.isKnown(n) {
 		select {
 		case err := <-started.failed:
 			return fmt.Errorf("embedded: %s: %w", n.options.ServerName, err)
@@ -212,6 +213,22 @@ func (s *Servers) launch(n *node) (*launched, error) {
 		n.options.Port = address.Port // clients come back to it after a restart
 	}
 	return started, nil
+}
+
+// isKnown reports whether the leader of JetStream knows that a node runs. Before that it
+// refuses to keep anything there.
+func (s *Servers) isKnown(n *node) bool {
+	if len(s.nodes) == 1 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.nodes {
+		if other.server != nil && other.server.JetStreamIsLeader() {
+			return slices.Contains(other.server.JetStreamClusterPeers(), n.options.ServerName)
+		}
+	}
+	return false
 }
 
 // launched is a server that may not be ready yet.
