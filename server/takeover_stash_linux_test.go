@@ -396,6 +396,23 @@ func TestTakeOverWithStashFile(t *testing.T) {
 	assert.ErrorIs(t, err, dirty.ErrKeyNotFound)
 }
 
+// TestTakenOverAndEnded checks that a server which was taken over, and is then told to
+// end, does not write the file either.
+func TestTakenOverAndEnded(t *testing.T) {
+	t.Cleanup(func() { noGoroutines(t) })
+	dir := folder(t)
+	path, file := filepath.Join(dir, "s"), filepath.Join(dir, "stash")
+	h, running, _ := patient()
+	stop, _ := runUntil(t, &server.Server{TakeOver: true, StashFile: file, Handler: h, DrainTimeout: time.Millisecond}, path)
+	send(t, dial(t, path), "wait")
+	wait(t, "the handler", running)
+	startTakeOver(t, new(server.Server), path)
+	err := stop()
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.NotErrorIs(t, err, server.ErrMoved)
+	assert.NoFileExists(t, file)
+}
+
 // TestTakeOverCounts counts in the stash from many goroutines through many take-overs,
 // by the handlers' own stash and by clients. No put is lost, and nobody reads an older
 // value than it has put.
