@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -273,6 +274,22 @@ func TestTakeOverUnderLoad(t *testing.T) {
 	after, err := os.Stat(path)
 	require.NoError(t, err)
 	assert.True(t, os.SameFile(before, after), "the socket's file stays the same")
+	assert.Equal(t, current.Process.Pid, peerOf(t, path), "clients find the new process as their peer")
+}
+
+// peerOf returns the process that a client of a socket finds as its peer.
+func peerOf(t *testing.T, path string) int {
+	t.Helper()
+	raw, err := dial(t, path).NetConn().(*net.UnixConn).SyscallConn()
+	require.NoError(t, err)
+	pid := 0
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+		if assert.NoError(t, err) {
+			pid = int(cred.Pid)
+		}
+	}))
+	return pid
 }
 
 // pythonLoad is gunicorn's own clients that call a server, see testdata/takeover.py.
