@@ -40,7 +40,7 @@ type AgentConfig struct {
 	TLS *TLS
 
 	// Plain makes the agent speak plain TCP: whoever reaches its port can call it,
-	// and who is between reads all. TLS is not used then.
+	// and whoever is on the way can read everything. TLS is not used then.
 	Plain bool
 
 	// Host is the name of the host. By default it is that of the certificate, or of
@@ -379,7 +379,7 @@ func (a agentHandler) ServeFrame(ctx context.Context, w *server.ResponseWriter, 
 }
 
 // passOn forwards a frame to the arbiter. It calls end before the last answer is
-// written: who gets that may send the next request.
+// written, because the caller may send the next request when it has that.
 func (a agentHandler) passOn(ctx context.Context, w *server.ResponseWriter, f dirty.Frame, end func()) error {
 	return forward(ctx, a.calls, f, func(answer dirty.Frame) error {
 		if answer.Type != dirty.TypeChunk {

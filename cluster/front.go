@@ -34,7 +34,7 @@ type FrontConfig struct {
 	TLS *TLS
 
 	// Plain makes the front speak plain TCP, to agents that do: nobody checks who they
-	// are, and who is between reads all. TLS is not used then.
+	// are, and whoever is on the way can read everything. TLS is not used then.
 	Plain bool
 
 	// Dial connects to the address of an agent, for networks of other kinds. It may be

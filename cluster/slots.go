@@ -74,7 +74,7 @@ func newSlots() *slots {
 	return &slots{changed: make(chan struct{}), apps: map[string]*appSlots{}, fronts: map[string]*frontSlots{}}
 }
 
-// tellChange wakes those who tell the load. The lock is held.
+// tellChange wakes the goroutines that tell the load. The lock is held.
 func (s *slots) tellChange() {
 	s.seq++
 	close(s.changed)

@@ -33,11 +33,11 @@ const (
 
 // What can be wrong with a job, for [errors.Is].
 var (
-	ErrJobNotFound = errors.New("there is no such job, or it was kept long enough")
+	ErrJobNotFound = errors.New("there is no such job, or it has expired")
 	ErrJobEnded    = errors.New("the job has ended")
 	ErrJobNotEnded = errors.New("the job has not ended")
 	ErrJobCanceled = errors.New("the job was canceled")
-	ErrJobExpired  = errors.New("what the job has left was kept long enough")
+	ErrJobExpired  = errors.New("the chunks or the result of the job have expired")
 )
 
 // JobsConfig is what OpenJobs needs. All programs that share jobs must use the same.
@@ -456,7 +456,7 @@ func (j *Jobs) Chunks(ctx context.Context, id string) iter.Seq2[dirty.RawValue, 
 // subjects of the records would not do: a message is seen there before it is stored.
 func (j *Jobs) news(name string) string { return "dirty.jobs." + j.records.bucket + "." + name }
 
-// tell wakes those who watch a job. If that is lost, they look again after watchInterval.
+// tell wakes the callers that watch a job. If that is lost, they look again after watchInterval.
 func (j *Jobs) tell(name string) { _ = j.records.nc.Publish(j.news(name), nil) }
 
 // watch returns a channel that has something when a job has changed.

@@ -353,7 +353,7 @@ func TestJobsExpire(t *testing.T) {
 }
 
 // TestJobsOutage checks that a job that ends while NATS is away is not lost, and that
-// who waits for it goes on waiting.
+// the callers that wait for it go on waiting.
 func TestJobsOutage(t *testing.T) {
 	ctx, m, servers := newContext(t), newModel(), startNATS(t, 1)
 	bucket := newBucket(1)

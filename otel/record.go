@@ -87,7 +87,7 @@ func (r *recording) end(seconds float64, errorType string, spanAttributes ...att
 		kv := semconv.ErrorTypeKey.String(errorType)
 		attrs = append(attrs[:len(attrs):len(attrs)], kv)
 		r.span.SetAttributes(kv)
-		if errorType != "canceled" { // nobody failed who was told to stop
+		if errorType != "canceled" { // a call that was told to stop has not failed
 			r.span.SetStatus(codes.Error, "")
 		}
 	}

@@ -11,16 +11,18 @@ import (
 	"time"
 )
 
-// A server that is taken over gives its listener and its connections to a new
-// process, the heir. The two speak over the socket PATH.takeover:
+// A server that is taken over gives its listeners, its stash and its connections to a
+// new process, the heir. The two speak over the socket PATH.takeover:
 //
 //	running server    offer: the listener of PATH, and that of PATH.takeover
+//	running server    the stash, which nothing changes from here on
 //	heir              commit: from here on the heir serves
+//	running server    confirms it
 //	running server    each connection, as soon as its reply is complete
 //
-// Until the commit nothing changes for the running server. The heir reads nothing
-// of a client before it. takeover_linux.go has both sides of this, and this file
-// what it means for a server.
+// Until the commit the running server serves on; only changes of the stash wait. The
+// heir reads nothing of a client before it. takeover_linux.go has both sides of this,
+// takeover_stash_linux.go the stash, and this file what it means for a server.
 
 // takeOverSuffix makes the path of the socket for heirs.
 const takeOverSuffix = ".takeover"

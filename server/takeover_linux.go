@@ -52,7 +52,7 @@ type offerText struct {
 	Version       int // of what the two say to each other
 	PID           int
 	Socket, Heirs fileID // of the files at PATH and PATH.takeover
-	Claimed       bool   // clients find the server as their peer, not who made the socket
+	Claimed       bool   // clients find the server as their peer, not the process that made the socket
 	Keep          bool   // the file at PATH is another's, such as systemd's
 	Stash         bool   // a snapshot of the stash follows
 	Tables        int    // of the stash

@@ -61,8 +61,8 @@ func formatIn(args []string) string {
 	return ""
 }
 
-// output is standard output. It keeps the first error, so that nobody who prints
-// has to look for one.
+// output is standard output. It keeps the first error, so that code that
+// prints need not look for one.
 type output struct {
 	w   io.Writer
 	err error

@@ -19,8 +19,8 @@ const readSize = 64 << 10
 // memory that its values would take need not be bounded.
 var validate = dirty.DecodeOptions{Limits: dirty.Limits{MaxMemory: min(16<<30, math.MaxInt/2+1)}}
 
-// flushReader flushes the output before it waits for input. So those who watch
-// a live capture see each frame when it arrives, and a file is still printed in
+// flushReader flushes the output before it waits for input. So whoever watches
+// a live capture sees each frame when it arrives, and a file is still printed in
 // large writes.
 type flushReader struct {
 	r io.Reader

@@ -25,7 +25,7 @@ const (
 	openKeys    = "esc back  p pause  arrows scroll"
 )
 
-// screenLog is a log of calls between those who watch and the screen. Neither waits
+// screenLog holds calls on their way from the traffic to the screen. Neither waits
 // for the other: the screen takes a copy now and then, however slow its terminal is.
 type screenLog struct {
 	mu    sync.Mutex

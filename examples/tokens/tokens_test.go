@@ -118,7 +118,7 @@ func open(t *testing.T) (*browser, *testModel) {
 	m := &testModel{tokens: make(chan string), left: make(chan struct{})}
 	mux := server.NewMux()
 	mux.Handle(appName, actionName, server.StreamFunc(m.generate))
-	c := dirtytest.NewServer(t, mux).Client(client.WithStreamTimeout(time.Hour)) // only who leaves ends a stream
+	c := dirtytest.NewServer(t, mux).Client(client.WithStreamTimeout(time.Hour)) // so a stream ends only when its reader leaves
 	s := httptest.NewServer(newHandler(c))
 	t.Cleanup(s.Close)
 	return openBrowser(t, s.URL), m

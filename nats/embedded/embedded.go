@@ -47,7 +47,7 @@ type Options struct {
 }
 
 // Servers are the running servers. They listen on 127.0.0.1 only, on ports that the
-// system chooses, and let in who knows their token, which is random and part of URL.
+// system chooses. Clients need their token, which is random and part of URL.
 // The methods may be used concurrently.
 type Servers struct {
 	dir       string
