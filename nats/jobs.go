@@ -24,9 +24,10 @@ const (
 	minLease     = time.Second
 	// MaxJobID bounds the id of a job in bytes.
 	MaxJobID = 256
-	// maxJobText bounds the texts in a JobInfo. So it fits into its record, even if
-	// each byte takes six in JSON.
-	maxJobText = 1000
+	// maxJobText and maxJobClass bound the texts in a JobInfo, in bytes. So it fits into
+	// its record, even if each byte takes six in JSON.
+	maxJobText  = 1000
+	maxJobClass = 150
 	// watchInterval is when a waiting caller looks again, in case it was told nothing.
 	watchInterval = 2 * time.Second
 )
@@ -113,7 +114,7 @@ type JobInfo struct {
 	Canceling bool      `json:"canceling,omitempty"` // it is to be canceled, but still runs
 	Chunks    int       `json:"chunks,omitempty"`    // how many there are, once it has ended
 	Error     string    `json:"error,omitempty"`     // why it failed or is unknown, cut after 1000 bytes
-	Class     string    `json:"class,omitempty"`     // the class of a *dirty.RemoteError
+	Class     string    `json:"class,omitempty"`     // the class of a *dirty.RemoteError, cut after 150 bytes
 	Changed   time.Time `json:"-"`                   // when the state changed last, by the clock of NATS
 
 	Run   string `json:"run,omitempty"`   // a text that is new each time a host takes it
@@ -258,6 +259,7 @@ func (j *Jobs) setState(ctx context.Context, name string, old *record, info JobI
 	if len(info.Error) > maxJobText {
 		info.Error = info.Error[:maxJobText] + "..."
 	}
+	info.Class = info.Class[:min(len(info.Class), maxJobClass)]
 	encoded, err := json.Marshal(info)
 	if err != nil {
 		return err

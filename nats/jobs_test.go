@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -56,6 +57,9 @@ func (m *model) client(t *testing.T) *client.Client {
 	mux.Handle("app:Model", "fail", server.Func(func(_ context.Context, arg string) (any, error) {
 		note(arg)
 		return nil, &dirty.RemoteError{Type: dirty.ClassApp, Message: "no such " + arg}
+	}))
+	mux.Handle("app:Model", "long class", server.Func(func(context.Context, struct{}) (any, error) {
+		return nil, &dirty.RemoteError{Type: strings.Repeat("C", 20_000), Message: "boom"}
 	}))
 	mux.Handle("app:Model", "count", server.StreamFunc(func(_ context.Context, n int) iter.Seq2[int, error] {
 		return func(yield func(int, error) bool) {
@@ -158,6 +162,14 @@ func TestJobs(t *testing.T) {
 			assert.ErrorIs(t, err, dirty.ErrApp)
 			assert.Less(t, len(err.Error()), 1200)
 			require.NoError(t, j.Forget(ctx, "long"))
+
+			_, err = j.Submit(ctx, dirtynats.Job{ID: "class", App: "app:Model", Action: "long class"})
+			require.NoError(t, err)
+			_, err = j.Wait(ctx, "class")
+			var remote *dirty.RemoteError
+			require.ErrorAs(t, err, &remote)
+			assert.Equal(t, strings.Repeat("C", 150), remote.Type)
+			require.NoError(t, j.Forget(ctx, "class"))
 
 			submit(t, j, "bad", "fail", "thing")
 			_, err = j.Wait(ctx, "bad")
