@@ -1,6 +1,7 @@
 package dirtyotel
 
 import (
+	"strings"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -76,5 +77,6 @@ func (m *methods) find(call Call) *method {
 	return found
 }
 
-// cut shortens a name that a caller has chosen.
-func cut(s string) string { return s[:min(len(s), maxLength)] }
+// cut shortens a name that a caller has chosen. What is left is valid UTF-8, or exporters
+// would refuse all spans that are sent with it.
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxLength)], "") }
