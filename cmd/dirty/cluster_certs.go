@@ -113,12 +113,18 @@ type authority struct {
 // authorityDays is how long an authority is valid.
 const authorityDays = 3650
 
-// openAuthority opens the authority of a folder, or makes one.
+// openAuthority opens the authority of a folder, or makes one. It makes none where a part
+// of one is: hosts may trust that one already.
 func openAuthority(folder string) (*authority, error) {
 	a := &authority{folder: folder}
 	err := a.read()
 	if !errors.Is(err, os.ErrNotExist) {
 		return a, err
+	}
+	for _, name := range authorityFiles {
+		if _, statErr := os.Lstat(filepath.Join(folder, name)); statErr == nil {
+			return nil, fmt.Errorf("%s is there, but not the whole authority: %w", filepath.Join(folder, name), err)
+		}
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
@@ -138,10 +144,13 @@ func openAuthority(folder string) (*authority, error) {
 	return a, a.read()
 }
 
+// authorityFiles are the certificate of the authority and its key.
+var authorityFiles = [2]string{"ca.pem", "ca.key"}
+
 // read reads the files of the authority.
 func (a *authority) read() error {
-	var blocks [2][]byte
-	for i, name := range []string{"ca.pem", "ca.key"} {
+	var blocks [len(authorityFiles)][]byte
+	for i, name := range authorityFiles {
 		path := filepath.Join(a.folder, name)
 		text, err := os.ReadFile(path)
 		if err != nil {

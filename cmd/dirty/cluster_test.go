@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -80,6 +81,23 @@ func makeCerts(t *testing.T, args ...string) map[string][]string {
 		flags[cert.Name] = []string{"--cert", cert.Cert, "--key", cert.Key, "--ca", cert.CA}
 	}
 	return flags
+}
+
+// TestClusterCertsHalfAuthority: an authority of which a file is missing is not replaced.
+func TestClusterCertsHalfAuthority(t *testing.T) {
+	for _, missing := range authorityFiles {
+		t.Run(missing, func(t *testing.T) {
+			folder := t.TempDir()
+			got := dirtyRun("", "cluster", "certs", folder, "--agent", "gpu1")
+			require.Equal(t, exitOK, got.code, got.stderr)
+			require.NoError(t, os.Remove(filepath.Join(folder, missing)))
+			got = dirtyRun("", "cluster", "certs", folder, "--agent", "gpu2")
+			assert.Equal(t, exitIO, got.code)
+			assert.Contains(t, got.stderr, "not the whole authority")
+			assert.Contains(t, got.stderr, missing)
+			assert.NoFileExists(t, filepath.Join(folder, "gpu2.pem"))
+		})
+	}
 }
 
 // TestCluster: an agent and a front as a user starts them. Calls come through, and the
