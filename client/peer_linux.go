@@ -58,7 +58,7 @@ func findFile(path string) fileID {
 	if err := syscall.Stat(path, &s); err != nil {
 		return fileID{}
 	}
-	return fileID{s.Dev, s.Ino, s.Mtim}
+	return fileID{uint64(s.Dev), s.Ino, s.Mtim} // 32 bits on MIPS
 }
 
 // lookTimeout bounds the dial of wasTakenOver, and answerTimeout the answer after it.

@@ -66,7 +66,7 @@ type fileID struct{ Device, Inode uint64 }
 
 func fileIDOf(info fs.FileInfo) fileID {
 	stat := info.Sys().(*syscall.Stat_t)
-	return fileID{stat.Dev, stat.Ino}
+	return fileID{uint64(stat.Dev), stat.Ino} // 32 bits on MIPS
 }
 
 // errLostConn is for a connection that did not arrive: the system had no file
