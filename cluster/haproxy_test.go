@@ -13,7 +13,6 @@ import (
 
 	"github.com/gunicorn-go/dirty/client"
 	"github.com/gunicorn-go/dirty/cluster"
-	"github.com/gunicorn-go/dirty/internal/loud"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -41,12 +40,7 @@ func haproxyConfig(t *testing.T, socket, certs string, addrs ...string) string {
 // test, and says so loudly.
 func startHAProxy(t *testing.T, ca *authority, socket string, addrs ...string) {
 	t.Helper()
-	path, err := exec.LookPath("haproxy")
-	if err != nil {
-		require.Empty(t, os.Getenv("CI"), "haproxy is not installed")
-		loud.Say("cluster: NOT RUN with HAProxy: it is not installed")
-		t.Skip("haproxy is not installed")
-	}
+	path := needTool(t, "haproxy")
 	ca.front("web1")
 	cert, err := os.ReadFile(filepath.Join(ca.dir, "web1.pem"))
 	require.NoError(t, err)

@@ -9,15 +9,19 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gunicorn-go/dirty/client"
 	"github.com/gunicorn-go/dirty/cluster"
+	"github.com/gunicorn-go/dirty/internal/loud"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,6 +47,26 @@ func folder(tb testing.TB) string {
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
+}
+
+// needTool returns the path of a program. A machine without it skips the test, but in CI
+// the test fails.
+func needTool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		require.Empty(t, os.Getenv("CI"), "%s is not installed", name)
+		skipLoudly(t, "%s is not installed", name)
+	}
+	return path
+}
+
+// skipLoudly skips a test, and says so loudly.
+func skipLoudly(t *testing.T, format string, args ...any) {
+	t.Helper()
+	reason := strings.TrimSpace(fmt.Sprintf(format, args...))
+	loud.Say("cluster: NOT RUN: %s: %s", t.Name(), reason)
+	t.Skip(reason)
 }
 
 // authority signs the certificates of a test.
