@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// envHost makes this program an agent, or a server, in place of tests: see runHost.
+// envHost makes this program an agent, a front or a server in place of tests: see runHost.
 const envHost = "DIRTY_CLUSTER_TEST_HOST"
 
 func TestMain(m *testing.M) {
@@ -35,37 +35,70 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runHost runs "server SOCKET" or "agent SOCKET FOLDER", where the certificate is, until
-// standard input ends. It prints a line when it is ready, the agent its address.
+// runHost runs one of these until standard input ends:
+//
+//	server SOCKET NAME           prints a line when it is ready, and one for each call that begins
+//	agent SOCKET NAME ADDR CERTS prints its address
+//	front SOCKET CERTS MEMBER... prints a line when it is ready
+//
+// CERTS is the folder of the certificates, a MEMBER is NAME=ADDR.
 func runHost(what string) error {
 	words := strings.Fields(what)
 	ended := make(chan error, 1)
-	switch words[0] {
-	case "server":
-		mux := newMux("process")
-		mux.Handle(app, "hold", server.Func(func(ctx context.Context, _ struct{}) (any, error) {
-			fmt.Println("begun")
-			<-ctx.Done()
-			return nil, context.Cause(ctx)
-		}))
+	certs := func(folder, name string) *cluster.TLS {
+		path := filepath.Join(folder, name)
+		return &cluster.TLS{CertFile: path + ".pem", KeyFile: path + ".key", CAFile: filepath.Join(folder, "ca.pem")}
+	}
+	serve := func(s *server.Server) error {
 		l, err := server.Listen(words[1], 0)
 		if err != nil {
 			return err
 		}
-		go func() { ended <- (&server.Server{Handler: mux}).Serve(l) }()
+		go func() { ended <- s.Serve(l) }()
 		fmt.Println("ready")
+		return nil
+	}
+	switch words[0] {
+	case "server":
+		g := newGate()
+		mux := g.mux(words[2])
+		mux.Handle(app, "release", server.Func(func(context.Context, struct{}) (any, error) {
+			g.release()
+			return nil, nil
+		}))
+		if err := serve(&server.Server{Handler: mux}); err != nil {
+			return err
+		}
+		go func() {
+			for range g.begun {
+				fmt.Println("begun")
+			}
+		}()
 	case "agent":
-		a, err := cluster.NewAgent(cluster.AgentConfig{Slots: 4, Arbiter: []client.Option{client.WithSocket(words[1])},
-			TLS: &cluster.TLS{CertFile: words[2] + "/gpu1.pem", KeyFile: words[2] + "/gpu1.key", CAFile: words[2] + "/ca.pem"}})
+		a, err := cluster.NewAgent(cluster.AgentConfig{Slots: processSlots, Arbiter: []client.Option{client.WithSocket(words[1])},
+			TLS: certs(words[4], words[2])})
 		if err != nil {
 			return err
 		}
-		l, err := cluster.Listen("127.0.0.1:0")
+		l, err := cluster.Listen(words[3])
 		if err != nil {
 			return err
 		}
 		go func() { ended <- a.Serve(l) }()
 		fmt.Println(l.Addr())
+	case "front":
+		var members []cluster.Member
+		for _, word := range words[3:] {
+			name, addr, _ := strings.Cut(word, "=")
+			members = append(members, cluster.Member{Host: name, Addr: addr})
+		}
+		f, err := cluster.NewFront(cluster.FrontConfig{Members: cluster.Static(members...), TLS: certs(words[2], "web1")})
+		if err != nil {
+			return err
+		}
+		if err := serve(&server.Server{FrameHandler: f}); err != nil {
+			return err
+		}
 	}
 	go func() {
 		_, _ = os.Stdin.Read(make([]byte, 1))
@@ -74,6 +107,9 @@ func runHost(what string) error {
 	return <-ended
 }
 
+// processSlots is how many slots the agent of a process has.
+const processSlots = 4
+
 // process is a process that runs runHost.
 type process struct {
 	cmd   *exec.Cmd
@@ -81,9 +117,16 @@ type process struct {
 	line  string         // the first of that
 }
 
+// startProcess starts a process, and waits for its first line. It ends with the test.
 func startProcess(t *testing.T, what ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0])}
+	return startCommand(t, exec.Command(os.Args[0]), what...)
+}
+
+// startCommand starts a process by a command that runs this program.
+func startCommand(t *testing.T, cmd *exec.Cmd, what ...string) *process {
+	t.Helper()
+	p := &process{cmd: cmd}
 	p.cmd.Env = append(os.Environ(), envHost+"="+strings.Join(what, " "))
 	p.cmd.Stderr = os.Stderr
 	_, err := p.cmd.StdinPipe() // it ends when we do
@@ -115,7 +158,7 @@ func TestProcessFails(t *testing.T) {
 			ctx, ca := testContext(t), newAuthority(t)
 			ca.agent("gpu1")
 			socket := filepath.Join(folder(t), "s")
-			processes := map[string]*process{"server": startProcess(t, "server", socket), "agent": startProcess(t, "agent", socket, ca.dir)}
+			processes := map[string]*process{"server": startProcess(t, "server", socket, "gpu1"), "agent": startProcess(t, "agent", socket, "gpu1", "127.0.0.1:0", ca.dir)}
 			f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(cluster.Member{Addr: processes["agent"].line, Host: "gpu1"})})
 			awaitUp(t, f, 1)
 			_, err := client.Call[string](ctx, c, app, "host")
