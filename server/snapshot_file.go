@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 )
@@ -20,28 +21,33 @@ func WriteSnapshot(ctx context.Context, s Snapshotter, path string) error {
 	return nil
 }
 
-func writeSnapshot(ctx context.Context, s Snapshotter, path string) (err error) {
+func writeSnapshot(ctx context.Context, s Snapshotter, path string) error {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
 	f, err := os.CreateTemp(dir, "."+name+".*.tmp")
 	if err != nil {
 		return err
 	}
+	renamed := false
 	defer func() {
-		if err != nil {
+		if !renamed { // after an error, and if Snapshot panics
+			_ = f.Close()
 			_ = os.Remove(f.Name())
 		}
 	}()
-	err = s.Snapshot(ctx, f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := s.Snapshot(ctx, f); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
+	if err := f.Sync(); err != nil {
 		return err
 	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	renamed = true
 	return syncFolder(dir)
 }
 
@@ -79,7 +85,7 @@ func (s *Server) readStash(ctx context.Context) error {
 	}
 	store, err := s.stashToKeep()
 	if err == nil {
-		err = ReadSnapshot(ctx, store, s.StashFile)
+		err = s.callStore(ctx, func() error { return ReadSnapshot(ctx, store, s.StashFile) })
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -96,7 +102,7 @@ func (s *Server) writeStash(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return WriteSnapshot(ctx, store, s.StashFile)
+	return s.callStore(ctx, func() error { return WriteSnapshot(ctx, store, s.StashFile) })
 }
 
 // stashToKeep returns the stash for the StashFile.
@@ -110,3 +116,31 @@ func (s *Server) stashToKeep() (Snapshotter, error) {
 	}
 	return store, nil
 }
+
+// callStore calls code of a store, which may panic, end its goroutine, or block. It
+// returns when ctx ends, whatever that code does.
+func (s *Server) callStore(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		err, returned := error(errStorePanic), false
+		defer func() {
+			if v := recover(); v != nil {
+				s.journal.reportPanic(v, slog.String("where", "stash"))
+			} else if !returned {
+				s.journal.reportExit(slog.String("where", "stash"))
+			}
+			done <- err
+		}()
+		err = f()
+		returned = true
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// errStorePanic is for a method of a store that does not return.
+const errStorePanic = sentinel("a method of the stash has panicked or ended its goroutine")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,6 +189,70 @@ func TestStashFileRefused(t *testing.T) {
 	require.NoError(t, closed.Close())
 	assert.ErrorIs(t, closed.Run(ctx, path), server.ErrServerClosed)
 	assert.NoFileExists(t, never)
+}
+
+// oddStash is a Snapshotter that does anything where it is told to.
+type oddStash struct {
+	*server.MemoryStore
+	where  string
+	do     func() error
+	mended atomic.Bool
+}
+
+func (s *oddStash) at(where string) error {
+	if s.where == where && !s.mended.Load() {
+		return s.do()
+	}
+	return nil
+}
+
+func (s *oddStash) Hold(ctx context.Context) (func(to server.Store), error) {
+	if err := s.at("Hold"); err != nil {
+		return nil, err
+	}
+	return s.MemoryStore.Hold(ctx)
+}
+
+func (s *oddStash) Snapshot(ctx context.Context, w io.Writer) error {
+	if err := s.at("Snapshot"); err != nil {
+		return err
+	}
+	return s.MemoryStore.Snapshot(ctx, w)
+}
+
+func (s *oddStash) Restore(ctx context.Context, r io.Reader) error {
+	if err := s.at("Restore"); err != nil {
+		return err
+	}
+	return s.MemoryStore.Restore(ctx, r)
+}
+
+// TestStashFileOddStash checks stores that fail, panic or end their goroutine: Run says so,
+// and the file stays as it is.
+func TestStashFileOddStash(t *testing.T) {
+	for name, test := range map[string]struct {
+		do   func() error
+		want string
+	}{
+		"fails":  {func() error { return errBoom }, "boom"},
+		"panics": {func() error { panic("boom") }, "a method of the stash has panicked"},
+		"exits":  {func() error { runtime.Goexit(); return nil }, "or ended its goroutine"},
+	} {
+		for _, where := range []string{"Restore", "Snapshot"} {
+			t.Run(where+" "+name, func(t *testing.T) {
+				dir := folder(t)
+				path, file := filepath.Join(dir, "s"), filepath.Join(dir, "stash")
+				require.NoError(t, server.WriteSnapshot(ctx, filledStore(t), file))
+				s := &server.Server{StashFile: file, Stash: &oddStash{MemoryStore: new(server.MemoryStore), where: where, do: test.do}}
+				stop, _ := runUntil(t, s, path)
+				assert.ErrorContains(t, stop(), test.want)
+				checkNames(t, dir, "stash")
+				kept := new(server.MemoryStore)
+				require.NoError(t, server.ReadSnapshot(ctx, kept, file))
+				assert.Equal(t, snapshot(t, filledStore(t)), snapshot(t, kept))
+			})
+		}
+	}
 }
 
 // TestRunListener checks Run with a listener that is there.

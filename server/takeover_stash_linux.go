@@ -49,6 +49,7 @@ func (m *movingStash) hold(ctx context.Context) (tables int, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, offerTimeout)
 	defer cancel()
+	counted := make(chan int, 1) // the store may return when nobody waits for it any more
 	err = m.server.callStore(ctx, func() error {
 		release, err := m.store.Hold(ctx)
 		if err != nil {
@@ -56,7 +57,7 @@ func (m *movingStash) hold(ctx context.Context) (tables int, err error) {
 		}
 		m.hasHeld(release)
 		names, err := m.store.Tables(ctx)
-		tables = len(names)
+		counted <- len(names)
 		return err
 	})
 	switch {
@@ -66,7 +67,7 @@ func (m *movingStash) hold(ctx context.Context) (tables int, err error) {
 	case err != nil:
 		return 0, fmt.Errorf("its stash cannot move: %s", unprefixed(err))
 	}
-	return tables, nil
+	return <-counted, nil
 }
 
 // hasHeld notes how to release the stash. It releases it if it is too late.
@@ -142,31 +143,6 @@ func (m *movingStash) send(ctx context.Context, l *link) error {
 type writerFunc func(b []byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
-// callStore calls code of a store, which may panic, end its goroutine, or block. It
-// returns when ctx ends, whatever that code does.
-func (s *Server) callStore(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		err, returned := error(errPanic), false
-		defer func() {
-			if v := recover(); v != nil {
-				s.journal.reportPanic(v, slog.String("where", "stash"))
-			} else if !returned {
-				s.journal.reportExit(slog.String("where", "stash"))
-			}
-			done <- err
-		}()
-		err = f()
-		returned = true
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
 
 // restoring restores the stash of a server that is being taken over, as it comes.
 type restoring struct {

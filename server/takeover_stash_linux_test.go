@@ -3,11 +3,9 @@ package server_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -225,42 +223,6 @@ func TestTakeOverOtherStashes(t *testing.T) {
 	})
 }
 
-// oddStash is a Snapshotter that does anything where it is told to.
-type oddStash struct {
-	*server.MemoryStore
-	where  string
-	do     func() error
-	mended atomic.Bool
-}
-
-func (s *oddStash) at(where string) error {
-	if s.where == where && !s.mended.Load() {
-		return s.do()
-	}
-	return nil
-}
-
-func (s *oddStash) Hold(ctx context.Context) (func(to server.Store), error) {
-	if err := s.at("Hold"); err != nil {
-		return nil, err
-	}
-	return s.MemoryStore.Hold(ctx)
-}
-
-func (s *oddStash) Snapshot(ctx context.Context, w io.Writer) error {
-	if err := s.at("Snapshot"); err != nil {
-		return err
-	}
-	return s.MemoryStore.Snapshot(ctx, w)
-}
-
-func (s *oddStash) Restore(ctx context.Context, r io.Reader) error {
-	if err := s.at("Restore"); err != nil {
-		return err
-	}
-	return s.MemoryStore.Restore(ctx, r)
-}
-
 // TestTakeOverOddStash checks stores that fail, panic or end their goroutine: the old
 // server serves on, and its stash can be changed.
 func TestTakeOverOddStash(t *testing.T) {
@@ -300,6 +262,32 @@ func TestTakeOverOddStash(t *testing.T) {
 			})
 		}
 	}
+}
+
+// slowTables is a Snapshotter whose Tables returns when its context ends.
+type slowTables struct {
+	*server.MemoryStore
+	asked chan struct{}
+}
+
+func (s *slowTables) Tables(ctx context.Context) ([]any, error) {
+	s.asked <- struct{}{}
+	<-ctx.Done()
+	return []any{"t"}, nil
+}
+
+// TestShutdownDuringTables checks that a server which ends while its store lists the
+// tables lets that go.
+func TestShutdownDuringTables(t *testing.T) {
+	path := filepath.Join(folder(t), "s")
+	stash := &slowTables{new(server.MemoryStore), make(chan struct{}, 1)}
+	old := &server.Server{Stash: stash}
+	served := takeOver(t, old, path)
+	scriptedHeir(t, path)
+	wait(t, "Tables", stash.asked)
+	require.NoError(t, old.Shutdown(ctx))
+	assert.Equal(t, server.ErrServerClosed, wait(t, "the end", served))
+	put(t, stash, "t", "k", 1) // nobody holds it
 }
 
 // TestShutdownDuringSnapshot checks that a server which ends while its stash is being
