@@ -242,16 +242,21 @@ func (f *Front) acquire(ctx context.Context, app string, until *time.Time, again
 	if err == nil {
 		return waiter.to, nil
 	}
+	f.leave(waiter)
+	return nil, err
+}
+
+// leave takes a call out that waits no more. If it has got a slot at that moment, it
+// gives the slot back.
+func (f *Front) leave(w *waiter) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !waiter.isServed() {
-		f.queue.remove(waiter)
-		f.tellWaiting(app)
-	} else if waiter.to != nil { // too late
-		waiter.to.finish(app)
-		f.serve(waiter.to)
+	if !w.isServed() {
+		f.queue.remove(w)
+		f.tellWaiting(w.app)
+	} else if w.to != nil {
+		f.finish(w.to, w.app)
 	}
-	return nil, err
 }
 
 // whyNot returns why a call must not wait, or "". The lock is held.
@@ -304,6 +309,11 @@ func (f *Front) mayCome(app string) bool {
 func (f *Front) release(l *link, app string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.finish(l, app)
+}
+
+// finish is release with the lock held.
+func (f *Front) finish(l *link, app string) {
 	l.finish(app)
 	f.serve(l)
 	l.host.endIfRetired()

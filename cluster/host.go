@@ -294,10 +294,18 @@ func (h *host) free(app string) int {
 	return free
 }
 
-// setLoad notes what the agent has told. The lock is held.
+// setLoad notes what the agent has told. An app that it does not name any more is
+// forgotten, unless calls of it run. The lock is held.
 func (l *link) setLoad(next load) {
 	l.load = next
 	l.budget.set(next.All, l.running)
+	for app, a := range l.apps {
+		if _, told := next.Apps[app]; !told && a.running == 0 {
+			delete(l.apps, app)
+		} else if !told {
+			a.budget.exhaust()
+		}
+	}
 	for app, share := range next.Apps {
 		a := l.apps[app]
 		if a == nil {
