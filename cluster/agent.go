@@ -205,8 +205,9 @@ func (a *Agent) Serve(l net.Listener) error {
 	if a.cfg.Plain {
 		return a.server.Serve(l)
 	}
+	lines := &rareLines{log: a.log}
 	return a.server.Serve(newHandshakes(l, a.cfg.TLS.server(), func(from net.Addr, err error) {
-		a.log.write(slog.LevelWarn, "dirty: a connection was refused", "from", from.String(), "error", err)
+		lines.write(slog.LevelWarn, "dirty: a connection was refused", "from", from.String(), "error", err)
 	}))
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -33,7 +34,8 @@ func guard(what string, f func() error) error {
 // logger writes to a logger of the user's, or nowhere if that is nil.
 type logger struct{ to *slog.Logger }
 
-// write writes a line. It is lost if the logger does not return.
+// write writes a line, and waits for the logger. The line is lost if that panics or ends
+// its goroutine.
 func (l logger) write(level slog.Level, message string, args ...any) {
 	if l.to == nil {
 		return
@@ -42,6 +44,34 @@ func (l logger) write(level slog.Level, message string, args ...any) {
 		l.to.Log(context.Background(), level, message, args...)
 		return nil
 	})
+}
+
+// rareLines writes lines that strangers can cause: one a second at most, because they must
+// not fill the disk. The next line says how many were dropped. It may be used
+// concurrently.
+type rareLines struct {
+	log logger
+
+	mu      sync.Mutex
+	last    time.Time // of a line that was written
+	dropped int       // lines since then
+}
+
+func (r *rareLines) write(level slog.Level, message string, args ...any) {
+	r.mu.Lock()
+	now := time.Now()
+	if now.Sub(r.last) < time.Second {
+		r.dropped++
+		r.mu.Unlock()
+		return
+	}
+	dropped := r.dropped
+	r.last, r.dropped = now, 0
+	r.mu.Unlock()
+	if dropped > 0 {
+		args = append(args, "dropped", dropped)
+	}
+	r.log.write(level, message, args...)
 }
 
 // sleep waits, and reports whether the context has not ended.

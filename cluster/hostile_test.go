@@ -1,11 +1,17 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"log/slog"
 	"math"
+	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
@@ -20,6 +26,27 @@ type frames func(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) e
 
 func (h frames) ServeFrame(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error {
 	return h(ctx, w, f)
+}
+
+// TestStrangers checks that those who have no certificate cannot fill the log of an agent.
+func TestStrangers(t *testing.T) {
+	var lines bytes.Buffer // a handler writes one line at a time
+	h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: newAuthority(t).agent("gpu1"),
+		Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+	begin := time.Now()
+	for range 100 {
+		nc, err := net.Dial("tcp", h.member.Addr)
+		require.NoError(t, err)
+		_, err = nc.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, nc) // until the agent has closed it
+		require.NoError(t, nc.Close())
+	}
+	most := 1 + int(time.Since(begin)/time.Second)
+	require.NoError(t, h.agent.Close())
+	n := strings.Count(lines.String(), "a connection was refused")
+	assert.NotZero(t, n)
+	assert.LessOrEqual(t, n, most)
 }
 
 // TestHostileAgent checks that an agent with a right certificate can say anything: a
