@@ -35,7 +35,6 @@ type TLS struct {
 	mu     sync.Mutex
 	loaded *identity
 	stamps []stamp // of the files, as they were loaded
-	failed error   // why the files could not be loaded again
 }
 
 // The ends of the DNS names.
@@ -44,7 +43,7 @@ const (
 	frontSuffix = ".front.dirty"
 )
 
-// handshakeTimeout bounds the TLS handshake and the first request of a connection.
+// handshakeTimeout bounds the TLS handshake at an agent.
 const handshakeTimeout = 5 * time.Second
 
 // identity is what a TLS has loaded.
@@ -66,17 +65,12 @@ func (t *TLS) load() (*identity, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	stamps, err := t.stat()
-	if t.loaded != nil && (err != nil || slices.Equal(stamps, t.stamps)) {
-		return t.loaded, nil
-	}
-	if err == nil {
+	if err == nil && (t.loaded == nil || !slices.Equal(stamps, t.stamps)) {
 		var id *identity
 		if id, err = t.read(); err == nil {
-			t.loaded, t.stamps, t.failed = id, stamps, nil
-			return id, nil
+			t.loaded, t.stamps = id, stamps
 		}
 	}
-	t.failed = err
 	if t.loaded != nil {
 		return t.loaded, nil
 	}
