@@ -74,9 +74,9 @@ type FrontConfig struct {
 // clients at a socket of package server, and has a [Front.Dialer] for clients in the
 // same process.
 //
-// If no worker is free a call waits, in order, until one is. The caller that leaves,
-// waits no more. A call that cannot go anywhere gets a [dirty.ErrNoWorkers] that says
-// why; then it has not run, see [client.SafeToRetry].
+// If no worker is free, calls wait in the order in which they came. A call whose caller
+// leaves waits no longer. A call that no host can take gets a [dirty.ErrNoWorkers] that
+// says why. It has not run, see [client.SafeToRetry].
 //
 // Its methods may be called concurrently.
 type Front struct {
@@ -399,7 +399,7 @@ func (f *Front) named(name string) (*link, error) {
 	return nil, fmt.Errorf("there is no host %q", name)
 }
 
-// watch keeps the list of hosts that of the Members.
+// watch keeps the hosts the same as those of the Members.
 func (f *Front) watch() {
 	for f.life.Err() == nil {
 		err := guard("Members.Watch", func() error { return f.cfg.Members.Watch(f.life, f.setMembers) })

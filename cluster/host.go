@@ -349,8 +349,8 @@ func (f *Front) noteFailure(l *link, err error) {
 	f.log.write(slog.LevelWarn, "dirty: a call could not be sent", "addr", l.host.member.Addr, "error", err)
 }
 
-// tellWaiting has the agent told how many calls of an app wait. It need not know of more
-// than it has slots. The lock is held.
+// tellWaiting has the agent told how many calls of an app wait, up to the number of its
+// slots. The lock is held.
 func (l *link) tellWaiting(app string, waiting int) {
 	waiting = min(waiting, l.load.Apps[app].Slots)
 	if l.waiting[app] == waiting {

@@ -84,7 +84,8 @@ type accepted struct {
 // maxHandshakes bounds the TLS handshakes at one time. More wait in the backlog.
 const maxHandshakes = 256
 
-// newHandshakes makes a listener of one. refused is told of connections that failed.
+// newHandshakes returns a listener of the connections of l. refused is told of those whose
+// handshake has failed.
 func newHandshakes(l net.Listener, cfg *tls.Config, refused func(from net.Addr, err error)) *handshakes {
 	return &handshakes{Listener: l, cfg: cfg, refused: refused,
 		places: make(chan struct{}, maxHandshakes), ready: make(chan accepted), closed: make(chan struct{})}

@@ -208,8 +208,8 @@ func newRoster(silence time.Duration, now time.Time) *roster {
 	return &roster{silence: silence, since: now, last: now, entries: map[string]entry{}}
 }
 
-// hear takes an announcement, and reports whether the list has changed. What is none is
-// ignored.
+// hear takes an announcement, and reports whether the list has changed. Data that is no
+// announcement is ignored.
 func (r *roster) hear(data []byte, now time.Time) (changed bool) {
 	var a announcement
 	if len(data) > maxAnnouncement || json.Unmarshal(data, &a) != nil || a.Addr == "" {

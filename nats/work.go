@@ -58,7 +58,7 @@ type WorkConfig struct {
 	DrainTimeout time.Duration
 
 	// Logger is told of jobs whose end could not be stored, and of NATS being away. By
-	// default nobody is.
+	// default Work does not log.
 	Logger *slog.Logger
 }
 

@@ -100,8 +100,8 @@ func (r *recording) end(seconds float64, errorType string, spanAttributes ...att
 
 // ShortCallBounds returns bounds for the histograms of durations, in seconds, where
 // calls take less than the 5 ms with which the bounds of the conventions begin: from 10
-// microseconds to 10 seconds. The library has no SDK to make a View with; the example of
-// NewTracer shows it.
+// microseconds to 10 seconds. A View of the SDK sets them, as the example of NewTracer
+// shows. This module does not import the SDK.
 func ShortCallBounds() []float64 {
 	return []float64{
 		1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3,

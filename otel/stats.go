@@ -85,7 +85,7 @@ func (s series) instrument(m metric.Meter) (metric.Int64Observable, error) {
 	return m.Int64ObservableCounter(prefix+s.name, metric.WithUnit(s.unit))
 }
 
-// one is the points of a series that has one.
+// one returns the points of a series without an attribute: there is a single one.
 func one(read reader) map[string]reader { return map[string]reader{"": read} }
 
 var allSeries = []series{

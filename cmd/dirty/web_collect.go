@@ -25,7 +25,7 @@ const (
 	webOtherActions = "other actions"
 )
 
-// webCollector makes of events what the page shows. It may be used concurrently.
+// webCollector turns events into what the page shows. It may be used concurrently.
 type webCollector struct {
 	mu      sync.Mutex // guards what follows
 	calls   *callLog

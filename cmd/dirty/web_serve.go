@@ -88,8 +88,9 @@ func (s *webServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// knowsHost tells whether a Host header can be of this page. A name of somebody else's
-// can lead here too, and its pages could then read this one. A number cannot.
+// knowsHost reports whether a Host header may name this page. Another site can make its
+// own name lead to this address, and its scripts could then read this page. It cannot do
+// that with an IP address.
 func (s *webServer) knowsHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -101,8 +102,8 @@ func (s *webServer) knowsHost(host string) bool {
 	return strings.EqualFold(host, "localhost") || s.host != "" && strings.EqualFold(host, s.host)
 }
 
-// sameSite tells whether the page itself, or a person, has sent a request. Old
-// browsers do not say.
+// sameSite reports whether this page, or a person, has sent a request. Old browsers do
+// not tell; their requests are answered.
 func sameSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
