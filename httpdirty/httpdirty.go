@@ -242,10 +242,11 @@ func (h *handler) stream(ctx context.Context, w http.ResponseWriter, s *client.S
 	}()
 	control := http.NewResponseController(w)
 	var quiet <-chan time.Time
+	heard := func() {}
 	if h.keepAlive > 0 {
 		ticker := time.NewTicker(h.keepAlive)
 		defer ticker.Stop()
-		quiet = ticker.C
+		quiet, heard = ticker.C, func() { ticker.Reset(h.keepAlive) }
 	}
 	for {
 		var event []byte
@@ -256,6 +257,7 @@ func (h *handler) stream(ctx context.Context, w http.ResponseWriter, s *client.S
 				return // the browser has left
 			}
 			event, done = h.event(c)
+			heard()
 		case <-quiet:
 			event = []byte(": still here\n\n")
 		}

@@ -70,6 +70,14 @@ func newMux(left chan<- struct{}) *server.Mux {
 			}
 		}
 	}))
+	mux.Handle(app, "steady", server.StreamFunc(func(ctx context.Context, _ struct{}) iter.Seq2[any, error] {
+		return func(yield func(any, error) bool) {
+			for i := range 4 {
+				yield(i, nil)
+				time.Sleep(10 * time.Second)
+			}
+		}
+	}))
 	return mux
 }
 
@@ -365,6 +373,17 @@ func TestKeepAlive(t *testing.T) {
 			h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/app:App/slow", nil))
 			assert.Equal(t, "data: 0\n\n"+strings.Repeat(": still here\n\n", comments)+"data: 1\n\nevent: end\ndata: {}\n\n", w.Body.String())
 		}
+	})
+}
+
+// TestKeepAliveSteady: a stream whose chunks come in time gets no comments.
+func TestKeepAliveSteady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		arbiter := dirtytest.NewServer(t, newMux(nil), dirtytest.WithInMemory())
+		h := httpdirty.Handler(arbiter.Client(), httpdirty.Allow(app))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/app:App/steady", nil))
+		assert.Equal(t, "data: 0\n\ndata: 1\n\ndata: 2\n\ndata: 3\n\nevent: end\ndata: {}\n\n", w.Body.String())
 	})
 }
 
