@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -31,7 +32,7 @@ func (c *cli) clusterCommand() *cobra.Command {
 		Long:    helpCluster,
 		Example: "  dirty cluster status -s /run/app/front.sock",
 	})
-	cmd.AddCommand(c.clusterStatusCommand(), c.clusterDemoCommand(), c.clusterCertsCommand())
+	cmd.AddCommand(c.clusterStatusCommand(), c.clusterTopCommand(), c.clusterDemoCommand(), c.clusterCertsCommand())
 	return cmd
 }
 
@@ -57,10 +58,7 @@ func (c *cli) clusterStatusCommand() *cobra.Command {
 }
 
 func (c *cli) clusterStatus(ctx context.Context, front *client.Client) error {
-	s, err := cluster.ReadStatus(ctx, front)
-	if client.Outcome(err) == "no_workers" {
-		return negativef("there is no front at this socket: %v", err)
-	}
+	s, err := readClusterStatus(ctx, front)
 	if err != nil {
 		return err
 	}
@@ -77,18 +75,25 @@ func (c *cli) clusterStatus(ctx context.Context, front *client.Client) error {
 	return negativef("no host is up")
 }
 
+// readClusterStatus asks a front for its status.
+func readClusterStatus(ctx context.Context, front *client.Client) (cluster.Status, error) {
+	s, err := cluster.ReadStatus(ctx, front)
+	if client.Outcome(err) == "no_workers" {
+		return s, negativef("there is no front at this socket: %v", err)
+	}
+	return s, err
+}
+
 func (c *cli) printClusterStatus(s cluster.Status) {
 	fmt.Fprintf(c.stdout, "%s, %s waiting\n", count(len(s.Hosts), "host"), count(s.Waiting, "call"))
 	if len(s.Hosts) == 0 {
 		return
 	}
-	table := c.newTable("HOST", "ADDR", "STATE", "SLOTS", "FREE", "RUNNING", "APPS")
-	for _, h := range s.Hosts {
-		apps := strings.Join(h.Apps, ", ")
-		if h.Error != "" {
-			apps = h.Error
-		}
-		table.row(h.Host, h.Addr, h.State, fmt.Sprint(h.Slots), fmt.Sprint(h.Free), fmt.Sprint(h.Running), apps)
-	}
-	table.print()
+	shape := tableShape{width: widthOf(c.stdout), colorful: c.colorful(c.stdout)}
+	fmt.Fprintln(c.stdout, renderRows(s.Hosts, hostColumns, shape))
+}
+
+// appsOrError returns the last cell of a host: its apps, or why it is down.
+func appsOrError(h cluster.HostStatus) string {
+	return cmp.Or(h.Error, strings.Join(h.Apps, ", "), "-")
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,12 +25,34 @@ const helpTop = `Shows the arbiter and its workers on the terminal, and looks ag
 An arbiter that does not answer is waited for. Without a terminal, and with -o json,
 each look is printed: as the same table, or as an object on a line.`
 
-// topFlags are the flags of top.
+// topFlags are the flags of top, and of cluster top.
 type topFlags struct {
-	interval, stuck time.Duration
-	sort            string
-	tables          bool
-	count           int // 0: without an end
+	interval time.Duration
+	sort     string
+	columns  []string // that sort may be
+	tables   bool     // not of cluster top
+	count    int      // 0: without an end
+}
+
+// newTopFlags adds to a command the flags that both have.
+func newTopFlags(cmd *cobra.Command, columns []string) *topFlags {
+	f := &topFlags{sort: columns[0], columns: columns}
+	cmd.Flags().DurationVarP(&f.interval, "interval", "i", 2*time.Second, "the `PAUSE` between two looks")
+	cmd.Flags().Var(&choice{columns, &f.sort, "COLUMN"}, "sort", "sort by "+joinWords(columns))
+	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(columns, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	cmd.Flags().IntVarP(&f.count, "count", "c", 0, "stop after `N` looks")
+	return f
+}
+
+// check refuses values that make no sense.
+func (f *topFlags) check(cmd *cobra.Command) error {
+	switch {
+	case f.interval <= 0:
+		return usagef("--interval: want more than 0")
+	case f.count < 0 || f.count == 0 && cmd.Flags().Changed("count"):
+		return usagef("--count %d: want 1 or more", f.count)
+	}
+	return nil
 }
 
 func (c *cli) topCommand() *cobra.Command {
@@ -44,49 +65,55 @@ func (c *cli) topCommand() *cobra.Command {
 	}
 	c.addDialFlags(cmd)
 	c.addFormatFlag(cmd, formatText, formatJSON)
-	f := topFlags{sort: topColumns[0].name}
-	names := make([]string, len(topColumns))
-	for i, column := range topColumns {
-		names[i] = column.name
-	}
-	cmd.Flags().DurationVarP(&f.interval, "interval", "i", 2*time.Second, "the `PAUSE` between two looks")
-	cmd.Flags().DurationVar(&f.stuck, "stuck", 2*time.Second, "a worker that does not answer for so long is stuck")
-	cmd.Flags().Var(&choice{names, &f.sort, "COLUMN"}, "sort", "sort by "+joinWords(names))
-	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	f := newTopFlags(cmd, namesOf(topColumns))
+	stuck := cmd.Flags().Duration("stuck", 2*time.Second, "a worker that does not answer for so long is stuck")
 	cmd.Flags().BoolVar(&f.tables, "tables", false, "show the tables of the stash too")
-	cmd.Flags().IntVarP(&f.count, "count", "c", 0, "stop after `N` looks")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		switch {
-		case f.interval <= 0 || f.stuck <= 0:
-			return usagef("--interval and --stuck: want more than 0")
-		case f.count < 0 || f.count == 0 && cmd.Flags().Changed("count"):
-			return usagef("--count %d: want 1 or more", f.count)
+		if err := f.check(cmd); err != nil {
+			return err
 		}
-		return c.top(cmd.Context(), f)
+		if *stuck <= 0 {
+			return usagef("--stuck: want more than 0")
+		}
+		t, err := c.chooseTarget(cmd.Context())
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(cmd.Context())
+		l := &looker{cli: c, target: t, watch: workerWatch{stuck: *stuck}}
+		defer l.close()
+		defer cancel()
+		look := func(ctx context.Context, withTables bool) (topSeen, error) { return l.look(ctx, withTables) }
+		return c.top(ctx, &topScreen{topFlags: *f, title: "dirty top", hasTables: true, look: look})
 	}
 	return cmd
 }
 
-func (c *cli) top(ctx context.Context, f topFlags) error {
-	t, err := c.chooseTarget(ctx)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	look := &looker{cli: c, target: t, watch: workerWatch{stuck: f.stuck}}
-	defer look.close()
-	defer cancel()
+// top shows a screen, or prints each look where there is none.
+func (c *cli) top(ctx context.Context, s *topScreen) error {
+	s.ctx, s.cli, s.colorful = ctx, c, c.colorful(c.stdout)
 	if c.hasScreen() {
-		return c.runScreen(ctx, newTopScreen(ctx, f, look, c.colorful(c.stdout)))
+		return c.runScreen(ctx, s)
 	}
-	return c.topLines(ctx, f, look)
+	return c.topLines(ctx, s.topFlags, s.look)
 }
 
-// topLines prints each look. An arbiter that does not answer is told of, and no reason
-// to end but at the last look.
-func (c *cli) topLines(ctx context.Context, f topFlags, look *looker) error {
+// topLook looks once, also at the tables of the stash if that is wanted.
+type topLook func(ctx context.Context, withTables bool) (topSeen, error)
+
+// topSeen is what a look has seen. It is also what JSON shows.
+type topSeen interface {
+	time() time.Time
+	headline() string
+	sort(column string)
+	tables(shape tableShape) []string
+}
+
+// topLines prints each look. A peer that does not answer is told of, and no reason to
+// end but at the last look.
+func (c *cli) topLines(ctx context.Context, f topFlags, look topLook) error {
 	for n := 1; ; n++ {
-		seen, err := look.look(ctx, f.tables)
+		seen, err := look(ctx, f.tables)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -109,11 +136,11 @@ func (c *cli) topLines(ctx context.Context, f topFlags, look *looker) error {
 	}
 }
 
-func (c *cli) printSeen(seen *seenArbiter) error {
+func (c *cli) printSeen(seen topSeen) error {
 	if c.format == formatJSON {
 		return c.printJSONLine(seen)
 	}
-	fmt.Fprintf(c.stdout, "%s %s\n", seen.at.Format(timeFormat), seen.headline())
+	fmt.Fprintf(c.stdout, "%s %s\n", seen.time().Format(timeFormat), seen.headline())
 	for _, table := range seen.tables(tableShape{width: widthOf(c.stdout), colorful: c.colorful(c.stdout)}) {
 		fmt.Fprintln(c.stdout, table)
 	}
@@ -211,6 +238,10 @@ type seenTable struct {
 	Keys int    `dirty:"keys"`
 }
 
+func (s *seenArbiter) time() time.Time { return s.at }
+
+func (s *seenArbiter) sort(column string) { sortRows(s.Workers, topColumns, column) }
+
 func (s *seenArbiter) headline() string {
 	counts := map[string]int{}
 	for _, w := range s.Workers {
@@ -227,17 +258,7 @@ func (s *seenArbiter) headline() string {
 
 // tables returns the table of the workers, and that of the stash if there is one.
 func (s *seenArbiter) tables(shape tableShape) []string {
-	titles := make([]string, len(topColumns))
-	for i, column := range topColumns {
-		titles[i] = strings.ToUpper(column.name)
-	}
-	rows := make([][]string, len(s.Workers))
-	for i, w := range s.Workers {
-		for _, column := range topColumns {
-			rows[i] = append(rows[i], printable(column.text(w)))
-		}
-	}
-	tables := []string{renderTable(titles, rows, shape)}
+	tables := []string{renderRows(s.Workers, topColumns, shape)}
 	if len(s.Tables) > 0 {
 		rows := make([][]string, len(s.Tables))
 		for i, t := range s.Tables {

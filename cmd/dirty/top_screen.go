@@ -2,56 +2,54 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 )
 
-// topKeys is the last line of the screen.
-const topKeys = "q quit  s sort  r look now  t tables  arrows scroll"
-
-// topScreen is the screen of top.
+// topScreen is the screen of top, and of cluster top.
 type topScreen struct {
 	topFlags
+	title     string
+	hasTables bool // the key t shows them
+	look      topLook
+
 	ctx      context.Context
-	looker   *looker
+	cli      *cli
 	colorful bool
 
 	width, height int
 	scroll        scroll
-	looks         int          // that have ended
-	asked         time.Time    // of the look that is under way; zero if none is
-	seen          *seenArbiter // nil: nothing yet
-	failure       string       // why the last look has failed; "" if it has not
-	failing       time.Time    // since when looks fail
+	looks         int       // that have ended
+	asked         time.Time // of the look that is under way; zero if none is
+	seen          topSeen   // nil: nothing yet
+	failure       string    // why the last look has failed; "" if it has not
+	failing       time.Time // since when looks fail
 }
 
 // lookedMsg is the end of a look, dueMsg the time for the next one after so many.
 type (
 	lookedMsg struct {
-		seen *seenArbiter
+		seen topSeen
 		err  error
 	}
 	dueMsg int
 )
 
-func newTopScreen(ctx context.Context, f topFlags, l *looker, colorful bool) *topScreen {
-	return &topScreen{topFlags: f, ctx: ctx, looker: l, colorful: colorful}
-}
-
 // Init begins the first look.
-func (s *topScreen) Init() tea.Cmd { return tea.Batch(s.look(), nextSecond()) }
+func (s *topScreen) Init() tea.Cmd { return tea.Batch(s.lookNow(), nextSecond()) }
 
-// look begins a look, unless one is under way.
-func (s *topScreen) look() tea.Cmd {
+// lookNow begins a look, unless one is under way.
+func (s *topScreen) lookNow() tea.Cmd {
 	if !s.asked.IsZero() {
 		return nil
 	}
 	s.asked = time.Now()
 	withTables := s.tables
 	return func() tea.Msg {
-		seen, err := s.looker.look(s.ctx, withTables)
+		seen, err := s.look(s.ctx, withTables)
 		return lookedMsg{seen, err}
 	}
 }
@@ -65,7 +63,7 @@ func (s *topScreen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return s, nextSecond()
 	case dueMsg:
 		if int(msg) == s.looks {
-			return s, s.look()
+			return s, s.lookNow()
 		}
 	case lookedMsg:
 		return s, s.looked(msg)
@@ -84,7 +82,7 @@ func (s *topScreen) looked(msg lookedMsg) tea.Cmd {
 		if s.failure == "" {
 			s.failing = time.Now()
 		}
-		s.failure = s.looker.cli.explain(s.ctx, msg.err).text
+		s.failure = s.cli.explain(s.ctx, msg.err).text
 	}
 	if s.looks == s.count {
 		return tea.Quit
@@ -102,12 +100,14 @@ func (s *topScreen) key(name string) tea.Cmd {
 	case "ctrl+z":
 		return tea.Suspend
 	case "r":
-		return s.look()
+		return s.lookNow()
 	case "t":
-		s.tables = !s.tables
-		return s.look()
+		if s.hasTables {
+			s.tables = !s.tables
+			return s.lookNow()
+		}
 	case "s":
-		s.topFlags.sort = nextColumn(s.topFlags.sort)
+		s.topFlags.sort = s.nextColumn()
 	default:
 		s.scroll.key(name, s.page())
 	}
@@ -119,7 +119,15 @@ func (s *topScreen) page() int { return max(s.height-3, 1) }
 
 // View draws the screen.
 func (s *topScreen) View() tea.View {
-	return drawScreen("dirty top", s.lines(), s.paint(topKeys, styleFaint.Render), s.width, s.height)
+	return drawScreen(s.title, s.lines(), s.paint(s.keys(), styleFaint.Render), s.width, s.height)
+}
+
+// keys is the last line.
+func (s *topScreen) keys() string {
+	if s.hasTables {
+		return "q quit  s sort  r look now  t tables  arrows scroll"
+	}
+	return "q quit  s sort  r look now  arrows scroll"
 }
 
 func (s *topScreen) lines() []string {
@@ -138,13 +146,13 @@ func (s *topScreen) lines() []string {
 	return lines
 }
 
-// health is the first line: how the arbiter is.
+// health is the first line: how the arbiter or the front is.
 func (s *topScreen) health() string {
 	switch {
 	case s.failure != "":
 		return s.paint(printable(s.failure), styleBad.Render)
 	case s.seen == nil:
-		return "asking the arbiter"
+		return "asking"
 	}
 	return s.seen.headline()
 }
@@ -153,7 +161,7 @@ func (s *topScreen) health() string {
 func (s *topScreen) progress() string {
 	line := "sorted by " + s.topFlags.sort
 	if s.seen != nil {
-		line = "seen " + ago(s.seen.at) + ", " + line
+		line = "seen " + ago(s.seen.time()) + ", " + line
 	}
 	if s.failure != "" {
 		line = "no answer since " + ago(s.failing) + ", " + line
@@ -171,12 +179,8 @@ func (s *topScreen) paint(text string, render func(...string) string) string {
 	return render(text)
 }
 
-// nextColumn returns the column after another one.
-func nextColumn(name string) string {
-	for i, column := range topColumns {
-		if column.name == name {
-			return topColumns[(i+1)%len(topColumns)].name
-		}
-	}
-	return name
+// nextColumn returns the column after the one by which the screen is sorted.
+func (s *topScreen) nextColumn() string {
+	i := slices.Index(s.columns, s.topFlags.sort)
+	return s.columns[(i+1)%len(s.columns)]
 }

@@ -156,8 +156,9 @@ func TestTopSorts(t *testing.T) {
 		assert.Equal(t, want, got, column)
 	}
 	names := map[string]bool{}
-	for name := topColumns[0].name; !names[name]; name = nextColumn(name) {
-		names[name] = true
+	s := &topScreen{topFlags: topFlags{sort: "age", columns: namesOf(topColumns)}}
+	for ; !names[s.topFlags.sort]; s.topFlags.sort = s.nextColumn() {
+		names[s.topFlags.sort] = true
 	}
 	assert.Len(t, names, len(topColumns), "the key goes through all columns")
 }

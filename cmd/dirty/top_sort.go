@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// topColumn is a column of top. compare puts those first that want a look.
-type topColumn struct {
+// topColumn is a column of top. compare puts those rows first that want a look.
+type topColumn[Row any] struct {
 	name    string
-	text    func(w seenWorker) string
-	compare func(a, b seenWorker) int
+	text    func(r Row) string
+	compare func(a, b Row) int
 }
 
 // topColumns are the columns of top, the one to sort by first.
-var topColumns = []topColumn{
+var topColumns = []topColumn[seenWorker]{
 	{"age", func(w seenWorker) string { return fmt.Sprint(w.Age) },
 		func(a, b seenWorker) int { return cmp.Compare(a.Age, b.Age) }},
 	{"pid", func(w seenWorker) string { return fmt.Sprint(w.PID) },
@@ -33,11 +33,35 @@ var topColumns = []topColumn{
 		func(a, b seenWorker) int { return slices.Compare(a.Apps, b.Apps) }},
 }
 
-func (s *seenArbiter) sort(column string) {
-	i := slices.IndexFunc(topColumns, func(c topColumn) bool { return c.name == column })
-	slices.SortStableFunc(s.Workers, func(a, b seenWorker) int {
-		return cmp.Or(topColumns[i].compare(a, b), cmp.Compare(a.Age, b.Age))
+// sortRows sorts by a column. Rows that are alike there are sorted by the first column.
+func sortRows[Row any](rows []Row, columns []topColumn[Row], name string) {
+	i := slices.IndexFunc(columns, func(c topColumn[Row]) bool { return c.name == name })
+	slices.SortStableFunc(rows, func(a, b Row) int {
+		return cmp.Or(columns[i].compare(a, b), columns[0].compare(a, b))
 	})
+}
+
+// renderRows returns the table of rows.
+func renderRows[Row any](rows []Row, columns []topColumn[Row], shape tableShape) string {
+	titles, cells := make([]string, len(columns)), make([][]string, len(rows))
+	for i, name := range namesOf(columns) {
+		titles[i] = strings.ToUpper(name)
+	}
+	for i, row := range rows {
+		for _, column := range columns {
+			cells[i] = append(cells[i], printable(column.text(row)))
+		}
+	}
+	return renderTable(titles, cells, shape)
+}
+
+// namesOf returns the names of columns.
+func namesOf[Row any](columns []topColumn[Row]) []string {
+	names := make([]string, len(columns))
+	for i, column := range columns {
+		names[i] = column.name
+	}
+	return names
 }
 
 // seconds returns a time for a table; 0 is nothing.
