@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -28,7 +29,10 @@ func init() { children["takes over"] = childThatTakesOver }
 
 // childThatTakesOver is a server in a process of its own. It says when it serves,
 // and ends when it was taken over.
-func childThatTakesOver() error {
+func childThatTakesOver() error { return serveUntilTakenOver(nil) }
+
+// serveUntilTakenOver is childThatTakesOver with a Logger, which may be nil.
+func serveUntilTakenOver(logger *slog.Logger) error {
 	mux := server.NewMux()
 	mux.Handle(app, "echo", server.HandlerFunc(echo))
 	mux.Handle(app, "pid", server.Func(func(context.Context, struct{}) (int, error) { return os.Getpid(), nil }))
@@ -51,7 +55,7 @@ func childThatTakesOver() error {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}))
-	s := &server.Server{TakeOver: true, Handler: mux}
+	s := &server.Server{TakeOver: true, Handler: mux, Logger: logger}
 	l, err := s.Listen(os.Getenv(childVariable + "_PATH"))
 	if err != nil {
 		return err
