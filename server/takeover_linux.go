@@ -162,7 +162,8 @@ func filesOf(rights []byte) (files []*os.File, err error) {
 	return files, err
 }
 
-// sendConn sends a connection.
+// sendConn sends a connection in a packet of its own, because connections become free one
+// by one, and many in one packet would save only some 4 µs each.
 func (l *link) sendConn(nc net.Conn) error {
 	return withFD(nc, func(fd int) error { return l.send(packetConn, nil, fd) })
 }
