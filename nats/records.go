@@ -29,8 +29,8 @@ const (
 
 	maxChunks = 999 // of one value: nats-server takes 1000 messages in a batch
 
-	// MaxMaxValue bounds Bucket.MaxValue in bytes.
-	MaxMaxValue = maxChunks * chunkSize
+	// MaxValueSize bounds Bucket.MaxValue in bytes.
+	MaxValueSize = maxChunks * chunkSize
 )
 
 const (
@@ -140,8 +140,8 @@ func openRecords(ctx context.Context, js jetstream.JetStream, bucket Bucket) (*r
 		return nil, fmt.Errorf("dirtynats: Replicas is %d, not between 0 and 5", bucket.Replicas)
 	case bucket.MaxBytes < 0:
 		return nil, fmt.Errorf("dirtynats: MaxBytes is %d, less than 0", bucket.MaxBytes)
-	case bucket.MaxValue < 0 || bucket.MaxValue > MaxMaxValue:
-		return nil, fmt.Errorf("dirtynats: MaxValue is %d, not between 0 and %d", bucket.MaxValue, MaxMaxValue)
+	case bucket.MaxValue < 0 || bucket.MaxValue > MaxValueSize:
+		return nil, fmt.Errorf("dirtynats: MaxValue is %d, not between 0 and %d", bucket.MaxValue, MaxValueSize)
 	case bucket.Timeout < 0:
 		return nil, fmt.Errorf("dirtynats: Timeout is %v, less than 0", bucket.Timeout)
 	}

@@ -410,15 +410,15 @@ func TestOpenStashErrors(t *testing.T) {
 	ctx := newContext(t)
 	js := newJetStream(t, connect(t, sharedNATS(t, 1).URL()))
 	for want, config := range map[string]dirtynats.StashConfig{
-		"the name of the bucket":                                {Bucket: dirtynats.Bucket{Name: "a.b"}},
-		"Replicas is -1, not between 0 and 5":                   {Bucket: dirtynats.Bucket{Replicas: -1}},
-		"Replicas is 6, not between 0 and 5":                    {Bucket: dirtynats.Bucket{Replicas: 6}},
-		"replicas > 1 not supported in non-clustered mode":      {Bucket: dirtynats.Bucket{Name: "x", Replicas: 3}},
-		"MaxBytes is -1, less than 0":                           {Bucket: dirtynats.Bucket{MaxBytes: -1}},
-		"MaxValue is -1, not between 0 and":                     {Bucket: dirtynats.Bucket{MaxValue: -1}},
-		"Timeout is -1ns, less than 0":                          {Bucket: dirtynats.Bucket{Timeout: -1}},
-		`the TTL of table "t" is 999ms, less than 1s`:           {TTL: map[string]time.Duration{"t": 999 * time.Millisecond}},
-		fmt.Sprint("not between 0 and ", dirtynats.MaxMaxValue): {Bucket: dirtynats.Bucket{MaxValue: dirtynats.MaxMaxValue + 1}},
+		"the name of the bucket":                                 {Bucket: dirtynats.Bucket{Name: "a.b"}},
+		"Replicas is -1, not between 0 and 5":                    {Bucket: dirtynats.Bucket{Replicas: -1}},
+		"Replicas is 6, not between 0 and 5":                     {Bucket: dirtynats.Bucket{Replicas: 6}},
+		"replicas > 1 not supported in non-clustered mode":       {Bucket: dirtynats.Bucket{Name: "x", Replicas: 3}},
+		"MaxBytes is -1, less than 0":                            {Bucket: dirtynats.Bucket{MaxBytes: -1}},
+		"MaxValue is -1, not between 0 and":                      {Bucket: dirtynats.Bucket{MaxValue: -1}},
+		"Timeout is -1ns, less than 0":                           {Bucket: dirtynats.Bucket{Timeout: -1}},
+		`the TTL of table "t" is 999ms, less than 1s`:            {TTL: map[string]time.Duration{"t": 999 * time.Millisecond}},
+		fmt.Sprint("not between 0 and ", dirtynats.MaxValueSize): {Bucket: dirtynats.Bucket{MaxValue: dirtynats.MaxValueSize + 1}},
 	} {
 		_, err := dirtynats.OpenStash(ctx, js, config)
 		assert.ErrorContains(t, err, want)
