@@ -220,6 +220,11 @@ func (f *Front) try(ctx context.Context, w *server.ResponseWriter, frame dirty.F
 
 // acquire picks a host with a free slot, and waits for one if there is none.
 func (f *Front) acquire(ctx context.Context, app string, until *time.Time, again bool) (*link, error) {
+	if until.IsZero() {
+		*until = time.Now().Add(f.cfg.MaxWait)
+	} else if !time.Now().Before(*until) { // hosts have refused it all the time
+		return nil, tooLong(app, f.cfg.MaxWait)
+	}
 	f.mu.Lock()
 	if f.queue.next(app) == nil || again {
 		if l := f.pick(app); l != nil {
@@ -231,9 +236,6 @@ func (f *Front) acquire(ctx context.Context, app string, until *time.Time, again
 	if reason := f.whyNot(app, again); reason != "" {
 		f.mu.Unlock()
 		return nil, refused(app, reason)
-	}
-	if until.IsZero() {
-		*until = time.Now().Add(f.cfg.MaxWait)
 	}
 	waiter := f.queue.push(app, again)
 	f.tellWaiting(app)

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,9 +79,7 @@ func TestHostileAgent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, ca := testContext(t), newAuthority(t)
-			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: pair(t, ca.agent("evil")), ClientAuth: tls.RequireAnyClientCert})
-			require.NoError(t, err)
-			s := &server.Server{FrameHandler: frames(func(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error {
+			evil := startEvilAgent(t, ca, func(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error {
 				action, _ := dirty.View(f.Payload).Get("action").Text()
 				switch string(action) {
 				case "hello":
@@ -93,16 +92,10 @@ func TestHostileAgent(t *testing.T) {
 					return nil
 				}
 				panic(server.ErrAbortHandler)
-			})}
-			served := make(chan error, 1)
-			go func() { served <- s.Serve(l) }()
-			t.Cleanup(func() {
-				assert.NoError(t, s.Close())
-				assert.ErrorIs(t, <-served, server.ErrServerClosed)
 			})
 			h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: ca.agent("gpu1"), Slots: 4})
 			f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"),
-				Members: cluster.Static(cluster.Member{Addr: l.Addr().String()}, h.member)})
+				Members: cluster.Static(evil, h.member)})
 			awaitStatus(t, f, func(s cluster.Status) bool {
 				for _, h := range s.Hosts {
 					if h.Host == "gpu1" {
@@ -124,4 +117,50 @@ func TestHostileAgent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// startEvilAgent starts what has an agent's certificate, and answers with the handler.
+func startEvilAgent(t *testing.T, ca *authority, handler frames) cluster.Member {
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: pair(t, ca.agent("evil")), ClientAuth: tls.RequireAnyClientCert})
+	require.NoError(t, err)
+	s := &server.Server{FrameHandler: handler}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		assert.NoError(t, s.Close())
+		assert.ErrorIs(t, <-served, server.ErrServerClosed)
+	})
+	return cluster.Member{Addr: l.Addr().String()}
+}
+
+// TestRefusedAgainAndAgain checks that MaxWait bounds a call also if an agent tells of
+// free workers all the time, and refuses all the same.
+func TestRefusedAgainAndAgain(t *testing.T) {
+	var front atomic.Value // what the front calls its link
+	ca := newAuthority(t)
+	evil := startEvilAgent(t, ca, func(ctx context.Context, w *server.ResponseWriter, f dirty.Frame) error {
+		payload := dirty.View(f.Payload)
+		action, _ := payload.Get("action").Text()
+		switch string(action) {
+		case "hello":
+			id, _ := payload.Get("args").Index(0).Get("front").Text()
+			front.Store(string(id))
+			return w.Respond(map[string]any{"host": "evil", "boot": "b", "version": 1})
+		case "load":
+			free := map[string]any{"slots": 1, "free": 1, "yours": 0, "wanted": false, "granted": 0}
+			for seq := 1; ctx.Err() == nil; seq++ {
+				if err := w.Chunk(map[string]any{"seq": seq, "leaving": false, "all": free, "apps": map[string]any{app: free}}); err != nil {
+					return err
+				}
+				time.Sleep(time.Millisecond) // agents tell of themselves so often at most
+			}
+			return nil
+		}
+		return &dirty.RemoteError{Type: dirty.ClassNoWorkersAvailable, Message: "busy",
+			Details: map[string]any{"refused_for": front.Load(), "seq": 0}}
+	})
+	_, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(evil), MaxWait: 300 * time.Millisecond})
+	_, err := c.Execute(testContext(t), app, "host")
+	require.ErrorIs(t, err, dirty.ErrNoWorkers)
+	assert.ErrorContains(t, err, "no worker became free within 300ms")
 }

@@ -99,6 +99,11 @@ func (w *waiter) await(ctx context.Context, until time.Time, longest time.Durati
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-timer.C:
-		return refused(w.app, fmt.Sprintf("no worker became free within %v", longest))
+		return tooLong(w.app, longest)
 	}
+}
+
+// tooLong is the error of a call that has waited as long as it may.
+func tooLong(app string, longest time.Duration) error {
+	return refused(app, fmt.Sprintf("no worker became free within %v", longest))
 }
