@@ -130,7 +130,6 @@ func NewAgent(cfg AgentConfig) (*Agent, error) {
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
 	a := &Agent{cfg: cfg, boot: rand.Text(), slots: newSlots(), log: logger{cfg.Logger},
 		leaving: make(chan struct{}), down: make(chan struct{}, 1), looked: make(chan struct{})}
-	a.life, a.end = context.WithCancel(context.Background())
 	a.calls, err = client.New(append(cfg.Arbiter[:len(cfg.Arbiter):len(cfg.Arbiter)],
 		client.WithLimits(cfg.Limits), client.WithTimeout(cfg.AnswerTimeout), client.WithStreamTimeout(cfg.AnswerTimeout),
 		client.WithMaxConns(maxLocalConns), client.WithMaxIdle(maxLocalIdle, client.DefaultIdleTime))...)
@@ -141,8 +140,9 @@ func NewAgent(cfg AgentConfig) (*Agent, error) {
 	a.look, err = client.New(append(cfg.Arbiter[:len(cfg.Arbiter):len(cfg.Arbiter)],
 		client.WithTimeout(lookTimeout), client.WithMaxIdle(0, 0))...)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, a.calls.Close())
 	}
+	a.life, a.end = context.WithCancel(context.Background())
 	a.server = &server.Server{FrameHandler: agentHandler{a}, MaxConns: cfg.MaxConns, Limits: cfg.Limits,
 		Logger: cfg.Logger, ConnContext: a.connContext}
 	a.tending.Go(a.tend)
@@ -205,9 +205,9 @@ func (a *Agent) Serve(l net.Listener) error {
 	if a.cfg.Plain {
 		return a.server.Serve(l)
 	}
-	lines := &rareLines{log: a.log}
+	var lines rareLines
 	return a.server.Serve(newHandshakes(l, a.cfg.TLS.server(), func(from net.Addr, err error) {
-		lines.write(slog.LevelWarn, "dirty: a connection was refused", "from", from.String(), "error", err)
+		lines.write(a.log, slog.LevelWarn, "dirty: a connection was refused", "from", from.String(), "error", err)
 	}))
 }
 

@@ -50,14 +50,12 @@ func (l logger) write(level slog.Level, message string, args ...any) {
 // not fill the disk. The next line says how many were dropped. It may be used
 // concurrently.
 type rareLines struct {
-	log logger
-
 	mu      sync.Mutex
 	last    time.Time // of a line that was written
 	dropped int       // lines since then
 }
 
-func (r *rareLines) write(level slog.Level, message string, args ...any) {
+func (r *rareLines) write(log logger, level slog.Level, message string, args ...any) {
 	r.mu.Lock()
 	now := time.Now()
 	if now.Sub(r.last) < time.Second {
@@ -71,7 +69,7 @@ func (r *rareLines) write(level slog.Level, message string, args ...any) {
 	if dropped > 0 {
 		args = append(args, "dropped", dropped)
 	}
-	r.log.write(level, message, args...)
+	log.write(level, message, args...)
 }
 
 // sleep waits, and reports whether the context has not ended.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -32,9 +33,15 @@ type TLS struct {
 	KeyFile  string // its private key, in PEM
 	CAFile   string // the authority's certificates, in PEM
 
-	mu     sync.Mutex
-	loaded *identity
-	stamps []stamp // of the files, as they were loaded
+	// Logger gets a line, once a second at most, when a connection is made and the files
+	// cannot be read again. Watch for it: the certificate from before serves on, but only
+	// until it expires. By default there is none.
+	Logger *slog.Logger
+
+	failures rareLines
+	mu       sync.Mutex
+	loaded   *identity
+	stamps   []stamp // of the files, as they were loaded
 }
 
 // The ends of the DNS names.
@@ -62,6 +69,17 @@ type stamp struct {
 // load returns the identity, from the files if they have changed. If that fails, it
 // returns the one from before.
 func (t *TLS) load() (*identity, error) {
+	id, err := t.loadFiles()
+	if id != nil && err != nil {
+		t.failures.write(logger{t.Logger}, slog.LevelError, "dirty: the files of the certificate cannot be read again, the last ones stay", "error", err)
+		err = nil
+	}
+	return id, err
+}
+
+// loadFiles is load without a word of what has failed: it returns the identity from
+// before and the error.
+func (t *TLS) loadFiles() (*identity, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	stamps, err := t.stat()
@@ -71,10 +89,7 @@ func (t *TLS) load() (*identity, error) {
 			t.loaded, t.stamps = id, stamps
 		}
 	}
-	if t.loaded != nil {
-		return t.loaded, nil
-	}
-	return nil, err
+	return t.loaded, err
 }
 
 // stat looks at the files.

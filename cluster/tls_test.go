@@ -1,8 +1,10 @@
 package cluster_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -125,6 +127,8 @@ func TestFrontRefusesCertificates(t *testing.T) {
 func TestCertificatesAreReloaded(t *testing.T) {
 	ca := newAuthority(t)
 	files := ca.agent("gpu1")
+	var log bytes.Buffer // the handshakes of this test come one after the other
+	files.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: files})
 	cfg := &tls.Config{Certificates: pair(t, ca.front("web1"))}
 	serial := func() string {
@@ -137,8 +141,10 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	ca.agent("gpu1") // the same files
 	second := serial()
 	assert.NotEqual(t, first, second)
+	assert.Empty(t, log.String())
 	ca.write("gpu1.key", "PRIVATE KEY", []byte("broken"))
 	assert.Equal(t, second, serial())
+	assert.Contains(t, log.String(), "cannot be read again")
 	require.NoError(t, os.Remove(filepath.Join(ca.dir, "gpu1.pem")))
 	assert.Equal(t, second, serial())
 	ca.agent("gpu1")

@@ -36,7 +36,7 @@ func (f *clusterFlags) add(cmd *cobra.Command) {
 }
 
 // tls returns the certificate, nil for plain TCP.
-func (f *clusterFlags) tls(cmd *cobra.Command) (*cluster.TLS, error) {
+func (f *clusterFlags) tls(cmd *cobra.Command, c *cli) (*cluster.TLS, error) {
 	named := f.cert != "" || f.key != "" || f.ca != ""
 	switch {
 	case f.plain && named:
@@ -46,7 +46,7 @@ func (f *clusterFlags) tls(cmd *cobra.Command) (*cluster.TLS, error) {
 	case f.cert == "" || f.key == "" || f.ca == "":
 		return nil, usagef("%s: want --cert, --key and --ca, or --plain", nameOf(cmd))
 	}
-	return &cluster.TLS{CertFile: f.cert, KeyFile: f.key, CAFile: f.ca}, nil
+	return &cluster.TLS{CertFile: f.cert, KeyFile: f.key, CAFile: f.ca, Logger: c.logger()}, nil
 }
 
 func (c *cli) agentCommand() *cobra.Command {
@@ -69,7 +69,7 @@ func (c *cli) agentCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&cfg.DrainTimeout, "drain-timeout", cluster.DefaultDrainTimeout, "how long to wait at the end for what runs")
 	cmd.Flags().BoolVar(&cfg.StopAbandoned, "stop-abandoned", false, "leave a request when its caller leaves: for a Go server, not for gunicorn")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		if cfg.TLS, err = who.tls(cmd); err != nil {
+		if cfg.TLS, err = who.tls(cmd, c); err != nil {
 			return err
 		}
 		cfg.Plain, cfg.Logger = who.plain, c.logger()

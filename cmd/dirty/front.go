@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ func (f *memberFlags) find(cmd *cobra.Command, c *cli) (cluster.Members, error) 
 	case len(f.members) > 0 && f.dns != "":
 		return nil, usagef("%s: --member and --dns both: name the agents one way", nameOf(cmd))
 	case f.dns != "":
-		if !strings.Contains(f.dns, ":") {
+		if !hasPort(f.dns) {
 			return nil, usagef("%s: --dns %s: want NAME:PORT", nameOf(cmd), f.dns)
 		}
 		return &cluster.DNS{Name: f.dns, Logger: c.logger()}, nil
@@ -52,12 +53,18 @@ func (f *memberFlags) find(cmd *cobra.Command, c *cli) (cluster.Members, error) 
 		if !named {
 			host, addr = "", text
 		}
-		if !strings.Contains(addr, ":") {
+		if !hasPort(addr) {
 			return nil, usagef("%s: --member %s: want ADDR:PORT or HOST=ADDR:PORT", nameOf(cmd), text)
 		}
 		members = append(members, cluster.Member{Host: host, Addr: addr})
 	}
 	return cluster.Static(members...), nil
+}
+
+// hasPort reports whether an address has a host and a port.
+func hasPort(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	return err == nil && host != "" && port != ""
 }
 
 func (c *cli) frontCommand() *cobra.Command {
@@ -83,7 +90,7 @@ func (c *cli) frontCommand() *cobra.Command {
 	cmd.Flags().StringVar(&cfg.StashHost, "stash-host", "", "the `HOST` whose stash the clients use")
 	memory := cmd.Flags().Bool("stash-memory", false, "keep a stash in memory for the clients")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		if cfg.TLS, err = who.tls(cmd); err != nil {
+		if cfg.TLS, err = who.tls(cmd, c); err != nil {
 			return err
 		}
 		if cfg.Members, err = where.find(cmd, c); err != nil {
