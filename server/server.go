@@ -46,7 +46,8 @@ type Server struct {
 	// Stash, which must be a [Snapshotter]. Run reads it before it serves, and writes
 	// it before it returns: see [ReadSnapshot] and [WriteSnapshot]. If there is no
 	// file, the stash stays as it is. With TakeOver the tables come from the process
-	// that is taken over, and the file is not read; only the last process writes it.
+	// that is taken over, and the file is not read; only the last process writes it. If
+	// that process has no Snapshotter, Listen reads the file before it takes over.
 	//
 	// The file is for an orderly end. After a crash or kill -9 all changes since the
 	// start are lost, and the next start has the tables of the last orderly end. By
@@ -201,7 +202,7 @@ type Server struct {
 	offering     chan struct{}        // has an element while an offer is made
 	offer        *offer               // to a process that wants to; nil: none
 	predecessors map[*link]struct{}   // from which connections may come
-	hasStash     atomic.Bool          // of a predecessor
+	hasStash     atomic.Bool          // of a predecessor, or of the StashFile
 }
 
 // config is what is in force.

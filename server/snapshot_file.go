@@ -77,8 +77,8 @@ func readSnapshot(ctx context.Context, s Snapshotter, path string) error {
 	return s.Restore(ctx, f)
 }
 
-// readStash reads the StashFile, if there is one, unless the tables have come from a
-// predecessor.
+// readStash reads the StashFile, if there is one, unless that was done or the tables
+// have come from a predecessor.
 func (s *Server) readStash(ctx context.Context) error {
 	if s.StashFile == "" || s.hasStash.Load() {
 		return nil
@@ -87,10 +87,11 @@ func (s *Server) readStash(ctx context.Context) error {
 	if err == nil {
 		err = s.callStore(ctx, func() error { return ReadSnapshot(ctx, store, s.StashFile) })
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	s.hasStash.Store(true)
+	return nil
 }
 
 // writeStash writes the StashFile.

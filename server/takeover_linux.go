@@ -504,7 +504,11 @@ func (s *Server) takeOver(path string) (*socketFile, error) {
 	}
 	f, text, err := s.receiveOffer(from, path)
 	if err == nil {
-		if err = s.commit(from); err == nil {
+		// After the commit the running server ends, so all that can fail comes before.
+		if err = s.readStash(context.Background()); err == nil {
+			err = s.commit(from)
+		}
+		if err == nil {
 			from.awaitGone()
 			f.claim(text.Claimed)
 			s.journal.write(slog.LevelInfo, "dirty: took a server over", slog.Int("pid", text.PID))

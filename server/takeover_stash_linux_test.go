@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -382,6 +383,29 @@ func TestTakeOverWithStashFile(t *testing.T) {
 	has(t, saved, "t", "of the second", 3)
 	_, err = saved.Get(ctx, "t", "of the file")
 	assert.ErrorIs(t, err, dirty.ErrKeyNotFound)
+}
+
+// TestTakeOverWithBrokenFile checks that a server that cannot read its file takes nothing
+// over, and that the tables of a file that it can read are there.
+func TestTakeOverWithBrokenFile(t *testing.T) {
+	dir := folder(t)
+	path, file := filepath.Join(dir, "s"), filepath.Join(dir, "stash")
+	first := &server.Server{TakeOver: true, Stash: struct{ server.Store }{new(server.MemoryStore)}} // no Snapshotter
+	served := takeOver(t, first, path)
+	c := dial(t, path)
+	require.NoError(t, os.WriteFile(file, []byte("nonsense"), 0o600))
+	err := (&server.Server{TakeOver: true, StashFile: file}).Run(ctx, path)
+	require.ErrorIs(t, err, server.ErrSnapshot)
+	usable(t, c)
+	usable(t, dial(t, path))
+
+	kept := new(server.MemoryStore)
+	put(t, kept, "t", "k", 1)
+	require.NoError(t, server.WriteSnapshot(ctx, kept, file))
+	heir := &server.Server{TakeOver: true, StashFile: file, Stash: new(server.MemoryStore)}
+	_, _ = runUntil(t, heir, path)
+	assert.Equal(t, server.ErrTakenOver, wait(t, "the end", served))
+	has(t, heir.Stash, "t", "k", 1)
 }
 
 // TestTakenOverAndEnded checks that a server which was taken over, and is then told to
