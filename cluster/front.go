@@ -146,7 +146,8 @@ func (f *Front) Client(opts ...client.Option) (*client.Client, error) {
 	return newClient(f.local, opts...)
 }
 
-// Close ends the front at once. Callers of what runs do not know the outcome.
+// Close ends the front at once. Callers of what runs do not know the outcome. It waits
+// for Members.Watch to return, but for a second at most.
 func (f *Front) Close() error {
 	f.mu.Lock()
 	f.closed = true
@@ -404,7 +405,7 @@ func (f *Front) named(name string) (*link, error) {
 // watch keeps the hosts the same as those of the Members.
 func (f *Front) watch() {
 	for f.life.Err() == nil {
-		err := guard("Members.Watch", func() error { return f.cfg.Members.Watch(f.life, f.setMembers) })
+		err := guard(f.life, "Members.Watch", func() error { return f.cfg.Members.Watch(f.life, f.setMembers) })
 		if f.life.Err() == nil {
 			f.log.write(slog.LevelWarn, "dirty: the list of agents cannot be watched, it stays as it is", "error", err)
 		}

@@ -12,9 +12,12 @@ import (
 // errorf is fmt.Errorf with the prefix of this module's errors.
 func errorf(format string, args ...any) error { return fmt.Errorf("dirty: "+format, args...) }
 
+// patience is how long code of the user's may go on after its context has ended.
+const patience = time.Second
+
 // guard calls code of the user's in a goroutine of its own. It may panic or end that
-// goroutine: both become an error.
-func guard(what string, f func() error) error {
+// goroutine: both become an error. So does code that runs on although ctx has ended.
+func guard(ctx context.Context, what string, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		err := errors.New(what + " called runtime.Goexit")
@@ -28,7 +31,17 @@ func guard(what string, f func() error) error {
 			err = errors.New(err.Error()) // its methods are the user's too
 		}
 	}()
-	return <-result
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(patience):
+		return errors.New(what + " goes on after its context has ended")
+	}
 }
 
 // logger writes to a logger of the user's, or nowhere if that is nil.
@@ -40,7 +53,7 @@ func (l logger) write(level slog.Level, message string, args ...any) {
 	if l.to == nil {
 		return
 	}
-	_ = guard("the logger", func() error {
+	_ = guard(context.Background(), "the logger", func() error {
 		l.to.Log(context.Background(), level, message, args...)
 		return nil
 	})

@@ -70,3 +70,29 @@ func TestDNSName(t *testing.T) {
 	err := (&cluster.DNS{Name: "agents"}).Watch(context.Background(), func([]cluster.Member) {})
 	assert.ErrorContains(t, err, "missing port")
 }
+
+// watchFunc is Members by a function.
+type watchFunc func(ctx context.Context, set func([]cluster.Member)) error
+
+func (f watchFunc) Watch(ctx context.Context, set func([]cluster.Member)) error { return f(ctx, set) }
+
+// TestWatchThatHangs checks that a front ends although its Members do not return.
+func TestWatchThatHangs(t *testing.T) {
+	watching, release, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	f, err := cluster.NewFront(cluster.FrontConfig{Plain: true,
+		Members: watchFunc(func(_ context.Context, set func([]cluster.Member)) error {
+			defer close(gone)
+			close(watching)
+			<-release
+			set([]cluster.Member{{Addr: "127.0.0.1:1"}}) // does nothing any more
+			return nil
+		})})
+	require.NoError(t, err)
+	receive(t, "the watch", watching)
+	closed := make(chan error, 1)
+	go func() { closed <- f.Close() }()
+	assert.NoError(t, receive(t, "Close", closed))
+	close(release)
+	receive(t, "the watch's end", gone)
+	assert.Empty(t, f.Status().Hosts)
+}

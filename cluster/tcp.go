@@ -119,7 +119,7 @@ func (h *handshakes) run() {
 		}
 		var nc net.Conn
 		var acceptErr error
-		err := guard("the listener", func() error {
+		err := guard(context.Background(), "the listener", func() error {
 			nc, acceptErr = h.Listener.Accept()
 			return nil
 		})
@@ -137,7 +137,7 @@ func (h *handshakes) run() {
 // shake makes the handshake.
 func (h *handshakes) shake(nc net.Conn) {
 	var c *tls.Conn
-	err := guard("a connection", func() error {
+	err := guard(context.Background(), "a connection", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 		defer cancel()
 		c = tls.Server(nc, h.cfg)
@@ -147,7 +147,7 @@ func (h *handshakes) shake(nc net.Conn) {
 	if err == nil && h.hand(accepted{conn: c}) {
 		return
 	}
-	_ = guard("a connection", func() error {
+	_ = guard(context.Background(), "a connection", func() error {
 		if err != nil {
 			h.refused(nc.RemoteAddr(), err)
 		}
