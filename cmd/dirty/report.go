@@ -87,10 +87,13 @@ type failure struct {
 
 // explain finds out what to tell of an error.
 func (c *cli) explain(ctx context.Context, err error) failure {
-	f := failure{statusError: statusError{text: strings.TrimPrefix(err.Error(), "dirty: ")}}
+	f := failure{statusError: statusError{text: err.Error()}}
 	var known *statusError
 	if errors.As(err, &known) {
 		f.statusError = *known
+	}
+	f.text = strings.TrimPrefix(f.text, "dirty: ") // report writes it
+	if known != nil {
 		return f
 	}
 	f.kind = client.Outcome(err)
