@@ -43,8 +43,7 @@ var (
 
 // JobsConfig is what OpenJobs needs. All programs that share jobs must use the same.
 type JobsConfig struct {
-	// Bucket is where the jobs are. A bucket without a Name is called "dirty-jobs". Its
-	// MaxValue must be 16 KiB or more.
+	// Bucket is where the jobs are. A bucket without a Name is called "dirty-jobs".
 	Bucket Bucket
 
 	// Keep is how long a job is kept after its end, with its result: a second or more.
@@ -152,8 +151,6 @@ func OpenJobs(ctx context.Context, js jetstream.JetStream, config JobsConfig) (*
 		return nil, fmt.Errorf("dirtynats: Keep is %v, less than %v", j.keep, minTTL)
 	case j.lease < minLease:
 		return nil, fmt.Errorf("dirtynats: Lease is %v, less than %v", j.lease, minLease)
-	case 0 < config.Bucket.MaxValue && config.Bucket.MaxValue < inlineSize:
-		return nil, fmt.Errorf("dirtynats: MaxValue is %d, less than %d, which the state of a job may take", config.Bucket.MaxValue, inlineSize)
 	}
 	config.Bucket.Name = cmp.Or(config.Bucket.Name, "dirty-jobs")
 	var err error

@@ -490,10 +490,9 @@ func TestJobsBadInput(t *testing.T) {
 	ctx := newContext(t)
 	js := newJetStream(t, connect(t, sharedNATS(t, 1).URL()))
 	for want, config := range map[string]dirtynats.JobsConfig{
-		"Keep is 1ns, less than 1s":        {Keep: 1},
-		"Lease is -1ns, less than 1s":      {Lease: -1},
-		"MaxValue is 100, less than 16384": {Bucket: dirtynats.Bucket{MaxValue: 100}},
-		"the name of the bucket is \"*\"":  {Bucket: dirtynats.Bucket{Name: "*"}},
+		"Keep is 1ns, less than 1s":       {Keep: 1},
+		"Lease is -1ns, less than 1s":     {Lease: -1},
+		"the name of the bucket is \"*\"": {Bucket: dirtynats.Bucket{Name: "*"}},
 	} {
 		_, err := dirtynats.OpenJobs(ctx, js, config)
 		assert.ErrorContains(t, err, want)
