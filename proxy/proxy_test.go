@@ -46,23 +46,41 @@ func (e *events) all() []proxy.Event {
 	return e.list
 }
 
+// count returns how many events there were of a kind.
+func (e *events) count(kind proxy.Kind) (n int) {
+	for _, event := range e.all() {
+		if event.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 // start serves a proxy on a socket of its own and returns the path. It checks at
 // the end of the test that nothing of the proxy is left.
 func start(tb testing.TB, p *proxy.Proxy) string {
 	tb.Helper()
+	path, served := serve(tb, p)
+	tb.Cleanup(func() {
+		shutdown(tb, p)
+		assert.ErrorIs(tb, receive(tb, "the end of Serve", served), proxy.ErrClosed)
+	})
+	return path
+}
+
+// serve serves a proxy on a socket of its own. The channel gets what Serve returns.
+// Serve may not have begun yet: that is sure once a client was answered.
+func serve(tb testing.TB, p *proxy.Proxy) (path string, served <-chan error) {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "proxy")
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "s")
+	path = filepath.Join(dir, "s")
 	l, err := net.Listen("unix", path)
 	require.NoError(tb, err)
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(l) }()
-	tb.Cleanup(func() {
-		shutdown(tb, p)
-		assert.ErrorIs(tb, <-served, proxy.ErrClosed)
-	})
-	return path
+	result := make(chan error, 1)
+	go func() { result <- p.Serve(l) }()
+	return path, result
 }
 
 func shutdown(tb testing.TB, p *proxy.Proxy) {
@@ -120,7 +138,9 @@ func TestTap(t *testing.T) {
 	require.NoError(t, c.Stash("table").Put(ctx, "k", 1))
 	require.NoError(t, c.Ping(ctx))
 	require.NoError(t, c.Close())
-	require.Eventually(t, func() bool { return seen.all()[len(seen.all())-1].Kind == proxy.Closed }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool {
+		return seen.count(proxy.Frame) == 13 && seen.count(proxy.Opened) == seen.count(proxy.Closed)
+	}, time.Minute, time.Millisecond)
 	shutdown(t, p)
 
 	var lines []string

@@ -193,23 +193,27 @@ func TestCloseDespiteOthers(t *testing.T) {
 				defer close(release) // or the test's own Shutdown would wait for it
 			}
 			p := &proxy.Proxy{Dial: echoServer(t)}
-			ended := make(chan struct{})
+			accepting, ended := make(chan struct{}, 1), make(chan struct{})
 			var once sync.Once
 			l := &oddListener{
-				accept: func() (net.Conn, error) { <-ended; return nil, net.ErrClosed },
+				accept: func() (net.Conn, error) { accepting <- struct{}{}; <-ended; return nil, net.ErrClosed },
 				close:  func() { once.Do(func() { close(ended) }); odd() },
 			}
 			go func() { _ = p.Serve(l) }()
+			receive(t, "the begin of Serve", accepting)
 			near, far := net.Pipe()
 			go func() { _ = p.ServeConn(&oddConn{Conn: near, close: odd}) }()
 			_, err := far.Write([]byte("x")) // it is being forwarded
 			require.NoError(t, err)
-			second := start(t, p)
+			second, served := serve(t, p)
+			t.Cleanup(func() { shutdown(t, p) })
+			echo(t, second) // it is being served
 			closed := make(chan error, 1)
 			go func() { closed <- p.Close() }()
 			require.NoError(t, receive(t, "Close", closed))
 			_, err = io.Copy(io.Discard, far)
 			require.NoError(t, err)
+			require.ErrorIs(t, receive(t, "the end of Serve", served), proxy.ErrClosed)
 			_, err = net.Dial("unix", second)
 			require.Error(t, err)
 			receive(t, "the end of the listener", ended)
@@ -220,6 +224,16 @@ func TestCloseDespiteOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// echo sends a byte through a proxy to an echoServer and back.
+func echo(t *testing.T, path string) {
+	t.Helper()
+	c := dialRaw(t, path)
+	_, err := c.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = io.ReadFull(c, make([]byte, 1))
+	require.NoError(t, err)
 }
 
 // TestLoggerPanics: a logger that panics ends nothing.
