@@ -58,16 +58,24 @@ func steps(call func(ctx context.Context, c *client.Client, arg any) error) []st
 			})
 		}},
 		{"dial", client.StageDial, false, func(t *testing.T, ctx context.Context) (*client.Client, *links, <-chan error) {
-			dialling := make(chan bool, 10)
-			c := newClient(t, client.WithSocket("x"), client.WithDialTimeout(100*time.Millisecond),
+			// A dial goes on without its caller, so it is ended once the call has ended.
+			dialling, end := make(chan bool, 10), make(chan bool)
+			c := newClient(t, client.WithSocket("x"), client.WithDialTimeout(time.Hour),
 				client.WithDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 					dialling <- true
-					<-ctx.Done()
-					return nil, ctx.Err()
+					select {
+					case <-ctx.Done():
+						return nil, ctx.Err()
+					case <-end:
+						return nil, errLeft
+					}
 				}))
 			done := async(func() error { return call(ctx, c, 1) })
 			receive(t, "a dial", dialling)
-			return c, &links{}, done
+			return c, &links{}, async(func() error {
+				defer close(end)
+				return <-done
+			})
 		}},
 		{"write", client.StageWrite, false, func(t *testing.T, ctx context.Context) (*client.Client, *links, <-chan error) {
 			return startCall(t, ctx, call, 20<<20, func(nc net.Conn, reached func()) {

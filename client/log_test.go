@@ -9,7 +9,7 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
@@ -80,29 +80,26 @@ func TestLog(t *testing.T) {
 		{"no answer", mute, []string{"reason=timeout"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var log, standard syncBuffer
-			before := slog.Default()
-			slog.SetDefault(slog.New(slog.NewTextHandler(&standard, &slog.HandlerOptions{Level: slog.LevelDebug})))
-			defer slog.SetDefault(before)
-			p := newPipePeer(t, tt.serve)
-			logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			timeout := within
-			if tt.name == "no answer" || tt.name == "chunks" {
-				timeout = 20 * time.Millisecond
-			}
-			opts := []client.Option{client.WithTimeout(timeout), client.WithStreamTimeout(timeout)}
-			c := p.client(t, append(opts, client.WithLogger(logger))...)
-			secretly(c)
-			require.NoError(t, c.Close())
-			for _, want := range tt.logs {
-				assert.Contains(t, log.String(), want)
-			}
-			assert.NotContains(t, log.String(), secret)
+			synctest.Test(t, func(t *testing.T) {
+				var log, standard syncBuffer
+				before := slog.Default()
+				slog.SetDefault(slog.New(slog.NewTextHandler(&standard, &slog.HandlerOptions{Level: slog.LevelDebug})))
+				defer slog.SetDefault(before)
+				p := newPipePeer(t, tt.serve)
+				logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+				c := p.client(t, client.WithLogger(logger))
+				secretly(c)
+				require.NoError(t, c.Close())
+				for _, want := range tt.logs {
+					assert.Contains(t, log.String(), want)
+				}
+				assert.NotContains(t, log.String(), secret)
 
-			c = p.client(t, opts...)
-			secretly(c)
-			require.NoError(t, c.Close())
-			assert.Empty(t, standard.String(), "silent by default")
+				c = p.client(t)
+				secretly(c)
+				require.NoError(t, c.Close())
+				assert.Empty(t, standard.String(), "silent by default")
+			})
 		})
 	}
 }

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // goroutinesLeft returns the stacks of goroutines that run this package's code,
 // after they have had time to end. Tests have their own package.
 func goroutinesLeft() string {
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(within); ; time.Sleep(time.Millisecond) {
 		var left []string
 		for i, stack := range strings.Split(allStacks(), "\n\n") {
 			if i > 0 && strings.Contains(stack, "gunicorn-go/dirty/client.") {

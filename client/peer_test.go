@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
@@ -152,10 +153,12 @@ func (p *pipePeer) client(tb testing.TB, opts ...client.Option) *client.Client {
 	return newClient(tb, append([]client.Option{client.WithSocket("pipe"), client.WithDialer(p.dial)}, opts...)...)
 }
 
-// client returns a client of this peer.
+// client returns a client of this peer. It keeps idle connections: tests that count
+// them may take longer than the default idle time on a busy machine.
 func (p *scriptedPeer) client(tb testing.TB, opts ...client.Option) *client.Client {
 	tb.Helper()
-	return newClient(tb, append([]client.Option{client.WithSocket(p.path)}, opts...)...)
+	ours := []client.Option{client.WithSocket(p.path), client.WithMaxIdle(client.DefaultMaxIdle, time.Hour)}
+	return newClient(tb, append(ours, opts...)...)
 }
 
 // answering serves a connection with a reply to each message, until an error or

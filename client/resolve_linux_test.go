@@ -366,7 +366,7 @@ func TestPIDFileAnotherProcessAnswers(t *testing.T) {
 	path := filepath.Join(folder, "arbiter.sock")
 	resolver := client.FromPIDFile(pidFile(t, strconv.Itoa(startListener(t, folder, path))))
 	require.NoError(t, os.Remove(path))
-	heard := make(chan []byte, 10)
+	heard := make(chan []byte, 1000)
 	thief := &scriptedPeer{path: path, serve: func(nc net.Conn) {
 		b, _ := io.ReadAll(nc)
 		heard <- b

@@ -90,54 +90,50 @@ func TestRetry(t *testing.T) {
 			}
 			for answered, kept := range []string{"new", "kept"} {
 				t.Run(tt.name+"/"+op.name+"/"+kept, func(t *testing.T) {
-					var once sync.Once
-					p := newPipePeer(t, func(nc net.Conn) {
-						c, faulty := dirty.NewConn(nc), false
-						once.Do(func() { faulty = true })
-						for range answered {
-							if m, err := c.ReadMessage(); err != nil || arbiter(c, m) != nil {
+					synctest.Test(t, func(t *testing.T) {
+						var once sync.Once
+						p := newPipePeer(t, func(nc net.Conn) {
+							c, faulty := dirty.NewConn(nc), false
+							once.Do(func() { faulty = true })
+							for range answered {
+								if m, err := c.ReadMessage(); err != nil || arbiter(c, m) != nil {
+									return
+								}
+							}
+							if faulty {
+								tt.fault(c)
 								return
 							}
+							answering(arbiter)(nc)
+						})
+						tracer := &retries{}
+						c := p.client(t, client.WithTracer(tracer.tracer()))
+						for range answered {
+							require.NoError(t, c.Ping(context.Background()))
 						}
-						if faulty {
-							tt.fault(c)
+						err := op.call(context.Background(), c)
+						s := c.Stats()
+						if answered == 1 && (tt.kept == always || tt.kept == reads && op.reads) {
+							require.NoError(t, err)
+							assert.EqualValues(t, 1, s.Retries)
+							assert.Equal(t, []int{2}, tracer.attempts)
+							requireOp(t, tracer.errs[0], tt.stage, tt.stage == client.StageRead)
+							assert.Equal(t, client.ClosedStats{Failed: 1}, s.Closed)
 							return
 						}
-						answering(arbiter)(nc)
+						if tt.stage == client.StageWrite {
+							requireOp(t, err, client.StageWrite, false)
+							assert.True(t, client.SafeToRetry(err))
+						} else {
+							requireOp(t, err, tt.stage, true)
+							remote := errors.Is(err, dirty.ErrNoWorkers)
+							assert.Equal(t, op.reads || remote, client.SafeToRetry(err), "%v", err)
+						}
+						requireIs(t, err, orAny(tt.is, err))
+						assert.Equal(t, tt.unknown && !op.reads, isUnknown(err), "%v", err)
+						assert.Zero(t, s.Retries)
+						assert.Empty(t, tracer.attempts)
 					})
-					tracer := &retries{}
-					timeout := within
-					if tt.is == client.ErrTimeout {
-						timeout = 20 * time.Millisecond
-					}
-					c := p.client(t, client.WithTracer(tracer.tracer()), client.WithTimeout(timeout), client.WithStreamTimeout(timeout))
-					for range answered {
-						ctx, cancel := context.WithTimeout(context.Background(), within)
-						require.NoError(t, c.Ping(ctx))
-						cancel()
-					}
-					err := op.call(context.Background(), c)
-					s := c.Stats()
-					if answered == 1 && (tt.kept == always || tt.kept == reads && op.reads) {
-						require.NoError(t, err)
-						assert.EqualValues(t, 1, s.Retries)
-						assert.Equal(t, []int{2}, tracer.attempts)
-						requireOp(t, tracer.errs[0], tt.stage, tt.stage == client.StageRead)
-						assert.Equal(t, client.ClosedStats{Failed: 1}, s.Closed)
-						return
-					}
-					if tt.stage == client.StageWrite {
-						requireOp(t, err, client.StageWrite, false)
-						assert.True(t, client.SafeToRetry(err))
-					} else {
-						requireOp(t, err, tt.stage, true)
-						remote := errors.Is(err, dirty.ErrNoWorkers)
-						assert.Equal(t, op.reads || remote, client.SafeToRetry(err), "%v", err)
-					}
-					requireIs(t, err, orAny(tt.is, err))
-					assert.Equal(t, tt.unknown && !op.reads, isUnknown(err), "%v", err)
-					assert.Zero(t, s.Retries)
-					assert.Empty(t, tracer.attempts)
 				})
 			}
 		}
