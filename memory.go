@@ -59,6 +59,16 @@ func (b *FrameBuffer) UnmarshalPayload(o DecodeOptions, v any) error {
 	return err
 }
 
+// Unmarshal decodes data, which is a value inside the payload, into v as
+// [DecodeOptions.Unmarshal] does. What it stores owns its memory. o.AliasBytes has no
+// effect.
+func (b *FrameBuffer) Unmarshal(o DecodeOptions, data []byte, v any) error {
+	before := b.lend(&o, data)
+	_, aliased, err := o.unmarshal(data, v, true)
+	b.aliased = before || aliased
+	return err
+}
+
 // UnmarshalField decodes data, which is a value inside the payload, into a field of
 // the struct that v points to, as [DecodeOptions.UnmarshalField] does. What it stores
 // owns its memory. o.AliasBytes has no effect.

@@ -24,25 +24,29 @@ func TestFrameBufferOwnership(t *testing.T) {
 		Data []byte `dirty:"data"`
 		Text string `dirty:"text"`
 	}
-	ways := map[string]func(b *dirty.FrameBuffer) ([]byte, error){
-		"DecodeFrame": func(b *dirty.FrameBuffer) ([]byte, error) {
+	ways := map[string]func(b *dirty.FrameBuffer, _ dirty.Frame) ([]byte, error){
+		"DecodeFrame": func(b *dirty.FrameBuffer, _ dirty.Frame) ([]byte, error) {
 			m, err := b.DecodeFrame(dirty.DecodeOptions{})
 			if err != nil {
 				return nil, err
 			}
 			return m.(*dirty.Chunk).Data.([]byte), nil
 		},
-		"UnmarshalPayload": func(b *dirty.FrameBuffer) ([]byte, error) {
+		"UnmarshalPayload": func(b *dirty.FrameBuffer, _ dirty.Frame) ([]byte, error) {
 			var v decoded
 			err := b.UnmarshalPayload(dirty.DecodeOptions{}, &v)
 			return v.Data, err
 		},
-		"UnmarshalPayload into any": func(b *dirty.FrameBuffer) ([]byte, error) {
+		"UnmarshalPayload into any": func(b *dirty.FrameBuffer, _ dirty.Frame) ([]byte, error) {
 			var v any
 			err := b.UnmarshalPayload(dirty.DecodeOptions{AliasBytes: true}, &v)
 			return v.(map[string]any)["data"].([]byte), err
 		},
-		"RawValue": func(b *dirty.FrameBuffer) ([]byte, error) {
+		"Unmarshal": func(b *dirty.FrameBuffer, f dirty.Frame) (data []byte, err error) {
+			err = b.Unmarshal(dirty.DecodeOptions{}, dirty.View(f.Payload).Get("data"), &data)
+			return data, err
+		},
+		"RawValue": func(b *dirty.FrameBuffer, _ dirty.Frame) ([]byte, error) {
 			var v struct {
 				Data dirty.RawValue `dirty:"data"`
 			}
@@ -69,9 +73,9 @@ func TestFrameBufferOwnership(t *testing.T) {
 				var b dirty.FrameBuffer
 				var got [][]byte
 				for range want {
-					_, err := r.ReadFrameTo(&b)
+					f, err := r.ReadFrameTo(&b)
 					require.NoError(t, err)
-					data, err := decode(&b)
+					data, err := decode(&b, f)
 					require.NoError(t, err)
 					got = append(got, data)
 				}
