@@ -37,12 +37,9 @@ func newBinder(t reflect.Type) *binder {
 
 // bind decodes the arguments of a request into what dst points to.
 func (b *binder) bind(o dirty.DecodeOptions, r *dirty.Request, dst any) error {
-	switch {
-	case b.whole:
+	if b.whole {
 		*dst.(**dirty.Request) = r
 		return nil
-	case b.fields == nil:
-		return bindSingle(o, r, dst)
 	}
 	var a arguments
 	for i, v := range r.Args {
@@ -59,16 +56,18 @@ func (b *binder) bind(o dirty.DecodeOptions, r *dirty.Request, dst any) error {
 		}
 		a.keywords = append(a.keywords, keyword{[]byte(kw.Key), raw})
 	}
+	if b.fields == nil {
+		return bindSingle(r, &a, func(raw dirty.RawValue) error { return o.Unmarshal(raw, dst) })
+	}
 	return b.bindFields(r, &a, func(raw dirty.RawValue, f dirty.Field) error { return o.UnmarshalField(raw, dst, f) })
 }
 
 // bindFrame decodes the arguments of a request from its frame, which the connection
-// holds, into the struct that dst points to. The request that it returns has no
-// arguments. It is nil if bind must do it: for broken requests and for those of an
-// unusual form.
+// holds, into what dst points to. The request that it returns has no arguments. It is
+// nil if bind must do it: for broken requests and for those of an unusual form.
 func (b *binder) bindFrame(c *conn, f dirty.Frame, app, action []byte, dst any) (*dirty.Request, error) {
 	o, a := c.decodeOptions(), &c.arguments
-	if b.fields == nil || o.Validate(f.Payload) != nil {
+	if o.Validate(f.Payload) != nil {
 		return nil, nil
 	}
 	defer a.reset()
@@ -79,6 +78,9 @@ func (b *binder) bindFrame(c *conn, f dirty.Frame, app, action []byte, dst any) 
 		a.keywords = slices.DeleteFunc(a.keywords, func(kw keyword) bool { return string(kw.name) == name })
 	}
 	r := &dirty.Request{ID: f.RequestID, AppPath: string(app), Action: string(action)}
+	if b.fields == nil {
+		return r, bindSingle(r, a, func(raw dirty.RawValue) error { return c.frame.Unmarshal(o, raw, dst) })
+	}
 	return r, b.bindFields(r, a, func(raw dirty.RawValue, f dirty.Field) error { return c.frame.UnmarshalField(o, raw, dst, f) })
 }
 
@@ -190,22 +192,18 @@ func isNoneOr(k dirty.Kind, v dirty.View) bool {
 }
 
 // bindSingle decodes the one argument that there must be.
-func bindSingle(o dirty.DecodeOptions, r *dirty.Request, dst any) error {
-	if kws := keywords(r); len(kws) > 0 {
-		return argumentError(r, "takes no keyword arguments, but got '%s'", kws[0].Key)
+func bindSingle(r *dirty.Request, a *arguments, unmarshal func(dirty.RawValue) error) error {
+	if len(a.keywords) > 0 {
+		return argumentError(r, "takes no keyword arguments, but got '%s'", a.keywords[0].name)
 	}
-	switch got := len(r.Args); got {
+	switch got := len(a.positional); got {
 	case 0:
 		return argumentError(r, "takes 1 positional argument, but got none")
 	case 1:
 	default:
 		return argumentError(r, "takes 1 positional argument, but got %d", got)
 	}
-	raw, err := rawArgument(o, r.Args[0])
-	if err == nil {
-		err = o.Unmarshal(raw, dst)
-	}
-	if err != nil {
+	if err := unmarshal(a.positional[0]); err != nil {
 		return argumentError(r, "cannot take its argument: %s", explainMismatch(err))
 	}
 	return nil

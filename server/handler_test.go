@@ -287,6 +287,7 @@ func TestArgumentsAreOwned(t *testing.T) {
 		Text string
 		Any  any
 	}
+	const inOneArgument = "one argument of Func"
 	kinds := map[string]func(kept chan<- any) server.Handler{
 		"a Request": func(kept chan<- any) server.Handler {
 			return server.HandlerFunc(func(_ context.Context, _ *server.ResponseWriter, r *dirty.Request) error {
@@ -312,6 +313,12 @@ func TestArgumentsAreOwned(t *testing.T) {
 				return nil, nil
 			})
 		},
+		inOneArgument: func(kept chan<- any) server.Handler {
+			return server.Func(func(_ context.Context, all []any) (any, error) {
+				kept <- all
+				return nil, nil
+			})
+		},
 	}
 	for name, handler := range kinds {
 		for _, size := range []int{1, 100, 4<<10 - 100, 4 << 10, 40 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, 1 << 20, 2 << 20} {
@@ -331,6 +338,13 @@ func TestArgumentsAreOwned(t *testing.T) {
 				go func() { served <- s.ServeConn(ctx, theirs) }()
 				c := dirty.NewConn(ours)
 				text := func(i int) string { return strings.Repeat(string(rune('a'+i)), size) }
+				values := func(i int) []any {
+					all := []any{[]byte(text(i)), text(i), []byte(text(i))}
+					if name == inOneArgument {
+						return []any{all}
+					}
+					return all
+				}
 				check := func() {
 					var all []any
 					for range frames {
@@ -343,7 +357,7 @@ func TestArgumentsAreOwned(t *testing.T) {
 				for i := range frames {
 					// Over a pipe this returns when the server has read the frame,
 					// while the handler of the one before runs.
-					send(t, c, "slow", []byte(text(i)), text(i), []byte(text(i)))
+					send(t, c, "slow", values(i)...)
 					if i > 0 {
 						next <- struct{}{}
 						receive(t, c)
@@ -353,7 +367,7 @@ func TestArgumentsAreOwned(t *testing.T) {
 				receive(t, c)
 				check()
 				for i := range frames {
-					call(t, c, "direct", []byte(text(i)), text(i), []byte(text(i)))
+					call(t, c, "direct", values(i)...)
 				}
 				check()
 				require.NoError(t, ours.Close())
