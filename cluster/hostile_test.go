@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -31,7 +30,7 @@ func (h frames) ServeFrame(ctx context.Context, w *server.ResponseWriter, f dirt
 
 // TestStrangers checks that those who have no certificate cannot fill the log of an agent.
 func TestStrangers(t *testing.T) {
-	var lines bytes.Buffer // a handler writes one line at a time
+	var lines logBuffer
 	h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: newAuthority(t).agent("gpu1"),
 		Logger: slog.New(slog.NewTextHandler(&lines, nil))})
 	begin := time.Now()

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +33,11 @@ import (
 const app = "app:Model"
 
 // patience bounds what is awaited in tests, of which none should take so long.
-const patience = 30 * time.Second
+const patience = time.Minute
+
+// soon bounds how long a caller may not know that its call is lost. It takes some 3 s, on
+// a busy machine more; less than it takes if only answerTimeout ends the wait.
+const soon = 25 * time.Second
 
 // testContext is the context of a test.
 func testContext(tb testing.TB) context.Context {
@@ -47,6 +53,24 @@ func folder(tb testing.TB) string {
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
+}
+
+// logBuffer is a log that several goroutines write and a test reads.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // needTool returns the path of a program. A machine without it skips the test, but in CI
@@ -170,12 +194,12 @@ type host struct {
 func startHost(tb testing.TB, name string, handler server.Handler, cfg cluster.AgentConfig) *host {
 	tb.Helper()
 	h := &host{arbiter: startArbiter(tb, filepath.Join(folder(tb), name), &server.Server{Handler: handler})}
-	h.startAgent(cfg, "127.0.0.1:0")
+	h.startAgent(cfg)
 	return h
 }
 
-// startAgent starts the agent of a host at an address.
-func (h *host) startAgent(cfg cluster.AgentConfig, addr string) {
+// startAgent starts the agent of a host.
+func (h *host) startAgent(cfg cluster.AgentConfig) {
 	h.tb.Helper()
 	cfg.Arbiter = append(cfg.Arbiter, client.WithSocket(h.path))
 	if cfg.Slots == 0 {
@@ -184,7 +208,7 @@ func (h *host) startAgent(cfg cluster.AgentConfig, addr string) {
 	var err error
 	h.agent, err = cluster.NewAgent(cfg)
 	require.NoError(h.tb, err)
-	l, err := net.Listen("tcp", addr)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.tb, err)
 	agent, served := h.agent, make(chan error, 1)
 	go func() { served <- agent.Serve(l) }()

@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
@@ -127,7 +126,7 @@ func TestFrontRefusesCertificates(t *testing.T) {
 func TestCertificatesAreReloaded(t *testing.T) {
 	ca := newAuthority(t)
 	files := ca.agent("gpu1")
-	var log bytes.Buffer // the handshakes of this test come one after the other
+	var log logBuffer
 	files.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: files})
 	cfg := &tls.Config{Certificates: pair(t, ca.front("web1"))}
