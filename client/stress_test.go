@@ -32,10 +32,9 @@ func TestStress(t *testing.T) {
 }
 
 func stress(t *testing.T, calls int, pipes bool) {
-	p := newStressPeer(t, calls)
+	p, timeout := newStressPeer(t, calls), stressTimeout(t)
 	common := []client.Option{
-		client.WithResolver(p.resolve), client.WithTimeout(50 * time.Millisecond), client.WithStreamTimeout(50 * time.Millisecond),
-		client.WithWaitForServer(50 * time.Millisecond),
+		client.WithResolver(p.resolve), client.WithTimeout(timeout), client.WithStreamTimeout(timeout), client.WithWaitForServer(timeout),
 	}
 	if pipes {
 		common = append(common, client.WithDialer(p.pipe))
@@ -50,7 +49,7 @@ func stress(t *testing.T, calls int, pipes bool) {
 	var callers, restarter sync.WaitGroup
 	done := make(chan bool)
 	begin := time.Now()
-	for i := range 30 {
+	for i := range stressCallers {
 		callers.Go(func() {
 			for {
 				n := int(next.Add(1)) - 1
@@ -92,7 +91,7 @@ func stress(t *testing.T, calls int, pipes bool) {
 			require.Fail(t, "wrong", "call %d: acted on %d times, good %v, said to be safe to make again %v", n, acted, s.good[n], s.safe[n])
 		}
 	}
-	t.Logf("%d calls in %v, %d restarts or cuts: %d good, %d chunks, %d left, %d failed", calls, took.Round(time.Millisecond), 8,
+	t.Logf("%d calls in %v, timeout %v, %d restarts or cuts: %d good, %d chunks, %d left, %d failed", calls, took.Round(time.Millisecond), timeout, 8,
 		s.goods.Load(), s.chunks.Load(), s.left.Load(), s.failed.Load())
 	t.Logf("the context of %d calls ended before them; the last of these came %v late", s.ended.Load(), time.Duration(s.latest.Load()))
 	assert.Less(t, time.Duration(s.latest.Load()), latestEnd)
@@ -112,6 +111,27 @@ func stress(t *testing.T, calls int, pipes bool) {
 		assert.NotZero(t, total.Reused)
 		assert.Greater(t, s.goods.Load(), int64(calls/5), "on a machine that is busy with other things")
 	}
+}
+
+// stressCallers is how many calls are made at one time.
+const stressCallers = 30
+
+// stressTimeout returns the timeout of the calls. It is short, since some answers never
+// come, but many times what a call takes on this machine when it is answered.
+func stressTimeout(t *testing.T) time.Duration {
+	const each = 10
+	c := newPeer(t, answering(arbiter)).client(t, client.WithMaxConns(stressCallers))
+	begin := time.Now()
+	var callers sync.WaitGroup
+	for range stressCallers {
+		callers.Go(func() {
+			for range each {
+				assert.NoError(t, c.Ping(context.Background()))
+			}
+		})
+	}
+	callers.Wait()
+	return max(100*time.Millisecond, 20*time.Since(begin)/each).Round(time.Millisecond)
 }
 
 // stressed are the calls of a stress, and what became of them. Each call has

@@ -464,7 +464,7 @@ func TestConnectionsThatFail(t *testing.T) {
 				served.Wait()
 				assert.Zero(t, s.Stats().Conns)
 				assert.NotZero(t, s.Stats().Panics)
-				assert.NoError(t, s.Shutdown(within(t, 5*time.Second)))
+				assert.NoError(t, s.Shutdown(within(t, time.Minute)))
 				noGoroutines(t)
 			})
 		}
