@@ -11,8 +11,8 @@ import (
 )
 
 // completeTime bounds how long a completion waits for the arbiter. If that does not
-// answer, nothing is offered and nothing is said.
-const completeTime = 300 * time.Millisecond
+// answer, nothing is offered and nothing is said. Tests set it.
+var completeTime = 300 * time.Millisecond
 
 // completing is what a shell is told: names, and that no files are meant.
 type completing = func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective)

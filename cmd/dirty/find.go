@@ -18,14 +18,12 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 )
 
-const (
-	// maxCandidates bounds how many sockets find asks: everybody can put
-	// files into the folder for temporary files.
-	maxCandidates = 100
+// maxCandidates bounds how many sockets find asks: everybody can put files into the
+// folder for temporary files.
+const maxCandidates = 100
 
-	// findTime bounds how long find waits for each of them.
-	findTime = time.Second
-)
+// findTime bounds how long find waits for each of them. Tests set it.
+var findTime = time.Second
 
 // The states of an arbiter that find has seen.
 const (

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,8 +17,9 @@ import (
 )
 
 // findIn has find look into one folder only, which it returns: other arbiters of this
-// machine are not the test's.
+// machine are not the test's. It waits long for those of the test.
 func findIn(t *testing.T) string {
+	setTime(t, &findTime, patience)
 	folder := shortTempDir(t)
 	t.Setenv("TMPDIR", folder)
 	t.Setenv(client.EnvSocket, "")
@@ -113,30 +115,38 @@ func TestFindDistrusts(t *testing.T) {
 // TestFindOther: what does not answer, or not as an arbiter, is told of and ends find
 // in time.
 func TestFindOther(t *testing.T) {
-	folder := findIn(t)
-	for name, answer := range map[string]string{"silent": "", "other": "HTTP/1.1 400 Bad Request\r\n\r\n"} {
-		place := filepath.Join(folder, "gunicorn-dirty-"+name)
-		require.NoError(t, os.Mkdir(place, 0o700))
-		l, err := net.Listen("unix", filepath.Join(place, "arbiter.sock"))
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = l.Close() })
-		go func() {
-			for {
-				nc, err := l.Accept()
-				if err != nil {
-					return
+	for _, tt := range []struct {
+		name, answer, state string
+		time                time.Duration // how long find waits
+	}{
+		{"silent", "", "silent", 100 * time.Millisecond},
+		{"other", "HTTP/1.1 400 Bad Request\r\n\r\n", "no arbiter", patience},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := findIn(t)
+			setTime(t, &findTime, tt.time)
+			place := filepath.Join(folder, "gunicorn-dirty-"+tt.name)
+			require.NoError(t, os.Mkdir(place, 0o700))
+			l, err := net.Listen("unix", filepath.Join(place, "arbiter.sock"))
+			require.NoError(t, err)
+			go func() {
+				for {
+					nc, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = nc.Write([]byte(tt.answer))
+					defer nc.Close()
 				}
-				_, _ = nc.Write([]byte(answer))
-				t.Cleanup(func() { _ = nc.Close() })
-			}
-		}()
+			}()
+			t.Setenv(client.EnvSocket, filepath.Join(folder, "missing", "x"))
+			got := dirtyRun("", "find")
+			require.NoError(t, l.Close())
+			assert.Equal(t, exitNegative, got.code)
+			assert.Regexp(t, `(?m)`+tt.name+`/arbiter\.sock +`+tt.state+` `, got.stdout)
+			assert.Regexp(t, `(?m)missing/x +missing `, got.stdout)
+		})
 	}
-	t.Setenv(client.EnvSocket, filepath.Join(folder, "missing", "x"))
-	got := dirtyRun("", "find")
-	assert.Equal(t, exitNegative, got.code)
-	assert.Regexp(t, `(?m)silent/arbiter\.sock +silent `, got.stdout)
-	assert.Regexp(t, `(?m)other/arbiter\.sock +no arbiter `, got.stdout)
-	assert.Regexp(t, `(?m)missing/x +missing `, got.stdout)
 }
 
 // TestFindOddNames: a path that is no text is shown all the same, in both formats.
