@@ -26,6 +26,7 @@ func startSmallCluster(t *testing.T) string {
 	startCommand(t, "front", socket, "--plain", "--member", "gpu1="+agent["addr"].(string), "--member", "gpu2=127.0.0.1:1")
 	got := dirtyRun("", "exec", "-s", socket, "demo:App", "add", "1", "2") // it waits for the host
 	require.Equal(t, exitOK, got.code, got.stderr)
+	awaitIdle(t, socket)
 	return socket
 }
 

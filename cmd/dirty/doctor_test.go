@@ -37,12 +37,12 @@ func withWorker(t *testing.T, handler server.Handler) *dirtytest.Server {
 }
 
 func doctorOf(s *dirtytest.Server, args ...string) result {
-	return dirtyRun("", append([]string{"doctor", "-s", s.Socket(), "--stuck", "300ms", "--pause", "10ms"}, args...)...)
+	return dirtyRun("", append([]string{"doctor", "-s", s.Socket(), "--stuck", "1s", "--pause", "10ms"}, args...)...)
 }
 
 func TestDoctorHealthy(t *testing.T) {
 	s := withWorker(t, scriptApp())
-	got := doctorOf(s)
+	got := doctorOf(s, "--stuck", patience.String())
 	assert.Equal(t, exitOK, got.code, got.stdout)
 	assert.Empty(t, got.stderr)
 	assert.Regexp(t, `(?m)^ok    socket: /.*, by --socket, owned by \w+, mode \d+$`, got.stdout)
@@ -60,7 +60,7 @@ func TestDoctorStuck(t *testing.T) {
 	got := doctorOf(s)
 	assert.Equal(t, exitNegative, got.code, got.stdout)
 	assert.Empty(t, got.stderr)
-	assert.Regexp(t, `(?m)^bad   worker: 7, pid (\d+), has not answered for 300ms: .*py-spy dump --pid \d+$`, got.stdout)
+	assert.Regexp(t, `(?m)^bad   worker: 7, pid (\d+), has not answered for 1s: .*py-spy dump --pid \d+$`, got.stdout)
 	assert.Regexp(t, `"level":"bad","about":"worker","pid":\d+,"text":"7, pid`, doctorOf(s, "-o", "json").stdout)
 }
 

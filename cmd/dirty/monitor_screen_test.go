@@ -27,7 +27,8 @@ func startMonitor(t *testing.T, columns, lines int, args ...string) (*screen, *c
 	s := dirtytest.NewServer(t, scriptApp(), dirtytest.WithUnknownCalls())
 	socket := filepath.Join(shortTempDir(t), "watch.sock")
 	screen := startScreen(t, columns, lines, append([]string{"monitor", socket, "-s", s.Socket()}, args...)...)
-	c, err := client.New(client.WithSocket(socket), client.WithWaitForServer(time.Minute), client.WithMaxConns(1))
+	// Its calls are on one connection, however long the screen takes between them.
+	c, err := client.New(client.WithSocket(socket), client.WithWaitForServer(time.Minute), client.WithMaxConns(1), client.WithMaxIdle(1, time.Hour))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	require.NoError(t, c.Ping(t.Context()))

@@ -37,14 +37,15 @@ func TestTerminalOutput(t *testing.T) {
 	}
 }
 
-// TestBenchOnTerminal: while it measures it says how far it is, and then only what it
-// has measured.
+// TestBenchOnTerminal: while it measures it says how far it is. Interrupted, it shows
+// only what it has measured.
 func TestBenchOnTerminal(t *testing.T) {
 	server := dirtytest.NewServer(t, scriptApp())
-	s := startScreen(t, 80, 40, "bench", "-s", server.Socket(), demoApp, "add", "1", "2", "-d", "2s", "--plot")
-	s.await(`(?m)^\d+s of 2s, \d+ calls`)
-	assert.Equal(t, exitOK, s.end())
+	s := startScreen(t, 80, 40, "bench", "-s", server.Socket(), demoApp, "add", "1", "2", "-d", "1h", "--plot")
+	s.await(`(?m)^\d+s of 1h0m0s, \d+ calls`)
+	s.press("\x03")
+	assert.Equal(t, exitInterrupt, s.end())
 	s.await(`(?m)^over \d+.*: green p50, red p99$`)
 	assert.Regexp(t, `(?m)^\d+ calls in .* a second, 0 failed$`, s.text())
-	assert.NotContains(t, s.text(), "of 2s")
+	assert.NotContains(t, s.text(), "of 1h")
 }
