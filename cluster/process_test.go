@@ -35,11 +35,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// otherHosts are what runHost can run on some systems only. They run on in the background
+// when they return, and tell of their end.
+var otherHosts = map[string]func(words []string, ended chan<- error) error{}
+
 // runHost runs one of these until standard input ends:
 //
 //	server SOCKET NAME           prints a line when it is ready, and one for each call that begins
 //	agent SOCKET NAME ADDR CERTS prints its address
 //	front SOCKET CERTS MEMBER... prints a line when it is ready
+//	one of otherHosts
 //
 // CERTS is the folder of the certificates, a MEMBER is NAME=ADDR.
 func runHost(what string) error {
@@ -97,6 +102,10 @@ func runHost(what string) error {
 			return err
 		}
 		if err := serve(&server.Server{FrameHandler: f}); err != nil {
+			return err
+		}
+	default:
+		if err := otherHosts[words[0]](words[1:], ended); err != nil {
 			return err
 		}
 	}
