@@ -326,7 +326,7 @@ type peerKey struct{}
 
 // connContext makes the context of a connection.
 func (a *Agent) connContext(ctx context.Context, _ net.Conn) context.Context {
-	p := &peer{front: &frontSlots{apps: map[string]*frontApp{}}}
+	p := &peer{front: newFrontSlots()}
 	context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()

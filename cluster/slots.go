@@ -46,7 +46,12 @@ type frontSlots struct {
 	yours int
 	apps  map[string]*frontApp
 
-	refused bool // it was told more than is true
+	refused bool          // it was told more than is true
+	urgent  chan struct{} // closed when it may have to be told at once
+}
+
+func newFrontSlots() *frontSlots {
+	return &frontSlots{apps: map[string]*frontApp{}, urgent: make(chan struct{})}
 }
 
 // frontApp is what is known of a front and an app.
@@ -74,11 +79,25 @@ func newSlots() *slots {
 	return &slots{changed: make(chan struct{}), apps: map[string]*appSlots{}, fronts: map[string]*frontSlots{}}
 }
 
-// tellChange wakes the goroutines that tell the load. The lock is held.
+// tellChange wakes the goroutines that wait for any change. The lock is held.
 func (s *slots) tellChange() {
 	s.seq++
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// wake wakes the goroutine that tells a front of the load, and wakeAll all of these. An
+// agent can have many fronts, so a change wakes only those that it concerns at once. The
+// lock is held.
+func (f *frontSlots) wake() {
+	close(f.urgent)
+	f.urgent = make(chan struct{})
+}
+
+func (s *slots) wakeAll() {
+	for _, f := range s.fronts {
+		f.wake()
+	}
 }
 
 // set sets how many workers there are, and how many of them have which app. Apps that
@@ -101,6 +120,7 @@ func (s *slots) set(all int, apps map[string]int) {
 	if changed {
 		s.handOut()
 		s.tellChange()
+		s.wakeAll()
 	}
 }
 
@@ -110,6 +130,7 @@ func (s *slots) leave() {
 	defer s.mu.Unlock()
 	s.leaving = true
 	s.tellChange()
+	s.wakeAll()
 }
 
 // isIdle reports whether nothing is answered. If something is, the channel is closed at
@@ -142,7 +163,7 @@ func (s *slots) enter(id string) *frontSlots {
 	defer s.mu.Unlock()
 	f := s.fronts[id]
 	if f == nil {
-		f = &frontSlots{apps: map[string]*frontApp{}}
+		f = newFrontSlots()
 		s.fronts[id] = f
 	}
 	f.conns++
@@ -197,9 +218,7 @@ func (s *slots) take(f *frontSlots, app string) (taken *slot, reason string, seq
 	mine := f.of(app)
 	switch {
 	case a.taken >= a.slots || s.all.taken >= s.all.slots, mine.kept == 0 && min(a.free(), s.all.free()) <= 0:
-		f.refused = true
-		s.tellChange()
-		return nil, reasonBusy, s.seq
+		return nil, reasonBusy, s.noteRefusal(f)
 	case mine.kept > 0:
 		s.release(mine, a, 1)
 	}
@@ -208,6 +227,7 @@ func (s *slots) take(f *frontSlots, app string) (taken *slot, reason string, seq
 	mine.yours++
 	mine.budget.start()
 	f.yours++
+	f.wake()
 	s.tellChange()
 	return &slot{slots: s, front: f, app: app, mine: true}, "", 0
 }
@@ -230,6 +250,7 @@ func (t *slot) disown() {
 	mine.yours--
 	t.front.yours--
 	mine.budget.finish()
+	t.front.wake()
 }
 
 // give gives the slot back. It may be called again.
@@ -282,6 +303,9 @@ func (s *slots) setWaiting(f *frontSlots, app string, waiting int) {
 // nothing needs to be kept. The lock is held.
 func (s *slots) handOut() {
 	for app, a := range s.apps {
+		if len(a.turn) == 1 && min(a.free(), s.all.free()) > 0 {
+			a.turn[0].wake()
+		}
 		for len(a.turn) > 1 && min(a.free(), s.all.free()) > 0 {
 			i := a.next(app)
 			if i < 0 {
@@ -290,6 +314,7 @@ func (s *slots) handOut() {
 			f := a.turn[i]
 			a.turn = append(slices.Delete(a.turn, i, i+1), f)
 			s.keep(f.of(app), a)
+			f.wake()
 		}
 	}
 }
@@ -342,7 +367,13 @@ func (s *slots) release(mine *frontApp, a *appSlots, n int) {
 func (s *slots) refuse(f *frontSlots) (seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.noteRefusal(f)
+}
+
+// noteRefusal is refuse with the lock held.
+func (s *slots) noteRefusal(f *frontSlots) (seq uint64) {
 	f.refused = true
+	f.wake()
 	s.tellChange()
 	return s.seq
 }
@@ -374,20 +405,30 @@ func (s *slots) tell(f *frontSlots) load {
 func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load, hosts int64) {
 	interval := time.NewTimer(loadInterval)
 	defer interval.Stop()
-	lazy := time.NewTimer(s.lazyPause(hosts))
+	pause := s.lazyPause(hosts)
+	lazy := time.NewTimer(pause)
 	defer lazy.Stop()
-	late := false
+	late, woken := false, false // the pause is over; something has changed since then
 	for {
 		s.mu.Lock()
-		changed := s.changed
+		urgent, changed := f.urgent, s.changed
 		news := f.refused || s.leaving != told.Leaving || len(s.apps) != len(told.Apps) || s.canRun(f) ||
 			late && !s.load(f).equal(told)
 		s.mu.Unlock()
 		if news {
 			return
 		}
+		if woken { // for nothing, so not again at once
+			late, woken = false, false
+			lazy.Reset(pause)
+		}
+		if !late {
+			changed = nil
+		}
 		select {
+		case <-urgent:
 		case <-changed:
+			woken = true
 		case <-lazy.C:
 			late = true
 		case <-interval.C:
