@@ -422,22 +422,26 @@ func (a agentHandler) answer(ctx context.Context, w *server.ResponseWriter, f di
 		return w.Respond(welcome{Host: a.cfg.Host, Boot: a.boot, Version: version})
 	case actionLoad:
 		hosts, _ := args.Index(0).Int64()
-		return a.tellLoad(ctx, w, p, min(max(hosts, 0), math.MaxInt32))
+		return a.tellLoad(ctx, w, p, clampCount(hosts))
 	case actionWait:
 		app, ok := args.Index(0).Text()
 		waiting, isNumber := args.Index(1).Int64()
+		running, _ := args.Index(2).Int64()
 		if !ok || !isNumber {
-			return errorf("%s takes an app and a number", actionWait)
+			return errorf("%s takes an app and two numbers", actionWait)
 		}
-		a.slots.wait(p.front, string(app), int(min(max(waiting, 0), math.MaxInt32)))
+		a.slots.wait(p.front, string(app), clampCount(waiting), clampCount(running))
 		return nil
 	}
 	return errorf("an agent has no action %q", action)
 }
 
+// clampCount returns a number that a front has told as one that can be a count.
+func clampCount(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
+
 // tellLoad streams the load until the front leaves or the agent ends. hosts is how many
 // agents the front has.
-func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p *peer, hosts int64) error {
+func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p *peer, hosts int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()

@@ -157,6 +157,16 @@ func (l *link) countRunning() int {
 	return l.running
 }
 
+// countRunningOf returns how many calls of an app run.
+func (l *link) countRunningOf(app string) int {
+	l.host.front.mu.Lock()
+	defer l.host.front.mu.Unlock()
+	if a := l.apps[app]; a != nil {
+		return a.running
+	}
+	return 0
+}
+
 // listen listens to the load until something is wrong with the connection. It returns
 // how many messages came.
 func (l *link) listen(ctx context.Context) (n int, err error) {
@@ -448,7 +458,7 @@ func (l *link) tellAgent(ctx context.Context) {
 				continue
 			}
 			bound, cancel := context.WithTimeout(ctx, silence)
-			_, err := l.control.Execute(bound, agentApp, actionWait, app, waiting)
+			_, err := l.control.Execute(bound, agentApp, actionWait, app, waiting, l.countRunningOf(app))
 			cancel()
 			if err == nil {
 				told[app] = waiting

@@ -20,8 +20,9 @@ const (
 	// how many agents the front has: from many it must not get much from each.
 	actionLoad = "load"
 
-	// actionWait says how many calls of an app wait at the front. The arguments are the
-	// app and the number. The answer is None.
+	// actionWait says how many calls of an app wait at the front, and how many it has
+	// sent to this agent that have not ended. The arguments are the app and the two
+	// numbers. The answer is None.
 	actionWait = "wait"
 )
 

@@ -19,8 +19,9 @@ type slots struct {
 	leaving bool
 	passing int // frames that are answered; a slot may be given back before
 	all     count
-	apps    map[string]*appSlots
+	apps    map[string]*count
 	fronts  map[string]*frontSlots // by id
+	turn    []*frontApp            // those whose calls wait; who waits longest is first
 }
 
 // count is how many slots there are, and what became of them.
@@ -34,16 +35,11 @@ type count struct {
 // there are workers.
 func (c count) free() int { return c.slots - c.taken - c.kept }
 
-// appSlots are the slots of an app.
-type appSlots struct {
-	count
-	turn []*frontSlots // the fronts where calls wait; the next one is first
-}
-
 // frontSlots is what is known of a front.
 type frontSlots struct {
 	conns int // connections; without one it is forgotten
-	yours int
+	yours int // those of all apps
+	kept  int
 	apps  map[string]*frontApp
 
 	refused bool          // it was told more than is true
@@ -56,6 +52,8 @@ func newFrontSlots() *frontSlots {
 
 // frontApp is what is known of a front and an app.
 type frontApp struct {
+	front   *frontSlots
+	app     *count
 	yours   int         // requests that run and whose caller has not left
 	waiting int         // calls that wait at the front
 	kept    int         // slots that are kept for them
@@ -76,7 +74,7 @@ const (
 )
 
 func newSlots() *slots {
-	return &slots{changed: make(chan struct{}), apps: map[string]*appSlots{}, fronts: map[string]*frontSlots{}}
+	return &slots{changed: make(chan struct{}), apps: map[string]*count{}, fronts: map[string]*frontSlots{}}
 }
 
 // tellChange wakes the goroutines that wait for any change. The lock is held.
@@ -114,7 +112,7 @@ func (s *slots) set(all int, apps map[string]int) {
 	}
 	for name, n := range apps {
 		if s.apps[name] == nil {
-			s.apps[name], changed = &appSlots{count: count{slots: n}}, true
+			s.apps[name], changed = &count{slots: n}, true
 		}
 	}
 	if changed {
@@ -178,18 +176,18 @@ func (s *slots) exit(id string, f *frontSlots) {
 		return
 	}
 	delete(s.fronts, id)
-	for app := range s.apps {
-		s.setWaiting(f, app, 0)
+	for _, mine := range f.apps {
+		s.setWaiting(mine, 0, 0)
 	}
 	s.handOut()
 	s.tellChange()
 }
 
-// of returns what is known of the front and an app. The lock is held.
-func (f *frontSlots) of(app string) *frontApp {
+// of returns what is known of a front and an app of the host. The lock is held.
+func (s *slots) of(f *frontSlots, app string) *frontApp {
 	a := f.apps[app]
 	if a == nil {
-		a = &frontApp{}
+		a = &frontApp{front: f, app: s.apps[app]}
 		f.apps[app] = a
 	}
 	return a
@@ -198,8 +196,7 @@ func (f *frontSlots) of(app string) *frontApp {
 // slot is a taken slot.
 type slot struct {
 	slots *slots
-	front *frontSlots
-	app   string
+	of    *frontApp
 	mine  bool // it counts as one of the front's
 	given bool
 }
@@ -215,12 +212,12 @@ func (s *slots) take(f *frontSlots, app string) (taken *slot, reason string, seq
 	case a == nil:
 		return nil, reasonNoApp, s.seq
 	}
-	mine := f.of(app)
+	mine := s.of(f, app)
 	switch {
-	case a.taken >= a.slots || s.all.taken >= s.all.slots, mine.kept == 0 && min(a.free(), s.all.free()) <= 0:
+	case a.taken >= a.slots || s.all.taken >= s.all.slots, mine.kept == 0 && s.free(a) <= 0:
 		return nil, reasonBusy, s.noteRefusal(f)
 	case mine.kept > 0:
-		s.release(mine, a, 1)
+		s.release(mine, 1)
 	}
 	a.taken++
 	s.all.taken++
@@ -229,8 +226,11 @@ func (s *slots) take(f *frontSlots, app string) (taken *slot, reason string, seq
 	f.yours++
 	f.wake()
 	s.tellChange()
-	return &slot{slots: s, front: f, app: app, mine: true}, "", 0
+	return &slot{slots: s, of: mine, mine: true}, "", 0
 }
+
+// free returns how many more requests of an app can run. The lock is held.
+func (s *slots) free(app *count) int { return min(app.free(), s.all.free()) }
 
 // abandon notes that the caller has left. The slot stays taken, but the front does not
 // know of it any more.
@@ -246,11 +246,10 @@ func (t *slot) abandon() {
 // disown takes the slot from those of the front. The lock is held.
 func (t *slot) disown() {
 	t.mine = false
-	mine := t.front.of(t.app)
-	mine.yours--
-	t.front.yours--
-	mine.budget.finish()
-	t.front.wake()
+	t.of.yours--
+	t.of.front.yours--
+	t.of.budget.finish()
+	t.of.front.wake()
 }
 
 // give gives the slot back. It may be called again.
@@ -265,85 +264,88 @@ func (t *slot) give() {
 	if t.mine {
 		t.disown()
 	}
-	s.apps[t.app].taken--
+	t.of.app.taken--
 	s.all.taken--
 	s.handOut()
 	s.tellChange()
 }
 
-// wait notes how many calls of an app wait at a front.
-func (s *slots) wait(f *frontSlots, app string, waiting int) {
+// wait notes how many calls of an app wait at a front, and how many run here as the front
+// knows. Those of which nothing is known here are on their way, and need what is kept.
+func (s *slots) wait(f *frontSlots, app string, waiting, running int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.apps[app]
-	if a == nil || f.conns == 0 {
+	if s.apps[app] == nil || f.conns == 0 {
 		return
 	}
-	s.setWaiting(f, app, waiting)
+	mine := s.of(f, app)
+	s.setWaiting(mine, waiting, max(running-mine.yours, 0))
 	s.handOut()
 	s.tellChange()
 }
 
-// setWaiting is wait, without what follows from it. The lock is held.
-func (s *slots) setWaiting(f *frontSlots, app string, waiting int) {
-	a, mine := s.apps[app], f.of(app)
-	switch i := slices.Index(a.turn, f); {
+// setWaiting notes how many calls wait and how many are on their way. The lock is held.
+func (s *slots) setWaiting(mine *frontApp, waiting, coming int) {
+	switch i := slices.Index(s.turn, mine); {
 	case waiting > 0 && i < 0:
-		a.turn = append(a.turn, f)
-	case waiting <= 0 && i >= 0:
-		a.turn = slices.Delete(a.turn, i, i+1)
+		s.turn = append(s.turn, mine)
+	case waiting == 0 && i >= 0:
+		s.turn = slices.Delete(s.turn, i, i+1)
 	}
 	mine.waiting = waiting
-	if mine.kept > max(waiting, 0) {
-		s.release(mine, a, mine.kept-max(waiting, 0))
+	if mine.kept > waiting+coming {
+		s.release(mine, mine.kept-waiting-coming)
 	}
 }
 
-// handOut keeps free slots for the calls that wait. If they do so at one front only,
-// nothing needs to be kept. The lock is held.
+// handOut keeps free slots for the calls that wait. The lock is held.
 func (s *slots) handOut() {
-	for app, a := range s.apps {
-		if len(a.turn) == 1 && min(a.free(), s.all.free()) > 0 {
-			a.turn[0].wake()
-		}
-		for len(a.turn) > 1 && min(a.free(), s.all.free()) > 0 {
-			i := a.next(app)
-			if i < 0 {
-				break
-			}
-			f := a.turn[i]
-			a.turn = append(slices.Delete(a.turn, i, i+1), f)
-			s.keep(f.of(app), a)
-			f.wake()
+	for i := s.next(); i >= 0; i = s.next() {
+		mine := s.turn[i]
+		s.turn = append(slices.Delete(s.turn, i, i+1), mine)
+		s.keep(mine)
+		mine.front.wake()
+	}
+	for _, mine := range s.turn {
+		if s.free(mine.app) > 0 { // nobody else wants it
+			mine.front.wake()
 		}
 	}
 }
 
-// next returns whose turn it is: of the fronts that have the fewest slots here the one
-// that waits longest. It is negative if a slot is kept for each call that waits.
-func (a *appSlots) next(app string) int {
+// next returns for whom the next slot is kept: of the fronts with the fewest slots here
+// the one that waits longest. It is negative if there is no slot or no need. The lock is
+// held.
+func (s *slots) next() int {
 	next, fewest := -1, 0
-	for i, f := range a.turn {
-		mine := f.of(app)
-		if n := mine.yours + mine.kept; mine.kept < mine.waiting && (next < 0 || n < fewest) {
+	for i, mine := range s.turn {
+		n := mine.front.yours + mine.front.kept
+		if mine.kept < mine.waiting && s.free(mine.app) > 0 && (next < 0 || n < fewest) && s.isWanted(mine.front, mine.app) {
 			next, fewest = i, n
 		}
 	}
 	return next
 }
 
+// isWanted reports whether calls of other fronts wait that could have a slot of an app in
+// place of a front. They may be of other apps: these have the same workers. The lock is
+// held.
+func (s *slots) isWanted(f *frontSlots, app *count) bool {
+	return slices.ContainsFunc(s.turn, func(other *frontApp) bool {
+		return other.front != f && (other.app == app || other.app.free() > 0)
+	})
+}
+
 // keep keeps a slot for a front. The lock is held.
-func (s *slots) keep(mine *frontApp, a *appSlots) {
-	mine.kept++
+func (s *slots) keep(mine *frontApp) {
+	s.addKept(mine, 1)
 	mine.granted++
-	a.kept++
-	s.all.kept++
 	if mine.keep == nil {
 		mine.keep = time.AfterFunc(keepTime, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if mine.kept > 0 {
-				s.release(mine, a, mine.kept)
+				s.release(mine, mine.kept)
 				s.handOut()
 				s.tellChange()
 			}
@@ -353,13 +355,19 @@ func (s *slots) keep(mine *frontApp, a *appSlots) {
 }
 
 // release ends the keeping of n slots. The lock is held.
-func (s *slots) release(mine *frontApp, a *appSlots, n int) {
-	mine.kept -= n
-	a.kept -= n
-	s.all.kept -= n
+func (s *slots) release(mine *frontApp, n int) {
+	s.addKept(mine, -n)
 	if mine.kept == 0 && mine.keep != nil {
 		mine.keep.Stop()
 	}
+}
+
+// addKept counts slots that are kept. The lock is held.
+func (s *slots) addKept(mine *frontApp, n int) {
+	mine.kept += n
+	mine.front.kept += n
+	mine.app.kept += n
+	s.all.kept += n
 }
 
 // refuse notes that a front was told more than is true. It returns the number of the
@@ -393,7 +401,7 @@ func (s *slots) tell(f *frontSlots) load {
 	f.refused = false
 	l := s.load(f)
 	for app, share := range l.Apps {
-		mine := f.of(app)
+		mine := s.of(f, app)
 		mine.budget.set(share, mine.yours)
 	}
 	return l
@@ -402,7 +410,7 @@ func (s *slots) tell(f *frontSlots) load {
 // awaitNews waits until a front must be told of its load again. That is at once if
 // calls wait there that could run, and if it was told more than is true. All else can
 // be late: many fronts would get many messages.
-func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load, hosts int64) {
+func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load, hosts int) {
 	interval := time.NewTimer(loadInterval)
 	defer interval.Stop()
 	pause := s.lazyPause(hosts)
@@ -440,22 +448,21 @@ func (s *slots) awaitNews(ctx context.Context, f *frontSlots, told load, hosts i
 }
 
 // lazyPause is the time between two messages to a front that can be late.
-func (s *slots) lazyPause(hosts int64) time.Duration {
+func (s *slots) lazyPause(hosts int) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(max(lazyPause, time.Duration(max(int64(len(s.fronts)), hosts))*lazyShare), loadInterval)
+	return min(max(lazyPause, time.Duration(max(len(s.fronts), hosts))*lazyShare), loadInterval)
 }
 
 // canRun reports whether calls wait at a front that can run now, though it does not
 // know. The lock is held.
 func (s *slots) canRun(f *frontSlots) bool {
-	for app, a := range s.apps {
-		if !slices.Contains(a.turn, f) {
+	for _, mine := range s.turn {
+		if mine.front != f {
 			continue
 		}
-		mine := f.of(app)
 		told := mine.budget
-		told.set(s.share(f, app, a), mine.yours)
+		told.set(s.share(f, mine.app, mine), mine.yours)
 		if told.left > 0 && mine.budget.left <= 0 {
 			return true
 		}
@@ -467,20 +474,20 @@ func (s *slots) canRun(f *frontSlots) bool {
 func (s *slots) load(f *frontSlots) load {
 	l := load{Seq: s.seq, Leaving: s.leaving, Apps: make(map[string]share, len(s.apps))}
 	l.All = share{Slots: s.all.slots, Free: s.all.free(), Yours: f.yours}
-	for app, a := range s.apps {
-		l.Apps[app] = s.share(f, app, a)
+	for name, app := range s.apps {
+		l.Apps[name] = s.share(f, app, f.apps[name])
 	}
 	return l
 }
 
-// share returns the share of an app for a front. The lock is held.
-func (s *slots) share(f *frontSlots, app string, a *appSlots) share {
-	one := share{Slots: a.slots, Free: min(a.free(), s.all.free())}
-	one.Wanted = len(a.turn) > 1 || len(a.turn) == 1 && a.turn[0] != f
+// share returns the share of an app for a front. mine is what is known of both, or nil.
+// The lock is held.
+func (s *slots) share(f *frontSlots, app *count, mine *frontApp) share {
+	one := share{Slots: app.slots, Free: s.free(app), Wanted: s.isWanted(f, app)}
 	if one.Wanted {
 		one.Free = 0
 	}
-	if mine := f.apps[app]; mine != nil {
+	if mine != nil {
 		one.Yours, one.Granted = mine.yours, mine.granted
 		one.Free += mine.kept
 	}
