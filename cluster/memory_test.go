@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"slices"
@@ -17,9 +18,10 @@ import (
 )
 
 // network connects fronts and agents in memory, with a delay for each write. It counts
-// the writes.
+// the writes, and how often an agent refuses a request.
 type network struct {
 	writes    atomic.Int64
+	refusals  atomic.Int64
 	mu        sync.Mutex
 	listeners map[string]*memListener
 }
@@ -71,6 +73,9 @@ type slowConn struct {
 
 func (c slowConn) Write(p []byte) (int, error) {
 	c.network.writes.Add(1)
+	if bytes.Contains(p, []byte("refused_for")) {
+		c.network.refusals.Add(1)
+	}
 	time.Sleep(delay)
 	return c.Conn.Write(p)
 }
