@@ -129,7 +129,7 @@ func (t *turn) try(attempt func() error) error {
 // tryOnce makes one attempt.
 func (t *turn) tryOnce(attempt func() error) error {
 	t.sent, t.heard, t.again = false, false, false
-	err := t.client.cfg.hooks.catch(hookValue, attempt)
+	err := t.client.cfg.hooks.Try(hookValue, attempt)
 	if failure, ok := err.(*hookError); ok { // all others are made by fail
 		return t.fail(t.stage(StagePrepare, StageDecode), failure)
 	}
@@ -277,7 +277,7 @@ func (t *turn) giveBack(reason closeReason) (more bool) {
 // stopWatching stops the closing of the connection when the context ends. It reports
 // whether it came in time. Methods of the context may panic.
 func (t *turn) stopWatching() (inTime bool) {
-	_ = t.client.cfg.hooks.catch(hookContext, func() error { inTime = t.stop(); return nil })
+	_ = t.client.cfg.hooks.Try(hookContext, func() error { inTime = t.stop(); return nil })
 	return inTime
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // Forward sends a frame to the arbiter as it is, and passes the answers to w as they
@@ -79,7 +80,7 @@ func (fw *forwarding) attempt(ctx context.Context, c *Client, op Operation) erro
 			return
 		}
 		if !returned { // deliver has ended the goroutine
-			err = t.fail(StageRead, newHookError(hookForward, nil))
+			err = t.fail(StageRead, markFailure(usercode.NewFailure(hookForward, nil)))
 		}
 		fw.err = err
 		close(fw.over)
@@ -169,7 +170,7 @@ func (t *turn) deliver(fw *forwarding, f dirty.Frame) error {
 		}
 	}
 	f.RequestID = fw.frame.RequestID
-	err := t.client.cfg.hooks.catch(hookForward, func() error {
+	err := t.client.cfg.hooks.Try(hookForward, func() error {
 		fw.refused = fw.deliver(f)
 		return nil
 	})

@@ -2,14 +2,13 @@ package client
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"sync/atomic"
+
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // Hooks are code of the user's that the client calls: the functions that the
@@ -36,16 +35,8 @@ const (
 	hookContext     = "a method of the context"
 )
 
-// hookError says that a hook did not return.
+// hookError says that a hook did not return, or returned nothing.
 type hookError struct{ text string }
-
-// newHookError takes what a hook panicked with; nil is a Goexit.
-func newHookError(hook string, panicked any) *hookError {
-	if panicked == nil {
-		return &hookError{hook + " called runtime.Goexit"}
-	}
-	return &hookError{fmt.Sprintf("%s panicked: %v", hook, panicked)}
-}
 
 func (e *hookError) Error() string        { return e.text }
 func (e *hookError) Is(target error) bool { return target == ErrHookFailed }
@@ -53,60 +44,34 @@ func (e *hookError) Is(target error) bool { return target == ErrHookFailed }
 // guard calls a hook in a goroutine of its own, so that its end can only be the
 // end of that. The error is the hook's, or says that it did not return.
 func (h *hooks) guard(hook string, f func() error) error {
-	var result struct {
-		sync.WaitGroup
-		err error
-	}
-	result.Add(1)
-	go func() {
-		returned := false
-		defer func() {
-			if !returned {
-				result.err = newHookError(hook, nil)
-			}
-			result.Done()
-		}()
-		result.err = h.catch(hook, f)
-		returned = true
-	}()
-	result.Wait()
-	return result.err
+	return markFailure(usercode.Call(h, hook, f))
 }
 
-// catch calls a hook in this goroutine, and turns a panic into an error. A
-// Goexit does end this goroutine: what must be done nevertheless is deferred.
-func (h *hooks) catch(hook string, f func() error) (err error) {
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		failure := newHookError(hook, recover())
-		err = failure
-		h.failures.Add(1)
-		if hook != hookLogger { // which could not tell of itself
-			h.log(slog.LevelError, "dirty: code that was given to the client did not return",
-				"error", failure.Error(), "stack", string(debug.Stack()))
-		}
-	}()
-	if err = f(); err != nil {
-		inspect(err)
+// Try calls a hook in this goroutine, and turns a panic into an error. A Goexit
+// does end this goroutine: what must be done nevertheless is deferred.
+func (h *hooks) Try(hook string, f func() error) error {
+	return markFailure(usercode.Try(hook, h.report, f))
+}
+
+// markFailure makes an ErrHookFailed of a failure.
+func markFailure(err error) error {
+	if usercode.IsFailure(err) {
+		return &hookError{err.Error()}
 	}
-	returned = true
 	return err
 }
 
-// inspect calls the methods of an error, which may be the user's and panic as
-// well: better here than where nobody expects it.
-func inspect(err error) {
-	_ = err.Error()
-	_ = errors.Is(err, ErrHookFailed)
-	var failed *OpError
-	_ = errors.As(err, &failed)
+// report counts and logs a failure.
+func (h *hooks) report(failure *usercode.Failure) {
+	h.failures.Add(1)
+	if failure.What != hookLogger { // which could not tell of itself
+		h.log(slog.LevelError, "dirty: code that was given to the client did not return",
+			"error", failure.Error(), "stack", string(debug.Stack()))
+	}
 }
 
-// catchName is in the stack of each goroutine that runs a hook.
-const catchName = "/dirty/client.(*hooks).catch"
+// tryName is in the stack of each goroutine that runs a hook.
+const tryName = "/dirty/client.(*hooks).Try"
 
 // insideHook reports whether this goroutine runs a hook, of any client.
 func insideHook() bool {
@@ -119,7 +84,7 @@ func insideHook() bool {
 	frames := runtime.CallersFrames(pcs[:n])
 	for {
 		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, catchName) {
+		if strings.HasSuffix(frame.Function, tryName) {
 			return true
 		}
 		if !more {

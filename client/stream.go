@@ -207,7 +207,7 @@ func recv[T any](s *Stream, payload *chunkPayload[T]) (T, error) {
 
 // decode decodes the payload of the frame that was just received.
 func (s *Stream) decode(f dirty.Frame, v any) error {
-	return s.client.cfg.hooks.catch(hookValue, func() error {
+	return s.client.cfg.hooks.Try(hookValue, func() error {
 		o := s.client.decodeOptions()
 		if s.ahead != nil { // the frame has memory of its own
 			o.AliasBytes = true
