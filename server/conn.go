@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // conn serves one client, a frame at a time and in order, as an arbiter does.
@@ -57,7 +58,7 @@ func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 	c.life, c.cancel = context.WithCancelCause(ctx)
 	c.ctx = c.life
 	if isForeign(given) {
-		c.nc = &foreignConn{Conn: given, end: func() { c.cancel(os.ErrDeadlineExceeded) }, report: s.reportFailure}
+		c.nc = &foreignConn{Conn: given, end: func() { c.cancel(os.ErrDeadlineExceeded) }, journal: &s.journal}
 	}
 	c.in = input{nc: c.nc, raw: findRaw(c.nc), timeout: cfg.frameTimeout}
 	// Python's sync client reads in pieces of what the send buffer holds, and its
@@ -80,33 +81,19 @@ func findRaw(nc net.Conn) syscall.RawConn {
 
 // serve answers until the client leaves, a fault, or the end of the server.
 // Then the connection is closed, and nothing of it is left.
-func (c *conn) serve() (err error) {
+func (c *conn) serve() error {
 	defer c.watch.stop()
 	defer c.close()
-	returned := false
-	defer func() {
-		v := recover()
-		if !returned {
-			c.server.reportFailure(v)
-			err = errPanic
-		}
-		c.cancel(nil)
-	}()
-	err = c.answerAll()
-	returned = true
+	defer c.cancel(nil)
+	err := c.server.journal.Try(whereConnection, c.answerAll)
+	if usercode.IsFailure(err) {
+		return errPanic
+	}
 	return err
 }
 
-// reportFailure reports that ConnContext or a method of a connection has
-// panicked with v or, if v is nil, called runtime.Goexit.
-func (s *Server) reportFailure(v any) {
-	where := slog.String("where", "connection")
-	if v == nil {
-		s.journal.reportExit(where)
-		return
-	}
-	s.journal.reportPanic(v, where)
-}
+// whereConnection is where ConnContext and the methods of a connection fail.
+const whereConnection = "connection"
 
 // errPanic is why a connection ends after a panic or runtime.Goexit that no
 // reply can tell of.
@@ -174,15 +161,8 @@ func (c *conn) close() {
 		<-c.closed
 		return
 	}
-	returned := false
-	defer func() {
-		if v := recover(); !returned {
-			c.server.reportFailure(v)
-		}
-		close(c.closed)
-	}()
-	_ = c.nc.Close()
-	returned = true
+	defer close(c.closed)
+	_ = c.server.journal.Try(whereConnection, c.nc.Close)
 }
 
 // closeIdle ends the connection unless a frame is being answered.

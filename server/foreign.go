@@ -18,8 +18,8 @@ import (
 // deadline.
 type foreignConn struct {
 	net.Conn
-	end              func()    // ends the connection
-	report           func(any) // is told what a method has panicked with
+	end              func() // ends the connection
+	journal          *journal
 	reading, writing bound
 }
 
@@ -40,38 +40,44 @@ func isForeign(nc net.Conn) bool {
 
 // Read reads until the deadline for reading.
 func (c *foreignConn) Read(p []byte) (n int, err error) {
-	defer c.recoverInto(&err)
 	c.reading.start(c.end)
-	defer func() { err = c.reading.stop(err) }()
-	return c.Conn.Read(p)
+	defer c.reading.stop()
+	err = c.try(func() (err error) {
+		n, err = c.Conn.Read(p)
+		return asDeadline(err)
+	})
+	return n, err
 }
 
 // Write writes until the deadline for writing.
 func (c *foreignConn) Write(p []byte) (n int, err error) {
-	defer c.recoverInto(&err)
 	c.writing.start(c.end)
-	defer func() { err = c.writing.stop(err) }()
-	return c.Conn.Write(p)
+	defer c.writing.stop()
+	err = c.try(func() (err error) {
+		n, err = c.Conn.Write(p)
+		return asDeadline(err)
+	})
+	return n, err
 }
 
 // SetReadDeadline sets the deadline of later Reads.
-func (c *foreignConn) SetReadDeadline(t time.Time) (err error) {
+func (c *foreignConn) SetReadDeadline(t time.Time) error {
 	c.reading.until = t
-	defer c.recoverInto(&err)
-	return c.Conn.SetReadDeadline(t)
+	return c.try(func() error { return c.Conn.SetReadDeadline(t) })
 }
 
 // SetWriteDeadline sets the deadline of later Writes.
-func (c *foreignConn) SetWriteDeadline(t time.Time) (err error) {
+func (c *foreignConn) SetWriteDeadline(t time.Time) error {
 	c.writing.until = t
-	defer c.recoverInto(&err)
-	return c.Conn.SetWriteDeadline(t)
+	return c.try(func() error { return c.Conn.SetWriteDeadline(t) })
 }
 
 // Close closes the connection.
-func (c *foreignConn) Close() (err error) {
-	defer c.recoverInto(&err)
-	return c.Conn.Close()
+func (c *foreignConn) Close() error { return c.try(c.Conn.Close) }
+
+// try calls a method. If that panics, the error is errConnPanic.
+func (c *foreignConn) try(f func() error) error {
+	return c.journal.tryInside(whereConnection, errConnPanic, f)
 }
 
 // start sets the timer, if there is a deadline.
@@ -89,63 +95,51 @@ func (b *bound) start(end func()) {
 // better than the timer: a reply that is under way can still be written.
 const deadlineGrace = time.Second
 
-// stop stops the timer. An error of a deadline then matches
-// [os.ErrDeadlineExceeded], whatever type it has. All methods of the error are
-// called, so that it is known here if they panic.
-func (b *bound) stop(err error) error {
+// stop stops the timer.
+func (b *bound) stop() {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
-	if err == nil {
-		return nil
-	}
-	_ = err.Error()
-	isDeadline := errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// asDeadline makes an error of a deadline match [os.ErrDeadlineExceeded], whatever
+// type it has.
+func asDeadline(err error) error {
 	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() && !isDeadline {
+	if err != nil && errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 	}
 	return err
 }
 
-// recoverInto reports a panic and makes an error of it. It is deferred.
-func (c *foreignConn) recoverInto(err *error) {
-	if v := recover(); v != nil {
-		c.report(v)
-		*err = errConnPanic
-	}
-}
-
 // foreignListener is a listener whose methods may panic or return no connection.
 type foreignListener struct {
 	net.Listener
-	report func(any) // is told what a method has panicked with
+	journal *journal
 }
 
 // Accept accepts a connection. All methods of an error are called, so that it is
 // known here if they panic.
 func (l *foreignListener) Accept() (nc net.Conn, err error) {
-	defer l.recoverInto(&err)
-	nc, err = l.Listener.Accept()
+	err = l.try(func() (err error) {
+		if nc, err = l.Listener.Accept(); err == nil {
+			return checkConn(nc)
+		}
+		_ = mayPass(err)
+		return err
+	})
 	if err != nil {
-		_, _ = err.Error(), mayPass(err)
 		return nil, err
 	}
-	return nc, checkConn(nc)
+	return nc, nil
 }
 
 // Close closes the listener.
-func (l *foreignListener) Close() (err error) {
-	defer l.recoverInto(&err)
-	return l.Listener.Close()
-}
+func (l *foreignListener) Close() error { return l.try(l.Listener.Close) }
 
-// recoverInto reports a panic and makes an error of it. It is deferred.
-func (l *foreignListener) recoverInto(err *error) {
-	if v := recover(); v != nil {
-		l.report(v)
-		*err = errListenerPanic
-	}
+// try calls a method. If that panics, the error is errListenerPanic.
+func (l *foreignListener) try(f func() error) error {
+	return l.journal.tryInside("listener", errListenerPanic, f)
 }
 
 // checkConn returns an error for a connection that is nil.

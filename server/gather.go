@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // This file exists for speed alone: it gathers small chunks of a stream into one
@@ -141,7 +142,6 @@ func (g *gatherer) writeOut(b []byte) {
 	defer func() {
 		if err == errPanic {
 			g.out.err = err
-			g.conn.server.reportFailure(recover())
 		}
 		if err != nil {
 			g.cancel(g.conn.cause(err))
@@ -152,7 +152,9 @@ func (g *gatherer) writeOut(b []byte) {
 		g.writing = g.writing && err == nil
 		g.changed.Broadcast()
 	}()
-	err = g.out.writeBytes(b)
+	if e := g.conn.server.journal.Try(whereConnection, func() error { return g.out.writeBytes(b) }); !usercode.IsFailure(e) {
+		err = e
+	}
 }
 
 // drain waits until everything is written.

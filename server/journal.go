@@ -1,104 +1,44 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"sync"
-	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/rarelog"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // journal writes the log lines of a server. The user's Logger cannot end the
 // process or a goroutine of the server: if it panics or calls runtime.Goexit, that
 // is counted, and the line is lost.
 type journal struct {
-	logger *slog.Logger
+	log    *rarelog.Logger
 	counts *counts
-
-	mu    sync.Mutex
-	kinds map[string]*lineKind // by message
 }
 
-// lineKind counts the lines of one kind, to bound how many are written.
-type lineKind struct {
-	left    int       // how many may be written now
-	since   time.Time // when left was counted
-	dropped int       // lines that were left out since the last one
-}
-
-// How many lines of one kind are written at once. Then it is one a second.
+// How many lines with one message are written at once. Then it is one a second.
 const (
 	warningsAtOnce = 1
 	panicsAtOnce   = 10
 )
 
-// write writes a line, in a goroutine that the Logger may end: the caller may be
-// about to let others go on.
+// newJournal returns a journal for the user's Logger, which may be nil.
+func newJournal(l *slog.Logger, counts *counts) journal {
+	return journal{rarelog.New(l, func() { counts.panics.Add(1) }), counts}
+}
+
+// write writes a line.
 func (j *journal) write(level slog.Level, message string, attrs ...slog.Attr) {
-	if j.logger.Handler() == slog.DiscardHandler {
-		return
-	}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		returned := false
-		defer func() {
-			_ = recover()
-			if !returned {
-				j.counts.panics.Add(1)
-			}
-		}()
-		j.logger.LogAttrs(context.Background(), level, message, attrs...)
-		returned = true
-	}()
-	<-written
+	j.log.Write(level, message, attrs...)
 }
 
 // warn writes a line that a client can cause. There are at most so many of one
 // message at once and then one a second, because a client must not fill the
 // disk: the next line says how many were dropped.
 func (j *journal) warn(message string, attrs ...slog.Attr) {
-	j.limit(slog.LevelWarn, warningsAtOnce, message, attrs)
-}
-
-func (j *journal) limit(level slog.Level, atOnce int, message string, attrs []slog.Attr) {
-	dropped, ok := j.admit(message, atOnce)
-	if !ok {
-		return
-	}
-	if dropped > 0 {
-		attrs = append(attrs, slog.Int("dropped", dropped))
-	}
-	j.write(level, message, attrs...)
-}
-
-// admit decides whether a line may be written, and returns how many before it
-// were not.
-func (j *journal) admit(message string, atOnce int) (dropped int, ok bool) {
-	now := time.Now()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	k := j.kinds[message]
-	if k == nil {
-		k = &lineKind{left: atOnce, since: now}
-		if j.kinds == nil {
-			j.kinds = map[string]*lineKind{}
-		}
-		j.kinds[message] = k
-	}
-	if seconds := int(min(now.Sub(k.since)/time.Second, time.Duration(atOnce))); seconds > 0 {
-		k.left, k.since = min(k.left+seconds, atOnce), now
-	}
-	if k.left == 0 {
-		k.dropped++
-		return 0, false
-	}
-	k.left--
-	dropped, k.dropped = k.dropped, 0
-	return dropped, true
+	j.log.WriteRarely(slog.LevelWarn, warningsAtOnce, message, attrs...)
 }
 
 // reportPanic counts and logs a panic in the user's code. It is called while
@@ -106,16 +46,47 @@ func (j *journal) admit(message string, atOnce int) (dropped int, ok bool) {
 func (j *journal) reportPanic(v any, where slog.Attr) {
 	j.counts.panics.Add(1)
 	// Sprint survives a panic in the methods of v.
-	j.limit(slog.LevelError, panicsAtOnce, "dirty: a panic in the server's handlers or hooks",
-		[]slog.Attr{where, slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack()))})
+	j.log.WriteRarely(slog.LevelError, panicsAtOnce, "dirty: a panic in the server's handlers or hooks",
+		where, slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
 }
 
 // reportExit counts and logs that the user's code has ended a goroutine of the
 // server with runtime.Goexit.
 func (j *journal) reportExit(where slog.Attr) {
 	j.counts.panics.Add(1)
-	j.limit(slog.LevelError, panicsAtOnce, "dirty: runtime.Goexit in the server's handlers or hooks",
-		[]slog.Attr{where, slog.String("stack", string(debug.Stack()))})
+	j.log.WriteRarely(slog.LevelError, panicsAtOnce, "dirty: runtime.Goexit in the server's handlers or hooks",
+		where, slog.String("stack", string(debug.Stack())))
+}
+
+// Try calls code of the user's in this goroutine, and reports its failure. what is
+// where the log says that it was.
+func (j *journal) Try(what string, f func() error) error {
+	return usercode.Try(what, j.report, f)
+}
+
+// tryInside is Try for code inside other code that reports a runtime.Goexit. After a
+// panic the error is failed.
+func (j *journal) tryInside(what string, failed error, f func() error) error {
+	err := usercode.Try(what, j.reportUnlessExit, f)
+	if usercode.IsFailure(err) {
+		return failed
+	}
+	return err
+}
+
+func (j *journal) report(failure *usercode.Failure) {
+	where := slog.String("where", failure.What)
+	if failure.Panic == nil {
+		j.reportExit(where)
+	} else {
+		j.reportPanic(failure.Panic, where)
+	}
+}
+
+func (j *journal) reportUnlessExit(failure *usercode.Failure) {
+	if failure.Panic != nil {
+		j.report(failure)
+	}
 }
 
 // requestAttr says what a request asks for, without its arguments. r may be

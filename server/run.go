@@ -46,7 +46,7 @@ func (s *Server) run(ctx context.Context, listen func() (net.Listener, error)) e
 		l, err := listen()
 		if err == nil {
 			if err = s.readStash(context.WithoutCancel(ctx)); err != nil {
-				_ = (&foreignListener{l, s.reportFailure}).Close()
+				_ = (&foreignListener{l, &s.journal}).Close()
 			}
 		}
 		if err == nil {

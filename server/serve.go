@@ -41,7 +41,7 @@ func (s *Server) Serve(l net.Listener) error {
 		u.SetUnlinkOnClose(false)
 	}
 	given := l
-	l = &foreignListener{l, s.reportFailure}
+	l = &foreignListener{l, &s.journal}
 	defer func() { _ = l.Close() }()
 	if err := s.setUp(); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (s *Server) Serve(l net.Listener) error {
 		if own, err = s.withHeirs(given); err != nil {
 			return err
 		}
-		l = &foreignListener{own, s.reportFailure}
+		l = &foreignListener{own, &s.journal}
 	}
 	if err := s.addListener(l); err != nil {
 		return err
@@ -192,7 +192,7 @@ const errRefused = sentinel("the connection is refused")
 
 // refuse closes a connection that is not served, and returns why.
 func (s *Server) refuse(nc net.Conn, reason error) error {
-	_ = (&foreignConn{Conn: nc, report: s.reportFailure}).Close()
+	_ = (&foreignConn{Conn: nc, journal: &s.journal}).Close()
 	return s.countRefusal(reason)
 }
 

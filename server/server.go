@@ -231,15 +231,12 @@ func (s *Server) setUp() error {
 			frameTimeout: timeout(s.FrameTimeout, DefaultFrameTimeout),
 			writeTimeout: timeout(s.WriteTimeout, DefaultWriteTimeout),
 		}
-		s.journal.counts, s.journal.logger = &s.counts, s.Logger
+		s.journal = newJournal(s.Logger, &s.counts)
 		if s.cfg.handler == nil {
 			s.cfg.handler = NewMux()
 		}
 		if s.cfg.stash == nil {
 			s.cfg.stash = new(MemoryStore)
-		}
-		if s.Logger == nil {
-			s.journal.logger = slog.New(slog.DiscardHandler)
 		}
 		s.queue = newQueue(s.MaxConcurrent, &s.counts.queued)
 		s.cfgErr = s.Limits.Validate()

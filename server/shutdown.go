@@ -23,6 +23,7 @@ import (
 // handler too.
 func (s *Server) Shutdown(ctx context.Context) error {
 	drained, err := s.stop()
+	defer s.journal.log.WriteRest()
 	select {
 	case <-drained:
 		return err
@@ -46,11 +47,13 @@ const errShutdown = sentinel("the server's shutdown was cut short")
 
 // Close closes the listeners, and ends all connections and the contexts of the
 // handlers. It does not wait for handlers, nor for connections whose Close takes
-// long; Shutdown does. For listeners both wait a second at most. Close may be called
-// more than once, and by a handler. The error is one of closing the listeners.
+// long; Shutdown does. For listeners both wait a second at most, and as long for the
+// Logger. Close may be called more than once, and by a handler. The error is one of
+// closing the listeners.
 func (s *Server) Close() error {
 	_, err := s.stop()
 	s.abortAll()
+	s.journal.log.WriteRest()
 	return err
 }
 

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
+
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // WriteSnapshot writes a snapshot of a store to a file. It writes a new file of mode
@@ -121,26 +122,11 @@ func (s *Server) stashToKeep() (Snapshotter, error) {
 // callStore calls code of a store, which may panic, end its goroutine, or block. It
 // returns when ctx ends, whatever that code does.
 func (s *Server) callStore(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		err, returned := error(errStorePanic), false
-		defer func() {
-			if v := recover(); v != nil {
-				s.journal.reportPanic(v, slog.String("where", "stash"))
-			} else if !returned {
-				s.journal.reportExit(slog.String("where", "stash"))
-			}
-			done <- err
-		}()
-		err = f()
-		returned = true
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	err := usercode.CallUntil(ctx, 0, &s.journal, "stash", f)
+	if usercode.IsFailure(err) {
+		return errStorePanic
 	}
+	return err
 }
 
 // errStorePanic is for a method of a store that does not return.

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"slices"
 	"sync"
@@ -104,7 +103,7 @@ func (c *conn) startTrace(w *ResponseWriter, f dirty.Frame) {
 	if tracer.Start == nil {
 		return
 	}
-	w.trace.guard("Start", func() {
+	w.trace.guard("Tracer.Start", func() {
 		ctx := tracer.Start(w.ctx, w.trace.call)
 		if ctx == nil {
 			return
@@ -178,7 +177,7 @@ func (t *trace) endWait(begin time.Time) {
 	d := time.Since(begin)
 	t.note(func(r *CallResult) { r.Waited = d })
 	if t.tracer.Waited != nil {
-		t.guard("Waited", func() { t.tracer.Waited(t.ctx, t.call, d) })
+		t.guard("Tracer.Waited", func() { t.tracer.Waited(t.ctx, t.call, d) })
 	}
 }
 
@@ -189,7 +188,7 @@ func (t *trace) tellChunk() {
 	}
 	t.note(func(r *CallResult) { r.Chunks++ })
 	if t.tracer.Chunk != nil {
-		t.guard("Chunk", func() { t.tracer.Chunk(t.ctx, t.call) })
+		t.guard("Tracer.Chunk", func() { t.tracer.Chunk(t.ctx, t.call) })
 	}
 }
 
@@ -235,7 +234,7 @@ func (t *trace) end(err error) {
 	t.mu.Lock()
 	r := t.result
 	t.mu.Unlock()
-	t.guard("Done", func() {
+	t.guard("Tracer.Done", func() {
 		if r.Outcome == "" {
 			r.Outcome, r.Err = outcome(err), err
 		}
@@ -261,10 +260,5 @@ func outcome(err error) string {
 
 // guard calls a function of the Tracer. A panic changes nothing but the log.
 func (t *trace) guard(name string, f func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			t.journal.reportPanic(v, slog.String("where", "Tracer."+name))
-		}
-	}()
-	f()
+	_ = t.journal.tryInside(name, nil, func() error { f(); return nil })
 }

@@ -127,21 +127,22 @@ func (w *watch) look() {
 func (w *watch) read() {
 	r, returned := reading{err: errPanic}, false
 	defer func() {
-		v := recover()
 		if !returned {
-			w.conn.server.reportFailure(v)
 			w.cancel(errPanic)
 		}
 		w.result <- r
 	}()
-	f, err := w.conn.read(w.conn.ahead)
-	r = reading{f, err}
-	if err != nil && meansLeft(err) && w.hasLeft() {
-		w.cancel(w.conn.cause(ErrClientGone))
-	} else {
-		w.poll()
-	}
-	returned = true
+	_ = w.conn.server.journal.Try(whereConnection, func() error {
+		f, err := w.conn.read(w.conn.ahead)
+		r = reading{f, err}
+		if err != nil && meansLeft(err) && w.hasLeft() {
+			w.cancel(w.conn.cause(ErrClientGone))
+		} else {
+			w.poll()
+		}
+		returned = true
+		return nil
+	})
 }
 
 // hasLeft reports whether a client from which nothing more comes has left. If it
