@@ -2,13 +2,16 @@ package proxy_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -42,8 +45,6 @@ func TestMaxConns(t *testing.T) {
 	require.ErrorIs(t, p.ServeConn(one), proxy.ErrTooManyConns)
 	_, err := other.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "it closes the connection")
-	assert.Equal(t, 1, strings.Count(logged.String(), "refuses clients"), "one line for all of them")
-
 	require.NoError(t, first.Close())
 	require.Eventually(t, func() bool {
 		nc, err := net.Dial("unix", path)
@@ -59,6 +60,55 @@ func TestMaxConns(t *testing.T) {
 		}
 	}
 	assert.GreaterOrEqual(t, refused, 4)
+	assert.Equal(t, refused, countLogged(t, logged.String(), "refuses clients"))
+}
+
+// countLogged counts the lines with a text, and those that they say were dropped.
+func countLogged(t *testing.T, log, text string) int {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, text) {
+			continue
+		}
+		n++
+		if _, dropped, found := strings.Cut(line, "dropped="); found {
+			count, err := strconv.Atoi(strings.TrimSpace(dropped))
+			require.NoError(t, err)
+			n += count
+			if !strings.Contains(line, "limit=") && !strings.Contains(line, "error=") {
+				n-- // it stands for no client of its own
+			}
+		}
+	}
+	return n
+}
+
+// TestLogIsBounded: clients that come while the arbiter is away do not fill the log, and
+// each of them is counted.
+func TestLogIsBounded(t *testing.T) {
+	const clients, away = 100, `msg="dirty: a proxy cannot reach the arbiter"`
+	synctest.Test(t, func(t *testing.T) {
+		var logged lockedBuffer
+		p := &proxy.Proxy{
+			Dial:   func(context.Context) (net.Conn, error) { return nil, errors.New("away") },
+			Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+		}
+		ask := func() {
+			for range clients {
+				near, _ := net.Pipe()
+				require.ErrorContains(t, p.ServeConn(near), "away")
+			}
+		}
+		ask()
+		assert.Equal(t, 1, strings.Count(logged.String(), away))
+		time.Sleep(time.Second)
+		ask()
+		assert.Equal(t, 2, strings.Count(logged.String(), away))
+		shutdown(t, p)
+		assert.Equal(t, 3, strings.Count(logged.String(), away), "the last one tells the rest")
+		assert.Equal(t, 2*clients, countLogged(t, logged.String(), away))
+	})
 }
 
 // TestMaxConnsUnbounded: a negative number is no bound.

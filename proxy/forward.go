@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/gunicorn-go/dirty/capture"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // bufferSize is how many bytes are forwarded at a time.
@@ -24,7 +25,7 @@ func (p *Proxy) forwardBoth(client, arbiter *conn, t *trace) error {
 		func() error { return forward(arbiter, client, t.direction(capture.ToArbiter)) },
 		func() error { return forward(client, arbiter, t.direction(capture.FromArbiter)) },
 	} {
-		go func() { results <- p.guard(hookConn, f) }()
+		go func() { results <- usercode.Call(p.code, hookConn, f) }()
 	}
 	err := <-results
 	if err != nil {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,41 +9,24 @@ import (
 	"reflect"
 	"runtime/debug"
 	"sync"
+
+	"github.com/gunicorn-go/dirty/internal/rarelog"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
-// try calls code of the user's. A panic in it is logged and becomes an error; so
-// does one in the methods of the error that it returns.
-func (p *Proxy) try(what string, f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("%s panicked: %v", what, v)
-			p.write(slog.LevelError, "dirty: code that was given to a proxy panicked",
-				"error", err, "stack", string(debug.Stack()))
-		}
-	}()
-	if err = f(); err != nil {
-		_ = err.Error()
-		_ = errors.Is(err, io.EOF)
-	}
-	return err
+// userCode calls code of the user's, and logs that it has failed.
+type userCode struct{ log *rarelog.Logger }
+
+// Try calls f in this goroutine. A panic becomes an error.
+func (c userCode) Try(what string, f func() error) error {
+	return usercode.Try(what, func(failure *usercode.Failure) {
+		c.log.WriteRarely(slog.LevelError, failuresAtOnce, "dirty: code that was given to a proxy did not return",
+			slog.Any("error", failure), slog.String("stack", string(debug.Stack())))
+	}, f)
 }
 
-// guard is try in a goroutine of its own, which the code may end.
-func (p *Proxy) guard(what string, f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		err := errors.New(what + " called runtime.Goexit")
-		defer func() { result <- err }()
-		err = p.try(what, f)
-	}()
-	return <-result
-}
-
-// write writes a log line. It is lost if the logger panics.
-func (p *Proxy) write(level slog.Level, message string, args ...any) {
-	defer func() { _ = recover() }()
-	p.log.Log(context.Background(), level, message, args...)
-}
+// failuresAtOnce is how many failures are logged at once, before it is one a second.
+const failuresAtOnce = 10
 
 // checkConn returns an error for a connection that is nil.
 func checkConn(c net.Conn) error {
@@ -57,8 +39,8 @@ func checkConn(c net.Conn) error {
 // conn is a connection whose methods may do anything.
 type conn struct {
 	net.Conn
-	proxy *Proxy
-	once  sync.Once // Close was called
+	code userCode
+	once sync.Once // Close was called
 }
 
 // hookConn is what errors call a connection.
@@ -66,7 +48,7 @@ const hookConn = "a connection"
 
 // Read reads. The count that it returns is possible.
 func (c *conn) Read(p []byte) (n int, err error) {
-	err = c.proxy.try(hookConn, func() (err error) {
+	err = c.code.Try(hookConn, func() (err error) {
 		n, err = c.Conn.Read(p)
 		return err
 	})
@@ -78,7 +60,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 
 // Write writes all of p, or returns an error.
 func (c *conn) Write(p []byte) (n int, err error) {
-	err = c.proxy.try(hookConn, func() (err error) {
+	err = c.code.Try(hookConn, func() (err error) {
 		n, err = c.Conn.Write(p)
 		return err
 	})
@@ -90,7 +72,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 
 // Close closes the connection, once.
 func (c *conn) Close() error {
-	c.once.Do(func() { _ = c.proxy.try(hookConn, c.Conn.Close) })
+	c.once.Do(func() { _ = c.code.Try(hookConn, c.Conn.Close) })
 	return nil
 }
 
@@ -100,5 +82,5 @@ func (c *conn) CloseWrite() error {
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	return c.proxy.try(hookConn, half.CloseWrite)
+	return c.code.Try(hookConn, half.CloseWrite)
 }

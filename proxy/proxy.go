@@ -34,6 +34,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gunicorn-go/dirty/internal/rarelog"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // ErrClosed is what Serve returns after Close.
@@ -73,14 +76,16 @@ type Proxy struct {
 	// and up to 128 KiB of memory besides what waits for the tap.
 	MaxConns int
 
-	// Logger is told of clients that could not be connected, of the first one that is
-	// beyond MaxConns, and of panics. By default the proxy is silent.
+	// Logger is told of clients that could not be connected or are beyond MaxConns, and
+	// of code that panics. There is one line of a kind a second, after 10 at once of
+	// panics; the next one says how many were dropped. By default the proxy is silent.
 	Logger *slog.Logger
 
 	once   sync.Once
 	ctx    context.Context // of dials
 	cancel context.CancelFunc
-	log    *slog.Logger
+	log    *rarelog.Logger
+	code   userCode
 	taps   *tapQueue // nil without a tap
 
 	lastConn atomic.Uint32
@@ -89,7 +94,6 @@ type Proxy struct {
 	closed  bool
 	closers map[*closer]struct{} // listeners and connections
 	conns   int                  // clients that are forwarded
-	full    bool                 // a client was refused since the last one left
 	drained chan struct{}        // closed when conns is 0, once closed is set
 }
 
@@ -118,10 +122,8 @@ func (p *Proxy) setUp() {
 		p.ctx, p.cancel = context.WithCancel(context.Background())
 		p.closers = map[*closer]struct{}{}
 		p.drained = make(chan struct{})
-		p.log = p.Logger
-		if p.log == nil {
-			p.log = slog.New(slog.DiscardHandler)
-		}
+		p.log = rarelog.New(p.Logger, nil)
+		p.code = userCode{p.log}
 		if p.Tap != nil {
 			p.taps = newTapQueue(p.MaxPending)
 			go p.taps.run(p.callTap)
@@ -130,7 +132,7 @@ func (p *Proxy) setUp() {
 }
 
 // callTap tells the tap of an event.
-func (p *Proxy) callTap(e Event) { _ = p.try("Tap", func() error { p.Tap(e); return nil }) }
+func (p *Proxy) callTap(e Event) { _ = p.code.Try("Tap", func() error { p.Tap(e); return nil }) }
 
 // Serve accepts clients until the listener fails or the proxy is closed, which is
 // [ErrClosed]. It closes the listener.
@@ -139,7 +141,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 		return errors.Join(errors.New("dirty: Proxy.Dial is not set"), l.Close())
 	}
 	p.setUp()
-	closeListener := func() { _ = p.try("the listener", l.Close) }
+	closeListener := func() { _ = p.code.Try("the listener", l.Close) }
 	remove, err := p.addCloser(closeListener)
 	if err != nil {
 		closeListener()
@@ -157,7 +159,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 			return ErrClosed
 		case passing:
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			p.write(slog.LevelWarn, "dirty: a proxy cannot accept a client, it tries again", "error", err, "after", pause)
+			p.log.Write(slog.LevelWarn, "dirty: a proxy cannot accept a client, it tries again", slog.Any("error", err), slog.Duration("after", pause))
 			select {
 			case <-time.After(pause):
 			case <-p.ctx.Done():
@@ -170,7 +172,7 @@ func (p *Proxy) Serve(l net.Listener) error {
 
 // accept accepts a client. passing says that the error may pass.
 func (p *Proxy) accept(l net.Listener) (client net.Conn, passing bool, err error) {
-	failure := p.try("the listener", func() error {
+	failure := p.code.Try("the listener", func() error {
 		if client, err = l.Accept(); err == nil {
 			return checkConn(client)
 		}
@@ -195,7 +197,7 @@ func (p *Proxy) ServeConn(nc net.Conn) error {
 		return errors.Join(errors.New("dirty: Proxy.Dial is not set"), nc.Close())
 	}
 	p.setUp()
-	client := &conn{Conn: nc, proxy: p}
+	client := &conn{Conn: nc, code: p.code}
 	t := newTrace(p.taps, p.lastConn.Add(1), p.Payloads)
 	remove, err := p.beginConn(func() { _ = client.Close() })
 	if err != nil {
@@ -212,7 +214,7 @@ func (p *Proxy) ServeConn(nc net.Conn) error {
 	arbiter, err := p.dial()
 	if err != nil {
 		err = fmt.Errorf("dirty: the proxy cannot reach the arbiter: %w", err)
-		p.write(slog.LevelWarn, "dirty: a proxy cannot reach the arbiter", "error", err)
+		p.log.WriteRarely(slog.LevelWarn, 1, "dirty: a proxy cannot reach the arbiter", slog.Any("error", err))
 		t.closed(err)
 		return err
 	}
@@ -237,7 +239,7 @@ func (p *Proxy) ServeConn(nc net.Conn) error {
 // dial calls Dial, in a goroutine that it may end.
 func (p *Proxy) dial() (*conn, error) {
 	var c net.Conn
-	err := p.guard("Proxy.Dial", func() (err error) {
+	err := usercode.Call(p.code, "Proxy.Dial", func() (err error) {
 		if c, err = p.Dial(p.ctx); err == nil {
 			err = checkConn(c)
 		}
@@ -246,7 +248,7 @@ func (p *Proxy) dial() (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, proxy: p}, nil
+	return &conn{Conn: c, code: p.code}, nil
 }
 
 // Close closes all listeners and connections. It waits a second at most for those
@@ -273,6 +275,7 @@ func (p *Proxy) Close() error {
 	go func() {
 		defer close(done)
 		all.Wait()
+		p.log.WriteRest()
 	}()
 	timer := time.NewTimer(closeGrace)
 	defer timer.Stop()
@@ -308,15 +311,15 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if p.taps == nil {
-		return nil
+	if p.taps != nil {
+		select {
+		case <-p.taps.told:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	select {
-	case <-p.taps.told:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	p.log.WriteRest()
+	return nil
 }
 
 func (p *Proxy) isClosed() bool {
@@ -337,19 +340,17 @@ func (p *Proxy) addCloser(f func()) (remove func(), err error) {
 func (p *Proxy) beginConn(f func()) (remove func(), err error) {
 	p.mu.Lock()
 	limit := cmp.Or(p.MaxConns, DefaultMaxConns)
-	first := false
 	switch {
 	case p.closed || limit < 0 || p.conns < limit:
 		if remove, err = p.addLocked(f); err == nil {
 			p.conns++
 		}
 	default:
-		first, p.full = !p.full, true
 		err = ErrTooManyConns
 	}
 	p.mu.Unlock()
-	if first {
-		p.write(slog.LevelWarn, "dirty: a proxy refuses clients, it has too many", "limit", limit)
+	if err == ErrTooManyConns {
+		p.log.WriteRarely(slog.LevelWarn, 1, "dirty: a proxy refuses clients, it has too many", slog.Int("limit", limit))
 	}
 	return remove, err
 }
@@ -372,6 +373,5 @@ func (p *Proxy) endConn(remove func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conns--
-	p.full = false
 	p.endIfDrained()
 }
