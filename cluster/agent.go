@@ -15,6 +15,7 @@ import (
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/internal/rarelog"
 	"github.com/gunicorn-go/dirty/server"
 )
 
@@ -94,7 +95,7 @@ type Agent struct {
 	server *server.Server
 	calls  *client.Client // what is forwarded
 	look   *client.Client // asks for the status, on a new connection each time
-	log    logger
+	log    *rarelog.Logger
 
 	life    context.Context
 	end     context.CancelFunc
@@ -128,7 +129,7 @@ func NewAgent(cfg AgentConfig) (*Agent, error) {
 	}
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, DefaultAnswerTimeout)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
-	a := &Agent{cfg: cfg, boot: rand.Text(), slots: newSlots(), log: logger{cfg.Logger},
+	a := &Agent{cfg: cfg, boot: rand.Text(), slots: newSlots(), log: rarelog.New(cfg.Logger, nil),
 		leaving: make(chan struct{}), down: make(chan struct{}, 1), looked: make(chan struct{})}
 	a.calls, err = client.New(append(cfg.Arbiter[:len(cfg.Arbiter):len(cfg.Arbiter)],
 		client.WithLimits(cfg.Limits), client.WithTimeout(cfg.AnswerTimeout), client.WithStreamTimeout(cfg.AnswerTimeout),
@@ -205,9 +206,8 @@ func (a *Agent) Serve(l net.Listener) error {
 	if a.cfg.Plain {
 		return a.server.Serve(l)
 	}
-	var lines rareLines
 	return a.server.Serve(newHandshakes(l, a.cfg.TLS.server(), func(from net.Addr, err error) {
-		lines.write(a.log, slog.LevelWarn, "dirty: a connection was refused", "from", from.String(), "error", err)
+		a.log.WriteRarely(slog.LevelWarn, 1, "dirty: a connection was refused", slog.String("from", from.String()), slog.Any("error", err))
 	}))
 }
 
@@ -230,7 +230,10 @@ func (a *Agent) Close() error {
 	_ = a.look.Close()
 	a.tending.Wait()
 	// It waits for handlers, which have nothing to wait for any more.
-	return errors.Join(err, a.server.Shutdown(context.Background()))
+	err = errors.Join(err, a.server.Shutdown(context.Background()))
+	a.log.WriteRest()
+	a.cfg.TLS.writeRest()
+	return err
 }
 
 func (a *Agent) startLeaving() {
@@ -279,7 +282,7 @@ func (a *Agent) tend() {
 		pause := lookInterval
 		if err != nil {
 			if up {
-				a.log.write(slog.LevelWarn, "dirty: the arbiter does not answer", "error", err)
+				a.log.Write(slog.LevelWarn, "dirty: the arbiter does not answer", slog.Any("error", err))
 			}
 			a.slots.set(0, nil)
 			pause = lookIntervalDown
@@ -373,7 +376,7 @@ func (a agentHandler) ServeFrame(ctx context.Context, w *server.ResponseWriter, 
 		case a.down <- struct{}{}:
 		default:
 		}
-		a.log.write(slog.LevelWarn, "dirty: a request could not be passed on", "error", err)
+		a.log.WriteRarely(slog.LevelWarn, 1, "dirty: a request could not be passed on", slog.Any("error", err))
 		return a.refuse(p, app, reasonArbiter, a.slots.refuse(p.front))
 	}
 	return err

@@ -14,6 +14,8 @@ import (
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/internal/rarelog"
+	"github.com/gunicorn-go/dirty/internal/usercode"
 	"github.com/gunicorn-go/dirty/server"
 )
 
@@ -84,7 +86,7 @@ type Front struct {
 	local  *server.Server // of clients in this process
 	stash  *client.Client // of the Store; nil: there is none
 	keeper *server.Server // of the Store
-	log    logger
+	log    *rarelog.Logger
 
 	life    context.Context
 	end     context.CancelFunc
@@ -122,7 +124,7 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 	cfg.MaxQueue = max(cmp.Or(cfg.MaxQueue, DefaultMaxQueue), 0)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, DefaultMaxWait)
 	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, DefaultMaxCalls)
-	f := &Front{cfg: cfg, log: logger{cfg.Logger}}
+	f := &Front{cfg: cfg, log: rarelog.New(cfg.Logger, nil)}
 	f.local = &server.Server{FrameHandler: f, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
 	if cfg.Stash != nil {
 		f.keeper = &server.Server{Stash: cfg.Stash, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
@@ -162,6 +164,8 @@ func (f *Front) Close() error {
 		err = errors.Join(err, f.keeper.Close())
 	}
 	f.running.Wait()
+	f.log.WriteRest()
+	f.cfg.TLS.writeRest()
 	return err
 }
 
@@ -405,9 +409,9 @@ func (f *Front) named(name string) (*link, error) {
 // watch keeps the hosts the same as those of the Members.
 func (f *Front) watch() {
 	for f.life.Err() == nil {
-		err := guard(f.life, "Members.Watch", func() error { return f.cfg.Members.Watch(f.life, f.setMembers) })
+		err := usercode.CallUntil(f.life, patience, userCode{}, "Members.Watch", func() error { return f.cfg.Members.Watch(f.life, f.setMembers) })
 		if f.life.Err() == nil {
-			f.log.write(slog.LevelWarn, "dirty: the list of agents cannot be watched, it stays as it is", "error", err)
+			f.log.Write(slog.LevelWarn, "dirty: the list of agents cannot be watched, it stays as it is", slog.Any("error", err))
 		}
 		sleep(f.life, watchPause)
 	}

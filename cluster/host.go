@@ -98,12 +98,15 @@ func (h *host) run(ctx context.Context) {
 			pause = minReconnect
 		}
 		if h.lost(err) && ctx.Err() == nil {
-			h.front.log.write(slog.LevelWarn, "dirty: an agent is not connected", "addr", h.member.Addr, "error", err)
+			h.front.log.WriteRarely(slog.LevelWarn, agentsAtOnce, "dirty: an agent is not connected", slog.String("addr", h.member.Addr), slog.Any("error", err))
 		}
 		sleep(ctx, pause/2+rand.N(pause))
 		pause = min(2*pause, maxReconnect)
 	}
 }
+
+// agentsAtOnce is how many agents may be lost at once with a line for each.
+const agentsAtOnce = 10
 
 // connect connects, and listens to the load until the agent is silent.
 func (h *host) connect(ctx context.Context) (heard bool, err error) {
@@ -356,7 +359,7 @@ func (f *Front) noteFailure(l *link, err error) {
 	f.mu.Lock()
 	l.budget.exhaust()
 	f.mu.Unlock()
-	f.log.write(slog.LevelWarn, "dirty: a call could not be sent", "addr", l.host.member.Addr, "error", err)
+	f.log.WriteRarely(slog.LevelWarn, 1, "dirty: a call could not be sent", slog.String("addr", l.host.member.Addr), slog.Any("error", err))
 }
 
 // tellWaiting has the agent told how many calls of an app wait, up to the number of its

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,8 +34,9 @@ func TestStrangers(t *testing.T) {
 	var lines logBuffer
 	h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: newAuthority(t).agent("gpu1"),
 		Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+	const strangers = 100
 	begin := time.Now()
-	for range 100 {
+	for range strangers {
 		nc, err := net.Dial("tcp", h.member.Addr)
 		require.NoError(t, err)
 		_, err = nc.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
@@ -44,9 +46,22 @@ func TestStrangers(t *testing.T) {
 	}
 	most := 1 + int(time.Since(begin)/time.Second)
 	require.NoError(t, h.agent.Close())
-	n := strings.Count(lines.String(), "a connection was refused")
-	assert.NotZero(t, n)
+	n, told := 0, 0
+	for line := range strings.Lines(lines.String()) {
+		if !strings.Contains(line, "a connection was refused") {
+			continue
+		}
+		if strings.Contains(line, "from=") { // else it tells of the rest
+			n++
+		}
+		if _, dropped, found := strings.Cut(line, "dropped="); found {
+			count, err := strconv.Atoi(strings.TrimSpace(dropped))
+			require.NoError(t, err)
+			told += count
+		}
+	}
 	assert.LessOrEqual(t, n, most)
+	assert.Equal(t, strangers, n+told, "none is forgotten")
 }
 
 // TestHostileAgent checks that an agent with a right certificate can say anything: a

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gunicorn-go/dirty/internal/rarelog"
 )
 
 // Member is where an agent is.
@@ -86,7 +88,7 @@ func (d *DNS) Watch(ctx context.Context, set func([]Member)) error {
 	if lookup == nil {
 		lookup = net.DefaultResolver.LookupHost
 	}
-	log := logger{d.Logger}
+	log := rarelog.New(d.Logger, nil)
 	var last []string
 	for {
 		addrs, err := d.find(ctx, lookup, name, interval)
@@ -94,8 +96,8 @@ func (d *DNS) Watch(ctx context.Context, set func([]Member)) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			log.write(slog.LevelWarn, "dirty: the agents' addresses were not found, the last ones stay",
-				"name", name, "error", err)
+			log.Write(slog.LevelWarn, "dirty: the agents' addresses were not found, the last ones stay",
+				slog.String("name", name), slog.Any("error", err))
 		case !slices.Equal(addrs, last):
 			last = addrs
 			members := make([]Member, len(addrs))

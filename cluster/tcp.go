@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
 // keepAlive finds out that the host at the other end of an idle connection is gone,
@@ -119,7 +121,7 @@ func (h *handshakes) run() {
 		}
 		var nc net.Conn
 		var acceptErr error
-		err := guard(context.Background(), "the listener", func() error {
+		err := usercode.Call(userCode{}, "the listener", func() error {
 			nc, acceptErr = h.Listener.Accept()
 			return nil
 		})
@@ -137,7 +139,7 @@ func (h *handshakes) run() {
 // shake makes the handshake.
 func (h *handshakes) shake(nc net.Conn) {
 	var c *tls.Conn
-	err := guard(context.Background(), "a connection", func() error {
+	err := usercode.Call(userCode{}, "a connection", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 		defer cancel()
 		c = tls.Server(nc, h.cfg)
@@ -147,7 +149,7 @@ func (h *handshakes) shake(nc net.Conn) {
 	if err == nil && h.hand(accepted{conn: c}) {
 		return
 	}
-	_ = guard(context.Background(), "a connection", func() error {
+	_ = usercode.Call(userCode{}, "a connection", func() error {
 		if err != nil {
 			h.refused(nc.RemoteAddr(), err)
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gunicorn-go/dirty/internal/rarelog"
 )
 
 // TLS names the files of a process's certificate. Agents and fronts speak TLS 1.3,
@@ -38,10 +40,10 @@ type TLS struct {
 	// until it expires. By default there is none.
 	Logger *slog.Logger
 
-	failures rareLines
-	mu       sync.Mutex
-	loaded   *identity
-	stamps   []stamp // of the files, as they were loaded
+	mu     sync.Mutex
+	log    *rarelog.Logger
+	loaded *identity
+	stamps []stamp // of the files, as they were loaded
 }
 
 // The ends of the DNS names.
@@ -71,10 +73,27 @@ type stamp struct {
 func (t *TLS) load() (*identity, error) {
 	id, err := t.loadFiles()
 	if id != nil && err != nil {
-		t.failures.write(logger{t.Logger}, slog.LevelError, "dirty: the files of the certificate cannot be read again, the last ones stay", "error", err)
+		t.logger().WriteRarely(slog.LevelError, 1, "dirty: the files of the certificate cannot be read again, the last ones stay", slog.Any("error", err))
 		err = nil
 	}
 	return id, err
+}
+
+// logger returns what writes to Logger.
+func (t *TLS) logger() *rarelog.Logger {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.log == nil {
+		t.log = rarelog.New(t.Logger, nil)
+	}
+	return t.log
+}
+
+// writeRest says how many lines were dropped since the last one. t may be nil.
+func (t *TLS) writeRest() {
+	if t != nil {
+		t.logger().WriteRest()
+	}
 }
 
 // loadFiles is load without a word of what has failed: it returns the identity from
