@@ -139,16 +139,23 @@ func TestLinesOfAFloodAreBounded(t *testing.T) {
 					}
 					assert.Equal(t, test.atOnce+i+1, lines())
 				}
-				dropped := 0
-				for _, m := range regexp.MustCompile(`dropped=(\d+)`).FindAllStringSubmatch(log.String(), -1) {
-					n, err := strconv.Atoi(m[1])
-					require.NoError(t, err)
-					dropped += n
+				dropped := func() (sum int) {
+					for _, m := range regexp.MustCompile(`dropped=(\d+)`).FindAllStringSubmatch(log.String(), -1) {
+						n, err := strconv.Atoi(m[1])
+						require.NoError(t, err)
+						sum += n
+					}
+					return sum
 				}
-				assert.Equal(t, 3000-test.atOnce-2, dropped, "all but those since the last line")
+				assert.Equal(t, 3000-test.atOnce-2, dropped(), "all but those since the last line")
 				time.Sleep(time.Hour)
-				test.cause(t, s)
-				assert.Equal(t, test.atOnce+4, lines())
+				for range 1000 {
+					test.cause(t, s)
+				}
+				assert.Equal(t, 2*test.atOnce+3, lines())
+				require.NoError(t, s.Close())
+				assert.Equal(t, 2*test.atOnce+4, lines(), "the last one tells the rest")
+				assert.Equal(t, 5000, dropped()+lines()-1)
 				_ = ours.Close()
 			})
 		})
