@@ -84,6 +84,24 @@ func BenchmarkCallAllocs(b *testing.B) {
 	}
 }
 
+// BenchmarkTracedCall counts what a Tracer adds to a small call: each of its functions runs
+// in a goroutine of its own.
+func BenchmarkTracedCall(b *testing.B) {
+	p := newPeer(b, replyBytes)
+	c := newClient(b, client.WithSocket(p.path), client.WithTracer(client.Tracer{
+		CallStart:    func(ctx context.Context, _ client.Operation) context.Context { return ctx },
+		CallDone:     func(context.Context, client.Operation, client.CallResult) {},
+		AcquireStart: func(context.Context, client.Operation) {},
+		AcquireDone:  func(context.Context, client.Operation, client.AcquireResult) {},
+	}))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Call[[]int](context.Background(), c, "app:App", "echo", 1, 2); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkStream is the time for each chunk of a long stream of small ones,
 // beside reading the same frames without decoding them.
 func BenchmarkStream(b *testing.B) {
