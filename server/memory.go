@@ -90,7 +90,7 @@ func (m *MemoryStore) Hold(ctx context.Context) (release func(to Store), err err
 // ordered is a map with Python's keys. It keeps the order in which they came.
 type ordered[V any] struct {
 	byID  map[any]*list.Element // by mapKey
-	items list.List             // of *item[V]
+	items *list.List            // of *item[V]; nil while there are none. A list must not be copied.
 }
 
 type item[V any] struct {
@@ -112,7 +112,7 @@ func (o *ordered[V]) put(id, key any, v V) {
 		return
 	}
 	if o.byID == nil {
-		o.byID = map[any]*list.Element{}
+		o.byID, o.items = map[any]*list.Element{}, list.New()
 	}
 	o.byID[id] = o.items.PushBack(&item[V]{cloneKey(key), v})
 }
@@ -127,9 +127,14 @@ func (o *ordered[V]) delete(id any) (existed bool) {
 	return true
 }
 
+func (o *ordered[V]) len() int { return len(o.byID) }
+
 // all returns the keys and values in their order.
 func (o *ordered[V]) all() iter.Seq2[any, V] {
 	return func(yield func(any, V) bool) {
+		if o.items == nil {
+			return
+		}
 		for e := o.items.Front(); e != nil; e = e.Next() {
 			if i := e.Value.(*item[V]); !yield(i.key, i.value) {
 				return
@@ -139,7 +144,7 @@ func (o *ordered[V]) all() iter.Seq2[any, V] {
 }
 
 func (o *ordered[V]) keys() []any {
-	keys := make([]any, 0, o.items.Len())
+	keys := make([]any, 0, o.len())
 	for key := range o.all() {
 		keys = append(keys, cloneKey(key))
 	}
@@ -283,7 +288,7 @@ func (m *MemoryStore) Len(ctx context.Context, table any) (int, error) {
 	}
 	defer m.mu.RUnlock()
 	if t := m.table(id); t != nil {
-		return t.items.Len(), nil
+		return t.len(), nil
 	}
 	return 0, dirty.ErrTableNotFound
 }

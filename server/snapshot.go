@@ -101,9 +101,9 @@ func (m *MemoryStore) list() ([]listedTable, error) {
 		return nil, ErrMoved
 	}
 	defer m.mu.RUnlock()
-	tables := make([]listedTable, 0, m.tables.items.Len())
+	tables := make([]listedTable, 0, m.tables.len())
 	for name, t := range m.tables.all() {
-		listed := listedTable{name, make([]item[dirty.RawValue], 0, t.items.Len())}
+		listed := listedTable{name, make([]item[dirty.RawValue], 0, t.len())}
 		for key, value := range t.all() {
 			listed.items = append(listed.items, item[dirty.RawValue]{key, value})
 		}

@@ -104,6 +104,29 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+// TestRestoredChanges checks that a store which was restored changes as the one does that
+// it is a copy of.
+func TestRestoredChanges(t *testing.T) {
+	original, restored := filledStore(t), new(server.MemoryStore)
+	require.NoError(t, restored.Restore(ctx, bytes.NewReader(snapshot(t, original))))
+	for _, s := range []*server.MemoryStore{original, restored} {
+		put(t, s, "new", "k", 1)
+		put(t, s, "z", "new", 2)
+		for table, existed := range map[any]bool{"a": true, "new": true, "none": false} {
+			got, err := s.Drop(ctx, table)
+			require.NoError(t, err)
+			assert.Equal(t, existed, got)
+		}
+		existed, err := s.Delete(ctx, "z", "large")
+		require.NoError(t, err)
+		assert.True(t, existed)
+		require.NoError(t, s.Clear(ctx, int64(7)))
+		require.NoError(t, s.Ensure(ctx, "a")) // at a new place
+	}
+	assert.Equal(t, fmt.Sprint(content(t, original)), fmt.Sprint(content(t, restored)))
+	assert.Equal(t, snapshot(t, original), snapshot(t, restored))
+}
+
 // TestSnapshotFormat holds the bytes of a snapshot, which later versions must read.
 func TestSnapshotFormat(t *testing.T) {
 	s := new(server.MemoryStore)
