@@ -72,7 +72,8 @@
 //	tlv_check.go         every rule and limit
 //	tlv_token.go         values one by one, without reflection
 //	tlv_diagnose.go      values in a notation for people
-//	tlv_fast.go          for speed alone: boxes, caches, shapes, runs
+//	tlv_fast.go          for speed alone: boxes, caches, runs
+//	tlv_fast_map.go      for speed alone: maps to bytes
 //	tlv_view.go          single fields of a value, where they are
 //	tlv_encode.go        any to bytes
 //	tlv_decode.go        bytes to any

@@ -31,8 +31,9 @@ var needsLater = map[string]string{
 	"tlv_decode.go": "plan planOf",
 	"tlv_typed.go": "encodeSlice decodeSlice encodeArray decodeArray encodeBytes decodeBytes" +
 		" encodeByteArray decodeByteArray isByte encodeMap decodeMap",
-	"tlv_fast.go": "encoder builder",     // methods of theirs, for speed
-	"reader.go":   "waiting findRawRead", // for memory
+	"tlv_fast.go":     "encoder builder",     // methods of theirs, for speed
+	"tlv_fast_map.go": "encoder",             // likewise
+	"reader.go":       "waiting findRawRead", // for memory
 }
 
 // typeCheck parses and checks the sources of the package, without its tests.

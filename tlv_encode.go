@@ -179,17 +179,16 @@ func (e *encoder) planOf(t reflect.Type) *plan {
 	return e.lastPlan
 }
 
-// string appends a string.
-func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
+// text appends a string. The rest of the encoder calls string, which is faster.
+func (e *encoder) text(b []byte, s string) ([]byte, *MarshalError) {
 	if err := e.fits(b, "string", len(s)); err != nil {
 		return b, err
 	}
-	b, ascii := appendText(b, s)
-	if !ascii && !utf8.ValidString(s) {
+	if !isASCII(s) && !utf8.ValidString(s) {
 		return b, &MarshalError{Err: ErrInvalidUTF8, Type: reflect.TypeFor[string](),
 			Reason: "at byte " + strconv.Itoa(validPrefix(s))}
 	}
-	return b, nil
+	return append(appendChecked(b, KindString, len(s)), s...), nil
 }
 
 // bytes appends bytes, or notes them in parts.
@@ -253,11 +252,14 @@ func (e *encoder) mapAny(b []byte, m map[string]any, depth int) ([]byte, *Marsha
 		return b, err
 	}
 	b = appendChecked(b, KindDict, len(m))
-	s := e.shapes.of(depth, len(m))
-	if s != nil {
-		if b, ok, err := e.appendShaped(b, m, s, depth); ok {
+	set := e.shapes.of(depth, len(m))
+	if set != nil && set.shouldLook() {
+		if b, ok, err := e.appendKnown(b, m, set, depth); ok {
 			return b, err
 		}
+	}
+	if len(m) <= fewKeys {
+		return e.appendFew(b, m, set, depth)
 	}
 	base := len(e.entries)
 	for k, v := range m {
@@ -265,13 +267,14 @@ func (e *encoder) mapAny(b []byte, m map[string]any, depth int) ([]byte, *Marsha
 	}
 	entries := e.entries[base:]
 	sortEntries(entries)
-	if s != nil {
-		s.learn(entries)
-	}
+	learned := set.next()
 	var err *MarshalError
 	for i := range entries {
 		k := entries[i].Key
 		if b, err = e.string(b, k); err == nil {
+			if learned != nil {
+				learned.add(k)
+			}
 			b, err = e.any(b, entries[i].Value, depth+1)
 		}
 		if err != nil {

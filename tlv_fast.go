@@ -4,16 +4,14 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
-	"unicode/utf8"
 )
 
 // Everything in this file is there for speed alone. Without it the same values
 // are encoded and decoded, by simpler code in tlv_encode.go, tlv_decode.go and
-// tlv_typed.go. It has these parts:
+// tlv_typed.go. It has these parts (maps are in tlv_fast_map.go):
 //
 //   - boxes of numbers and strings, when a list is decoded into an any;
 //   - caches of dict keys and short strings, when a dict is decoded;
-//   - shapes, which spare sorting the keys of each map that is encoded;
 //   - the names of struct fields, ready to be appended;
 //   - loops over runs of numbers and strings, in both directions.
 
@@ -156,146 +154,6 @@ func (c *textCache) get(b []byte) any {
 	}
 	*t = string(b)
 	return *t
-}
-
-// The next row or message mostly has the same keys as one before. To look up known
-// keys takes less than half the time of ranging over a map and sorting its keys. So
-// an encoder remembers the shapes of the last small maps.
-
-const (
-	maxShapeDepth = 8    // how deep in lists and dicts maps have shapes
-	maxShapeKeys  = 32   // the most entries of a map that has a shape
-	fewShapeKeys  = 8    // the most entries of a map that needs little room for its values
-	maxShapeBytes = 1024 // the most bytes of the encoded keys of a shape
-	maxShapeWays  = 4    // how many shapes of one set are remembered
-	shapeSets     = 8    // how many sets of shapes a depth has; maps of n entries use set n%shapeSets
-
-	// Where all maps differ, looking for shapes costs more than it gains. So
-	// after maxShapeMisses maps in a row without a known shape, shapeRest maps
-	// are passed over.
-	maxShapeMisses = 16
-	shapeRest      = 240
-)
-
-// shapes are the shapes of the last maps, by their depth and size. Because of the
-// depth a map and a map inside it never use the same ones. The zero value is empty.
-type shapes [maxShapeDepth][shapeSets]shapeSet
-
-// of returns the shapes of maps with n entries, or nil if they have none.
-func (s *shapes) of(depth, n int) *shapeSet {
-	if depth < maxShapeDepth && 0 < n && n <= maxShapeKeys {
-		return &s[depth][n%shapeSets]
-	}
-	return nil
-}
-
-// shapeSet is the shapes of one depth and of some sizes.
-type shapeSet struct {
-	ways   [maxShapeWays]shape
-	last   int // the shape that was found or learned last
-	misses int // how many maps in a row had none of the shapes
-	rest   int // how many maps are still to be passed over
-}
-
-// find looks for the shape of a map, and stores the values in the order of its keys.
-// It returns nil if it finds none. The caller has tried the last shape already.
-func (s *shapeSet) find(m map[string]any, values []any) *shape {
-	if s.rest > 0 {
-		s.rest--
-		return nil
-	}
-	for i := 1; i < maxShapeWays; i++ {
-		at := (s.last + maxShapeWays - i) % maxShapeWays // in the order in which they were learned
-		if s.ways[at].values(m, values) {
-			s.last, s.misses = at, 0
-			return &s.ways[at]
-		}
-	}
-	if s.misses++; s.misses == maxShapeMisses {
-		s.misses, s.rest = 0, shapeRest
-	}
-	return nil
-}
-
-// learn remembers the shape with the keys of these entries, which are sorted, in place
-// of an older one.
-func (s *shapeSet) learn(entries []Entry) {
-	if s.rest > 0 {
-		return
-	}
-	s.last = (s.last + maxShapeWays - 1) % maxShapeWays
-	s.ways[s.last].learn(entries)
-}
-
-// shape has the sorted keys of a map. It is empty if there is none.
-type shape struct {
-	keys []byte   // encoded, one after the other
-	ends []uint16 // where each key ends
-}
-
-// values looks up the values of the keys, and reports whether the map has just these
-// keys. There are as many values as entries of the map.
-func (s *shape) values(m map[string]any, values []any) bool {
-	if len(s.ends) != len(values) {
-		return false
-	}
-	begin := 0
-	for i := range values {
-		end := int(s.ends[i])
-		v, ok := m[string(s.keys[begin+prefixSize:end])]
-		if !ok {
-			return false
-		}
-		values[i], begin = v, end
-	}
-	return true
-}
-
-// learn remembers the keys of entries, unless they are long or one is not UTF-8.
-func (s *shape) learn(entries []Entry) {
-	s.keys, s.ends = s.keys[:0], s.ends[:0]
-	for i := range entries {
-		k := entries[i].Key
-		if len(s.keys)+prefixSize+len(k) > maxShapeBytes || !utf8.ValidString(k) {
-			s.ends = s.ends[:0]
-			return
-		}
-		s.keys = AppendString(s.keys, k)
-		s.ends = append(s.ends, uint16(len(s.keys)))
-	}
-}
-
-// appendShaped appends the entries of a map if its shape is known. Otherwise ok is
-// false and nothing was appended.
-func (e *encoder) appendShaped(b []byte, m map[string]any, set *shapeSet, depth int) (_ []byte, ok bool, err *MarshalError) {
-	if len(m) > fewShapeKeys { // to clear a large array takes time
-		var many [maxShapeKeys]any
-		return e.appendShape(b, m, set, many[:len(m)], depth)
-	}
-	var few [fewShapeKeys]any
-	return e.appendShape(b, m, set, few[:len(m)], depth)
-}
-
-// appendShape is appendShaped with room for the values.
-func (e *encoder) appendShape(b []byte, m map[string]any, set *shapeSet, values []any, depth int) (_ []byte, ok bool, err *MarshalError) {
-	s := &set.ways[set.last]
-	if s.values(m, values) {
-		set.misses = 0
-	} else if s = set.find(m, values); s == nil {
-		return b, false, nil
-	}
-	begin := 0
-	for i, v := range values {
-		key := s.keys[begin:s.ends[i]]
-		begin += len(key)
-		if err = e.fits(b, "string", len(key)-prefixSize); err == nil {
-			b, err = e.any(append(b, key...), v, depth+1)
-		}
-		if err != nil {
-			return b, true, err.inDict(string(key[prefixSize:])).visit(reflect.ValueOf(m))
-		}
-	}
-	return b, true, nil
 }
 
 // fieldKey is the encoded name of a struct field. If it is short and there is room
@@ -445,6 +303,36 @@ func appendFloats(b []byte, v []any) ([]byte, int) {
 	return b, len(v)
 }
 
+// string appends a string. It copies short ASCII in two words that may overlap, and looks
+// at these words on the way. text, which does the same for all strings, takes half as
+// long again.
+func (e *encoder) string(b []byte, s string) ([]byte, *MarshalError) {
+	n, at := len(s), len(b)
+	if n < 4 || n > 16 || n > e.end-at || cap(b)-at < prefixSize+16 {
+		return e.text(b, s)
+	}
+	out := b[at : at+prefixSize+16]
+	out[0] = byte(KindString)
+	binary.BigEndian.PutUint32(out[1:], uint32(n))
+	text := out[prefixSize:]
+	var bits uint64
+	if n >= 8 {
+		first, last := word(s), word(s[n-8:])
+		binary.LittleEndian.PutUint64(text, first)
+		binary.LittleEndian.PutUint64(text[n-8:], last)
+		bits = first | last
+	} else {
+		first, last := halfWord(s), halfWord(s[n-4:])
+		binary.LittleEndian.PutUint32(text, first)
+		binary.LittleEndian.PutUint32(text[n-4:], last)
+		bits = uint64(first | last)
+	}
+	if bits&notASCII != 0 {
+		return e.text(b, s)
+	}
+	return b[:at+prefixSize+n], nil
+}
+
 // strings is like appendFloats, for strings. An error is about the string v[n].
 func (e *encoder) strings(b []byte, v []any) (_ []byte, n int, err *MarshalError) {
 	for i, x := range v {
@@ -452,16 +340,9 @@ func (e *encoder) strings(b []byte, v []any) (_ []byte, n int, err *MarshalError
 		if !ok {
 			return b, i, nil
 		}
-		if len(s) > e.end-len(b) {
-			b, err = e.string(b, s) // which makes the error
+		if b, err = e.string(b, s); err != nil {
 			return b, i, err
 		}
-		out, ascii := appendText(b, s)
-		if !ascii && !utf8.ValidString(s) {
-			b, err = e.string(b, s)
-			return b, i, err
-		}
-		b = out
 	}
 	return b, len(v), nil
 }

@@ -89,3 +89,86 @@ func TestUsualKind(t *testing.T) {
 	}
 	assert.Equal(t, strconv.IntSize == 64, usualKind(reflect.TypeFor[int]()) == KindInt64)
 }
+
+// TestFirstBytes: the numbers of two texts have the order of the texts, or are equal.
+func TestFirstBytes(t *testing.T) {
+	var texts []string
+	for n := range 12 {
+		for at := range n + 1 {
+			for _, b := range []string{"\x00", "a", "b", "\xff"} {
+				texts = append(texts, (strings.Repeat("a", at) + b + strings.Repeat("b", n))[:n])
+			}
+		}
+	}
+	for _, a := range texts {
+		for _, b := range texts {
+			if x, y := firstBytes(a), firstBytes(b); x < y {
+				require.Less(t, a, b)
+			} else if x == y {
+				zeros := strings.Repeat("\x00", 8)
+				require.Equal(t, (a + zeros)[:8], (b + zeros)[:8])
+			}
+		}
+	}
+}
+
+// TestShapesFollowATurn: where maps of a few shapes come in turn, each is looked up once.
+func TestShapesFollowATurn(t *testing.T) {
+	var set shapeSet
+	maps := make([]map[string]any, maxShapeWays)
+	for i := range maps {
+		key := "key " + strconv.Itoa(i)
+		maps[i] = map[string]any{key: i}
+		require.Nil(t, set.find(maps[i], make([]any, 1)))
+		set.next().add(key)
+	}
+	for turn := range 3 {
+		for i, m := range maps {
+			guess := &set.ways[set.ways[set.last].next]
+			values := make([]any, 1)
+			require.NotNil(t, set.find(m, values))
+			require.Equal(t, []any{i}, values)
+			if turn > 0 {
+				require.Same(t, &set.ways[set.last], guess)
+			}
+		}
+	}
+}
+
+// TestShapesGiveUp: where all maps differ, few are looked up. Maps that repeat are
+// found again afterwards.
+func TestShapesGiveUp(t *testing.T) {
+	var set shapeSet
+	find := func(key string) (looked, found bool) {
+		if !set.shouldLook() {
+			return false, false
+		}
+		if set.find(map[string]any{key: 1}, make([]any, 1)) != nil {
+			return true, true
+		}
+		if way := set.next(); way != nil {
+			way.add(key)
+		}
+		return true, false
+	}
+	const n = 100_000
+	looks := 0
+	for i := range n {
+		looked, found := find(strconv.Itoa(i))
+		require.False(t, found)
+		if looked {
+			looks++
+		}
+	}
+	assert.Less(t, looks, n/200)
+	assert.Greater(t, looks, n/400)
+
+	missed := 0
+	for range 2 * maxShapeRest {
+		if _, found := find("same"); !found {
+			missed++
+		}
+	}
+	assert.LessOrEqual(t, missed, maxShapeRest+1)
+	assert.Zero(t, set.lastRest)
+}

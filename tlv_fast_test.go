@@ -202,6 +202,30 @@ func TestMapsOfChangingShapes(t *testing.T) {
 	work.Wait()
 }
 
+// TestSortedKeys: the keys of a map of any size are sorted, whatever they have in common.
+func TestSortedKeys(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, prefix := range []string{"", "a", "\x00", "same 8 b", "same 8 b\x00", strings.Repeat("long", 20), "\u00e9"} {
+		for size := range 70 {
+			m := map[string]any{}
+			for len(m) < size {
+				key := make([]byte, rng.IntN(10))
+				for i := range key {
+					key[i] = "\x00aab"[rng.IntN(4)]
+				}
+				m[prefix+string(key)] = len(m)
+			}
+			want, err := dirty.Marshal(sortedDict(m))
+			require.NoError(t, err)
+			for range 3 {
+				got, err := dirty.Marshal(m)
+				require.NoError(t, err)
+				require.Equal(t, want, got, "%d keys that begin with %q", size, prefix)
+			}
+		}
+	}
+}
+
 // randomMap returns a map of few or many keys, short or long ones, with maps in it.
 func randomMap(rng *rand.Rand, depth int) map[string]any {
 	m := map[string]any{}

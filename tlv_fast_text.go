@@ -5,35 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// The functions of this file look at text, or move it, in words of 8 or 4 bytes.
-// That is for speed alone: utf8.Valid and append give the same results.
-
-// appendText appends an encoded string, and tells whether it is ASCII. It copies
-// a short string in two words that may overlap, and looks at these words on the
-// way. To call append and then look at the string takes half as long again.
-func appendText(b []byte, s string) (_ []byte, ascii bool) {
-	n, at := len(s), len(b)
-	if n < 4 || n > 16 || cap(b)-at < prefixSize+16 {
-		return append(appendChecked(b, KindString, n), s...), isASCII(s)
-	}
-	out := b[at : at+prefixSize+16]
-	out[0] = byte(KindString)
-	binary.BigEndian.PutUint32(out[1:], uint32(n))
-	text := out[prefixSize:]
-	var bits uint64
-	if n >= 8 {
-		first, last := word(s), word(s[n-8:])
-		binary.LittleEndian.PutUint64(text, first)
-		binary.LittleEndian.PutUint64(text[n-8:], last)
-		bits = first | last
-	} else {
-		first, last := halfWord(s), halfWord(s[n-4:])
-		binary.LittleEndian.PutUint32(text, first)
-		binary.LittleEndian.PutUint32(text[n-4:], last)
-		bits = uint64(first | last)
-	}
-	return b[:at+prefixSize+n], bits&notASCII == 0
-}
+// The functions of this file look at text in words of 8 or 4 bytes. That is for speed
+// alone: utf8.Valid gives the same results.
 
 // asciiString returns the length of the string that data begins with. ok is false
 // if there is none, or if it is incomplete, longer than most or not ASCII.
