@@ -183,11 +183,11 @@ func (j *Jobs) Submit(ctx context.Context, job Job) (created bool, err error) {
 		return false, fmt.Errorf("dirtynats: job %q has an App and an Action of over %d bytes", job.ID, maxJobText)
 	}
 	request, err := encodeArguments(job)
-	if err == nil && len(request) > j.records.maxValue {
-		err = fmt.Errorf("arguments of %d bytes are over the limit of %d", len(request), j.records.maxValue)
+	if err == nil {
+		err = j.records.checkSize(request)
 	}
 	if err != nil {
-		return false, fmt.Errorf("dirtynats: job %q: %w", job.ID, err)
+		return false, fmt.Errorf("dirtynats: job %q: the arguments: %w", job.ID, err)
 	}
 	name := token(job.ID)
 	info := JobInfo{ID: job.ID, App: job.App, Action: job.Action, State: JobQueued}

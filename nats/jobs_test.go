@@ -469,21 +469,26 @@ func TestJobsDrain(t *testing.T) {
 	assert.ErrorContains(t, err, "the host was stopped")
 }
 
-// TestJobsLargeResult checks that a result that cannot be kept is told.
+// TestJobsLargeResult checks that a result that cannot be kept is told, also if the limit
+// is so small that the state of a job is over it.
 func TestJobsLargeResult(t *testing.T) {
-	ctx, m, bucket := newContext(t), newModel(), newBucket(1)
-	bucket.MaxValue = 1000
-	j := openJobs(t, sharedNATS(t, 1).URL(), dirtynats.JobsConfig{Bucket: bucket})
-	work(t, j, dirtynats.WorkConfig{Client: m.client(t)})
-	_, err := j.Submit(ctx, dirtynats.Job{ID: "job", App: "app:Model", Action: "echo", Args: []any{"x"}, Kwargs: client.Kwargs{"Times": 2000}})
-	require.NoError(t, err)
-	_, err = j.Wait(ctx, "job")
-	assert.ErrorContains(t, err, "the result could not be stored")
-	assert.ErrorContains(t, err, "is over the limit of 1000")
-	_, err = j.Submit(ctx, dirtynats.Job{ID: "other", App: "app:Model", Action: "echo", Args: []any{string(make([]byte, 1000))}})
-	assert.ErrorContains(t, err, "are over the limit of 1000")
-	_, err = j.Info(ctx, "other")
-	assert.ErrorIs(t, err, dirtynats.ErrJobNotFound)
+	for _, limit := range []int{100, 1000} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			ctx, m, bucket := newContext(t), newModel(), newBucket(1)
+			bucket.MaxValue = limit
+			j := openJobs(t, sharedNATS(t, 1).URL(), dirtynats.JobsConfig{Bucket: bucket})
+			work(t, j, dirtynats.WorkConfig{Client: m.client(t)})
+			_, err := j.Submit(ctx, dirtynats.Job{ID: "job", App: "app:Model", Action: "echo", Args: []any{"x"}, Kwargs: client.Kwargs{"Times": 2000}})
+			require.NoError(t, err)
+			_, err = j.Wait(ctx, "job")
+			assert.ErrorContains(t, err, "the result could not be stored")
+			assert.ErrorContains(t, err, fmt.Sprint("is over the limit of ", limit))
+			_, err = j.Submit(ctx, dirtynats.Job{ID: "other", App: "app:Model", Action: "echo", Args: []any{string(make([]byte, limit))}})
+			assert.ErrorContains(t, err, fmt.Sprint("is over the limit of ", limit))
+			_, err = j.Info(ctx, "other")
+			assert.ErrorIs(t, err, dirtynats.ErrJobNotFound)
+		})
+	}
 }
 
 func TestJobsBadInput(t *testing.T) {

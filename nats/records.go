@@ -73,7 +73,8 @@ type Bucket struct {
 	// bucket is made.
 	MaxBytes int64
 
-	// MaxValue bounds one value in bytes. 0 is DefaultMaxValue.
+	// MaxValue bounds one value in bytes: of a key of the stash, or the arguments, a
+	// chunk or the result of a job. 0 is DefaultMaxValue.
 	MaxValue int
 
 	// Timeout bounds one operation. 0 is DefaultTimeout.
@@ -339,12 +340,18 @@ type write struct {
 	ttl    time.Duration // 0: for ever
 }
 
-// put stores a record if the one before is still old, which is nil for none. Else it
-// returns errConflict. It returns the number of the record.
-func (r *records) put(ctx context.Context, name string, old *record, w write) (uint64, error) {
-	if len(w.value) > r.maxValue {
-		return 0, fmt.Errorf("a value of %d bytes is over the limit of %d", len(w.value), r.maxValue)
+// checkSize returns an error if what a caller wants to keep is over the limit.
+func (r *records) checkSize(value []byte) error {
+	if len(value) > r.maxValue {
+		return fmt.Errorf("a value of %d bytes is over the limit of %d", len(value), r.maxValue)
 	}
+	return nil
+}
+
+// put stores a record if the one before is still old, which is nil for none. Else it
+// returns errConflict. It returns the number of the record. Values of callers go through
+// checkSize before.
+func (r *records) put(ctx context.Context, name string, old *record, w write) (uint64, error) {
 	for {
 		seq, chunks, err := r.send(ctx, name, old, w)
 		switch {

@@ -163,6 +163,9 @@ func (s *Stash) Put(ctx context.Context, tableName, key any, value dirty.RawValu
 		return err
 	}
 	return s.records.do(ctx, func(ctx context.Context) error {
+		if err := s.records.checkSize(value); err != nil {
+			return err
+		}
 		err := errConflict
 		for errors.Is(err, errConflict) {
 			err = s.replace(ctx, t, name, encoded, value)

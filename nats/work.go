@@ -365,6 +365,9 @@ func (r *run) storeChunk(ctx context.Context, value []byte) error {
 // replace stores what a job leaves, whether it is there already or not: a first attempt
 // may have arrived without an answer.
 func (r *run) replace(ctx context.Context, name string, value []byte) error {
+	if err := r.records.checkSize(value); err != nil {
+		return err
+	}
 	for {
 		old, err := r.records.get(ctx, name)
 		if err != nil {
