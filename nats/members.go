@@ -26,6 +26,8 @@ const (
 	MaxMembers = 10_000
 	// maxAnnouncement bounds an announcement in bytes. Larger ones are ignored.
 	maxAnnouncement = 4 << 10
+	// servePause is the time between two looks whether an agent serves already.
+	servePause = 10 * time.Millisecond
 	// farewellTimeout bounds how long Announce tries to say that the agent leaves.
 	farewellTimeout = time.Second
 )
@@ -75,30 +77,37 @@ type announcement struct {
 
 var clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 
-// subjects returns where agents announce themselves, and where fronts ask them to.
-func (m *Members) subjects() (announce, ask string, err error) {
-	name := cmp.Or(m.Name, "default")
+// Validate returns an error if a field has a value that Watch and Announce refuse.
+func (m *Members) Validate() error {
 	switch {
 	case m.Conn == nil:
-		return "", "", errors.New("dirtynats: Members has no Conn")
-	case !clusterName.MatchString(name):
-		return "", "", fmt.Errorf("dirtynats: the name of the cluster is %q, not 1 to 100 of A-Z, a-z, 0-9, - and _", name)
+		return errors.New("dirtynats: Members has no Conn")
+	case !clusterName.MatchString(m.name()):
+		return fmt.Errorf("dirtynats: the name of the cluster is %q, not 1 to 100 of A-Z, a-z, 0-9, - and _", m.name())
 	case m.Interval < 0:
-		return "", "", fmt.Errorf("dirtynats: Interval is %v, less than 0", m.Interval)
+		return fmt.Errorf("dirtynats: Interval is %v, less than 0", m.Interval)
 	}
-	return "dirty.agents." + name, "dirty.agents." + name + ".ask", nil
+	return nil
+}
+
+func (m *Members) name() string { return cmp.Or(m.Name, "default") }
+
+// subjects returns where agents announce themselves, and where fronts ask them to.
+func (m *Members) subjects() (announce, ask string) {
+	announce = "dirty.agents." + m.name()
+	return announce, announce + ".ask"
 }
 
 func (m *Members) interval() time.Duration { return cmp.Or(m.Interval, DefaultInterval) }
 
-// Announce tells fronts of an agent until ctx ends or the agent leaves. Then it says so,
-// and returns nil. It goes on while NATS is away. It returns an error if it cannot begin,
-// or if the connection is closed for good.
+// Announce tells fronts of an agent, as soon as that serves, until ctx ends or the agent
+// leaves. Then it says so, and returns nil. It goes on while NATS is away. It returns an
+// error if it cannot begin, or if the connection is closed for good.
 func (m *Members) Announce(ctx context.Context, agent Agent) error {
-	announce, ask, err := m.subjects()
-	if err != nil {
+	if err := m.Validate(); err != nil {
 		return err
 	}
+	announce, ask := m.subjects()
 	asked := make(chan *nats.Msg, 64)
 	sub, err := m.Conn.ChanSubscribe(ask, asked)
 	if err != nil {
@@ -107,9 +116,8 @@ func (m *Members) Announce(ctx context.Context, agent Agent) error {
 	defer func() { _ = sub.Unsubscribe() }()
 	connected := m.Conn.StatusChanged(nats.CONNECTED)
 	defer m.Conn.RemoveStatusListener(connected)
-	ticker := time.NewTicker(m.interval())
+	ticker := time.NewTicker(servePause) // until the agent serves
 	defer ticker.Stop()
-	m.say(announce, agent.Member(), false)
 	for {
 		select {
 		case <-ctx.Done():
@@ -123,7 +131,9 @@ func (m *Members) Announce(ctx context.Context, agent Agent) error {
 		case <-connected:
 			m.say(announce, agent.Member(), false)
 		case <-ticker.C:
-			m.say(announce, agent.Member(), false)
+			if m.say(announce, agent.Member(), false) {
+				ticker.Reset(m.interval())
+			}
 			if m.Conn.IsClosed() {
 				return fmt.Errorf("dirtynats: %w", nats.ErrConnectionClosed)
 			}
@@ -131,15 +141,18 @@ func (m *Members) Announce(ctx context.Context, agent Agent) error {
 	}
 }
 
-// say publishes an announcement. It is lost while NATS is away, and said again later.
-func (m *Members) say(subject string, member cluster.Member, leaving bool) {
+// say publishes an announcement, and reports whether there was something to say: an agent
+// that does not serve yet has no address. It is lost while NATS is away, and said again
+// later.
+func (m *Members) say(subject string, member cluster.Member, leaving bool) bool {
 	if member.Addr == "" || subject == "" {
-		return // the agent does not serve yet, or nobody asked
+		return false
 	}
 	data, err := json.Marshal(announcement{member.Addr, member.Host, member.Boot, leaving})
 	if err == nil {
 		_ = m.Conn.Publish(subject, data)
 	}
+	return true
 }
 
 func (m *Members) leave(subject string, agent Agent) {
@@ -149,10 +162,10 @@ func (m *Members) leave(subject string, agent Agent) {
 
 // Watch keeps the list of the agents that announce themselves.
 func (m *Members) Watch(ctx context.Context, set func([]cluster.Member)) error {
-	announce, ask, err := m.subjects()
-	if err != nil {
+	if err := m.Validate(); err != nil {
 		return err
 	}
+	announce, ask := m.subjects()
 	heard := make(chan *nats.Msg, MaxMembers)
 	inbox := m.Conn.NewInbox()
 	for _, subject := range []string{announce, inbox} {

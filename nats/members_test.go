@@ -2,6 +2,7 @@ package dirtynats_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -147,6 +148,29 @@ func TestMembersSilent(t *testing.T) {
 	require.NoError(t, nc.Publish("dirty.agents."+m.Name, []byte(`{"addr":"once"}`)))
 	front.await(t, "a once")
 	front.await(t, "a")
+}
+
+// TestMembersBeforeServe checks that an agent which does not serve yet is told of as soon
+// as it does.
+func TestMembersBeforeServe(t *testing.T) {
+	nc := connect(t, sharedNATS(t, 1).URL())
+	m := &dirtynats.Members{Conn: nc, Name: nuid.Next(), Interval: time.Hour}
+	front := watch(t, m)
+	agent, err := cluster.NewAgent(cluster.AgentConfig{Arbiter: []client.Option{client.WithSocket("/nobody/listens.sock")}, Plain: true})
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	background(t, func(ctx context.Context) error { return m.Announce(ctx, agent) })
+	l, err := cluster.Listen("127.0.0.1:0")
+	require.NoError(t, err)
+	eventually(t, func() error { // Announce has begun
+		_, err := nc.Request("dirty.agents."+m.Name+".ask", nil, time.Millisecond)
+		if errors.Is(err, nats.ErrNoResponders) {
+			return err
+		}
+		return nil
+	})
+	background(t, func(ctx context.Context) error { return agent.Run(ctx, l) })
+	front.await(t, l.Addr().String())
 }
 
 func TestMembersErrors(t *testing.T) {
