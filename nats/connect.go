@@ -16,7 +16,8 @@ var ErrUnavailable = errors.New("NATS is not available")
 
 // ConnectOptions returns the options of [nats.Connect] that this package expects:
 //
-//   - to come back for ever, ten times a second;
+//   - to try to come back for ever, ten times a second, also if NATS refuses the
+//     credentials;
 //   - to send nothing later that was asked for while the connection was down: it has
 //     failed by then, and the caller may have made it again;
 //   - to notice a server that has fallen silent after 6 seconds, and to give up a write
@@ -28,6 +29,7 @@ var ErrUnavailable = errors.New("NATS is not available")
 func ConnectOptions() []nats.Option {
 	return []nats.Option{
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(2 * time.Second),

@@ -154,7 +154,10 @@ func OpenJobs(ctx context.Context, js jetstream.JetStream, config JobsConfig) (*
 	}
 	config.Bucket.Name = cmp.Or(config.Bucket.Name, "dirty-jobs")
 	var err error
-	if j.records, err = openRecords(ctx, js, config.Bucket); err != nil {
+	if j.records, err = newRecords(js, config.Bucket); err != nil {
+		return nil, err
+	}
+	if err := j.records.open(ctx); err != nil {
 		return nil, err
 	}
 	return j, nil
@@ -456,7 +459,7 @@ func (j *Jobs) Chunks(ctx context.Context, id string) iter.Seq2[dirty.RawValue, 
 
 // news returns the subject on which is told that something of a job has changed. The
 // subjects of the records would not do: a message is seen there before it is stored.
-func (j *Jobs) news(name string) string { return "dirty.jobs." + j.records.bucket + "." + name }
+func (j *Jobs) news(name string) string { return "dirty.jobs." + j.records.bucket.Name + "." + name }
 
 // tell wakes the callers that watch a job. If that is lost, they look again after watchInterval.
 func (j *Jobs) tell(name string) { _ = j.records.nc.Publish(j.news(name), nil) }

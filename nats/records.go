@@ -98,9 +98,9 @@ var errConflict = errors.New("somebody else changed it at the same time")
 type records struct {
 	js       jetstream.JetStream
 	nc       *nats.Conn
-	stream   jetstream.Stream
-	api      string // the subjects of JetStream's API begin with it
-	bucket   string
+	opened   atomic.Pointer[jetstream.Stream] // nil until the bucket is open
+	api      string                           // the subjects of JetStream's API begin with it
+	bucket   Bucket
 	prefix   string
 	maxValue int
 	timeout  time.Duration
@@ -130,8 +130,8 @@ func (r *record) version() uint64 {
 
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,200}$`)
 
-// openRecords opens a bucket, which it makes if there is none.
-func openRecords(ctx context.Context, js jetstream.JetStream, bucket Bucket) (*records, error) {
+// newRecords returns the records of a bucket, which the first operation opens.
+func newRecords(js jetstream.JetStream, bucket Bucket) (*records, error) {
 	switch {
 	case js == nil:
 		return nil, errors.New("dirtynats: the JetStream is nil")
@@ -146,14 +146,10 @@ func openRecords(ctx context.Context, js jetstream.JetStream, bucket Bucket) (*r
 	case bucket.Timeout < 0:
 		return nil, fmt.Errorf("dirtynats: Timeout is %v, less than 0", bucket.Timeout)
 	}
-	r := &records{
-		js: js, nc: js.Conn(), api: apiPrefix(js), bucket: bucket.Name, prefix: "$KV." + bucket.Name + ".",
+	return &records{
+		js: js, nc: js.Conn(), api: apiPrefix(js), bucket: bucket, prefix: "$KV." + bucket.Name + ".",
 		maxValue: cmp.Or(bucket.MaxValue, DefaultMaxValue), timeout: cmp.Or(bucket.Timeout, DefaultTimeout),
-	}
-	if err := r.do(ctx, func(ctx context.Context) error { return r.open(ctx, bucket) }); err != nil {
-		return nil, err
-	}
-	return r, nil
+	}, nil
 }
 
 // apiPrefix returns what the subjects of JetStream's API begin with.
@@ -168,11 +164,21 @@ func apiPrefix(js jetstream.JetStream) string {
 	return jetstream.DefaultAPIPrefix
 }
 
-// open finds the stream, or makes it.
-func (r *records) open(ctx context.Context, bucket Bucket) (err error) {
+// open opens the bucket, if that was not done before. It makes the bucket if there is
+// none.
+func (r *records) open(ctx context.Context) error {
+	return r.do(ctx, func(context.Context) error { return nil })
+}
+
+// stream returns the stream of the bucket, within an operation.
+func (r *records) stream() jetstream.Stream { return *r.opened.Load() }
+
+// openStream finds the stream, or makes it. Several operations may do so at one time.
+func (r *records) openStream(ctx context.Context) (err error) {
+	var stream jetstream.Stream
 	for {
 		err = repeat(ctx, func(ctx context.Context) error {
-			r.stream, err = r.findOrMake(ctx, bucket)
+			stream, err = r.findOrMake(ctx)
 			return err
 		})
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another program was faster
@@ -185,7 +191,11 @@ func (r *records) open(ctx context.Context, bucket Bucket) (err error) {
 	case r.nc.MaxPayload() < minPayload:
 		return fmt.Errorf("max_payload of the NATS server is %d bytes, less than %d", r.nc.MaxPayload(), minPayload)
 	}
-	return checkStream(r.stream.CachedInfo().Config)
+	if err := checkStream(stream.CachedInfo().Config); err != nil {
+		return err
+	}
+	r.opened.Store(&stream)
+	return nil
 }
 
 // repeat runs f again when there is no answer. A request is lost while a stream has no
@@ -202,7 +212,8 @@ func repeat(ctx context.Context, f func(context.Context) error) error {
 	}
 }
 
-func (r *records) findOrMake(ctx context.Context, bucket Bucket) (jetstream.Stream, error) {
+func (r *records) findOrMake(ctx context.Context) (jetstream.Stream, error) {
+	bucket := r.bucket
 	name := "KV_" + bucket.Name
 	stream, err := r.js.Stream(ctx, name)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -242,13 +253,20 @@ func checkStream(config jetstream.StreamConfig) error {
 	return fmt.Errorf("the stream is not as this package makes it: %s", strings.Join(wrong, "; "))
 }
 
-// do runs an operation within the time that it may take.
+// do runs an operation within the time that it may take. The first one opens the bucket.
 func (r *records) do(ctx context.Context, operation func(context.Context) error) error {
-	err := bound(ctx, r.nc, r.timeout, operation)
+	err := bound(ctx, r.nc, r.timeout, func(ctx context.Context) error {
+		if r.opened.Load() == nil {
+			if err := r.openStream(ctx); err != nil {
+				return err
+			}
+		}
+		return operation(ctx)
+	})
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("dirtynats: bucket %s: %w", r.bucket, err)
+	return fmt.Errorf("dirtynats: bucket %s: %w", r.bucket.Name, err)
 }
 
 // token returns a token of a name that stands for any text.
@@ -260,7 +278,7 @@ func token(text string) string {
 // get returns a record without the chunks of its value, or nil if there is none.
 func (r *records) get(ctx context.Context, name string) (*record, error) {
 	msg, err := r.message(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-		return r.stream.GetLastMsgForSubject(ctx, r.prefix+name+".v")
+		return r.stream().GetLastMsgForSubject(ctx, r.prefix+name+".v")
 	})
 	if msg == nil || err != nil {
 		return nil, err
@@ -319,7 +337,7 @@ func (r *records) value(ctx context.Context, rec *record) ([]byte, error) {
 	parts := make([][]byte, rec.chunks)
 	err := inParallel(ctx, rec.chunks, func(ctx context.Context, i int) error {
 		msg, err := r.message(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-			return r.stream.GetMsg(ctx, first+uint64(i))
+			return r.stream().GetMsg(ctx, first+uint64(i))
 		})
 		switch {
 		case err != nil:
@@ -491,7 +509,7 @@ func (r *records) names(ctx context.Context, filter string) ([]string, error) {
 
 // ask sends a request about the stream to JetStream, and decodes the answer.
 func (r *records) ask(ctx context.Context, operation string, request []byte, answers ...any) error {
-	reply, err := r.nc.RequestWithContext(ctx, r.api+operation+".KV_"+r.bucket, request)
+	reply, err := r.nc.RequestWithContext(ctx, r.api+operation+".KV_"+r.bucket.Name, request)
 	if err != nil {
 		return err
 	}

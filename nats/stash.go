@@ -22,7 +22,7 @@ const MaxKeySize = 45_000
 // minTTL is the shortest time to live that NATS knows.
 const minTTL = time.Second
 
-// StashConfig is what OpenStash needs.
+// StashConfig is what NewStash and OpenStash need.
 type StashConfig struct {
 	// Bucket is where the stash is. A bucket without a Name is called "dirty-stash".
 	Bucket Bucket
@@ -60,8 +60,21 @@ type Stash struct {
 
 var _ server.Store = (*Stash)(nil)
 
-// OpenStash opens a stash. It makes the bucket if there is none.
+// OpenStash is NewStash and Open.
 func OpenStash(ctx context.Context, js jetstream.JetStream, config StashConfig) (*Stash, error) {
+	s, err := NewStash(js, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Open(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// NewStash returns a stash that is opened by Open, or by its first operation that finds
+// NATS. So a program can start while NATS is away.
+func NewStash(js jetstream.JetStream, config StashConfig) (*Stash, error) {
 	s := &Stash{ttl: map[string]time.Duration{}}
 	for table, ttl := range config.TTL {
 		if ttl < minTTL {
@@ -75,11 +88,15 @@ func OpenStash(ctx context.Context, js jetstream.JetStream, config StashConfig) 
 	}
 	config.Bucket.Name = cmp.Or(config.Bucket.Name, "dirty-stash")
 	var err error
-	if s.records, err = openRecords(ctx, js, config.Bucket); err != nil {
+	if s.records, err = newRecords(js, config.Bucket); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+// Open opens the stash. It makes the bucket if there is none. It does nothing to a stash
+// that is open.
+func (s *Stash) Open(ctx context.Context) error { return s.records.open(ctx) }
 
 // The headers of a key and of a table.
 const (

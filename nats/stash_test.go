@@ -20,6 +20,7 @@ import (
 	"github.com/gunicorn-go/dirty/nats/embedded"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/gunicorn-go/dirty/server/storetest"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -404,6 +405,34 @@ func TestStashLimits(t *testing.T) {
 	_, err = s.Drop(ctx, "t")
 	require.NoError(t, err)
 	assert.NoError(t, s.Put(ctx, "t", "k", make([]byte, 100_000)), "there is room again")
+}
+
+// TestStashOpensLater checks that a stash can be made while NATS is away, and works once
+// NATS is back.
+func TestStashOpensLater(t *testing.T) {
+	ctx, servers := newContext(t), startNATS(t, 1)
+	require.NoError(t, servers.StopNode(0))
+	nc, err := nats.Connect(servers.URL(), append(dirtynats.ConnectOptions(), nats.RetryOnFailedConnect(true))...)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	s, err := dirtynats.NewStash(newJetStream(t, nc), dirtynats.StashConfig{Bucket: newBucket(1)})
+	require.NoError(t, err)
+	assert.ErrorIs(t, s.Open(ctx), dirtynats.ErrUnavailable)
+	assert.ErrorIs(t, s.Put(ctx, "t", "k", encode(t, 1)), dirtynats.ErrUnavailable)
+	_, err = dirtynats.OpenStash(ctx, newJetStream(t, nc), dirtynats.StashConfig{})
+	assert.ErrorIs(t, err, dirtynats.ErrUnavailable)
+	require.NoError(t, servers.StartNode(0))
+	var puts sync.WaitGroup
+	for i := range 10 { // all of them may open the bucket
+		puts.Go(func() {
+			eventually(t, func() error { return s.Put(ctx, "t", int64(i), encode(t, i)) })
+		})
+	}
+	puts.Wait()
+	n, err := s.Len(ctx, "t")
+	assert.NoError(t, err)
+	assert.Equal(t, 10, n)
+	assert.NoError(t, s.Open(ctx))
 }
 
 func TestOpenStashErrors(t *testing.T) {

@@ -158,7 +158,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (w *worker) openQueue(ctx context.Context) (queue jetstream.Consumer, err error) {
 	err = w.records.do(ctx, func(ctx context.Context) error {
 		return repeat(ctx, func(ctx context.Context) error {
-			queue, err = w.records.stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+			queue, err = w.records.stream().CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 				Durable: "hosts", AckPolicy: jetstream.AckExplicitPolicy, AckWait: w.lease, MaxAckPending: -1,
 				FilterSubject: w.records.prefix + "*" + recordQueue + ".v",
 			})
