@@ -40,6 +40,10 @@ const (
 // that falls silent for four intervals is taken off, but only if others were heard in
 // that time. If nobody is heard, NATS is away, and the last list stays.
 //
+// An agent publishes to dirty.agents.NAME, and subscribes to dirty.agents.NAME.ask, where
+// it answers. A front subscribes to the first and to its inbox, and publishes to the
+// second.
+//
 // Whoever may publish in NATS can add addresses to the list. So give fronts
 // certificates, by which they know agents: see [cluster.TLS].
 //

@@ -24,7 +24,8 @@ import (
 func TestClusterDemo(t *testing.T) {
 	got := dirtyRun("", "cluster", "demo")
 	require.Equal(t, exitOK, got.code, "%s%s", got.stdout, got.stderr)
-	for _, want := range []string{"The agent of gpu3 listens on", "A host is killed under load", "none ran twice", "All went as it should."} {
+	for _, want := range []string{"The agent of gpu3 listens on", "The front has found 3 hosts",
+		`gpu3 gets "warm"`, "has run it once", "A host is killed under load", "none ran twice", "All went as it should."} {
 		assert.Contains(t, got.stdout, want)
 	}
 }
@@ -210,7 +211,7 @@ func TestClusterCommandLines(t *testing.T) {
 		{append(certs["gpu1"], "agent", ":0", "-s", socket, "--plain"), "--plain uses no certificate"},
 		{append(certs["web1"], "agent", ":0", "-s", socket), "names no *.agent.dirty"},
 		{[]string{"agent", ":0", "-s", socket, "--plain", "--slots=-1"}, "Slots -1"},
-		{[]string{"front", socket, "--plain"}, "front: want --member or --dns"},
+		{[]string{"front", socket, "--plain"}, "front: want --member, --dns or --nats"},
 		{[]string{"front", socket, "--plain", "--member", "a:1", "--dns", "b:1"}, "--member and --dns both"},
 		{[]string{"front", socket, "--plain", "--member", "a"}, "--member a: want ADDR:PORT"},
 		{[]string{"front", socket, "--plain", "--member", "h=a:"}, "--member h=a:: want ADDR:PORT"},

@@ -69,7 +69,7 @@ func TestRealGunicorn(t *testing.T) {
 	socket, err := client.FromPIDFile(pidFile)(t.Context())
 	require.NoError(t, err)
 	env := map[string]string{"TMPDIR": folder, "PIDFILE": pidFile, "SOCKET": socket}
-	runScript(t, filepath.Join("testdata", "gunicorn", "session.txtar"), nil, env)
+	runScript(t, filepath.Join("testdata", "gunicorn", "session.txtar"), nil, env, nil)
 }
 
 // TestDoctorRealStuck: of the workers of a real arbiter, doctor finds the one that an

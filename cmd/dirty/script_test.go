@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,18 +79,27 @@ func TestScripts(t *testing.T) {
 				client.Worker{PID: 101, Age: 1, Apps: []string{demoApp}, Booted: true, HeartbeatAge: 1500 * time.Millisecond},
 				client.Worker{PID: 102, Age: 2, Apps: []string{demoApp}},
 			)
-			runScript(t, file, s, map[string]string{"SOCKET": s.Socket()})
+			runScript(t, file, s, map[string]string{"SOCKET": s.Socket()}, nil)
 		})
 	}
 }
 
+// scriptCommands are commands of scripts, by name.
+type scriptCommands = map[string]func(*testscript.TestScript, bool, []string)
+
 // runScript runs a file. The server, which may be nil, is the one that await looks at.
-func runScript(t *testing.T, file string, s *dirtytest.Server, env map[string]string) {
-	await := func(ts *testscript.TestScript, _ bool, args []string) { awaitRequests(ts, s, args) }
+// The file has these further commands.
+func runScript(t *testing.T, file string, s *dirtytest.Server, env map[string]string, further scriptCommands) {
+	commands := scriptCommands{
+		"exits": exits,
+		"until": until,
+		"await": func(ts *testscript.TestScript, _ bool, args []string) { awaitRequests(ts, s, args) },
+	}
+	maps.Copy(commands, further)
 	testscript.Run(t, testscript.Params{
 		Files:               []string{file},
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "await": await},
+		Cmds:                commands,
 		Setup: func(e *testscript.Env) error {
 			for key, value := range env {
 				e.Setenv(key, value)
@@ -120,6 +130,24 @@ func awaitRequests(ts *testscript.TestScript, s *dirtytest.Server, args []string
 		}
 		if time.Now().After(end) {
 			ts.Fatalf("%d requests %q, want %d", got, args[1], want)
+		}
+	}
+}
+
+// until runs a command again and again until it ends well:
+//
+//	until dirty ping
+func until(ts *testscript.TestScript, negated bool, args []string) {
+	if negated || len(args) == 0 {
+		ts.Fatalf("usage: until COMMAND...")
+	}
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Check(err)
 		}
 	}
 }
