@@ -201,14 +201,20 @@ func startHost(tb testing.TB, name string, handler server.Handler, cfg cluster.A
 // startAgent starts the agent of a host.
 func (h *host) startAgent(cfg cluster.AgentConfig) {
 	h.tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(h.tb, err)
+	h.startAgentAt(cfg, l)
+}
+
+// startAgentAt starts the agent of a host at a listener.
+func (h *host) startAgentAt(cfg cluster.AgentConfig, l net.Listener) {
+	h.tb.Helper()
 	cfg.Arbiter = append(cfg.Arbiter, client.WithSocket(h.path))
 	if cfg.Slots == 0 {
 		cfg.Slots = 1
 	}
 	var err error
 	h.agent, err = cluster.NewAgent(cfg)
-	require.NoError(h.tb, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.tb, err)
 	agent, served := h.agent, make(chan error, 1)
 	go func() { served <- agent.Serve(l) }()
