@@ -5,10 +5,13 @@ package interop
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,9 +34,42 @@ const hosts = 3
 type gunicorns struct {
 	servers []*gunicorn
 	agents  []*cluster.Agent
+	links   []*fragileListener // of the agents
 	front   *cluster.Front
 	client  *client.Client
 	socket  string // of the front
+}
+
+// fragileListener is a listener whose connections a test kills.
+type fragileListener struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []*net.TCPConn
+}
+
+func (l *fragileListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.conns = append(l.conns, nc.(*net.TCPConn))
+	}
+	return nc, err
+}
+
+// kill resets one connection, whichever. It reports false if there was none that was open.
+func (l *fragileListener) kill() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.conns) == 0 {
+		return false
+	}
+	i := rand.IntN(len(l.conns))
+	nc := l.conns[i]
+	l.conns = slices.Delete(l.conns, i, i+1)
+	err := nc.SetLinger(0) // an error if it was closed
+	_ = nc.Close()
+	return err == nil
 }
 
 // startCluster starts gunicorns, agents and a front.
@@ -46,8 +82,10 @@ func startCluster(t *testing.T, p python) *gunicorns {
 		a, err := cluster.NewAgent(cluster.AgentConfig{Plain: true, Host: fmt.Sprintf("gpu%d", i),
 			Arbiter: []client.Option{client.WithSocket(g.socket)}})
 		require.NoError(t, err)
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
+		l := &fragileListener{Listener: tcp}
+		c.links = append(c.links, l)
 		served := make(chan error, 1)
 		go func() { served <- a.Serve(l) }()
 		t.Cleanup(func() {
@@ -146,6 +184,13 @@ func TestClusterCalls(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, status.Workers, hosts)
 		assert.Equal(t, hosts, status.Serving(app))
+		streamed := 0
+		for v, err := range client.StreamOf[[]int](t.Context(), c.client, app, "numbered", 7, 1000) {
+			require.NoError(t, err)
+			require.Equal(t, []int{7, streamed}, v)
+			streamed++
+		}
+		assert.Equal(t, 1000, streamed)
 		large := make([]byte, 60<<20)
 		n, err := client.Call[int](t.Context(), c.client, app, "size", large)
 		require.NoError(t, err)
@@ -177,58 +222,99 @@ func TestClusterAbandonedCall(t *testing.T) {
 	})
 }
 
-// TestClusterArbiterKilled kills arbiters under load. Each call has a token, and the
-// workers tell of each that begins: none begins twice. What is said not to have run has
-// not. The arbiters come back, and their workers are used again.
+var (
+	killsFlag = flag.Int("cluster.kills", 50, "how many connections TestClusterConnectionsKilled kills")
+	callsFlag = flag.Int("cluster.calls", 500, "how many calls TestClusterConnectionsKilled makes at least")
+)
+
+// TestClusterConnectionsKilled kills connections between the front and the agents at
+// random, under load.
+func TestClusterConnectionsKilled(t *testing.T) {
+	eachOf(t, newestPythons(), func(t *testing.T, p python) {
+		c := startCluster(t, p)
+		kills := 0
+		c.checkOnce(t, 0.002, func(calls func() int) {
+			for kills < *killsFlag || calls() < *callsFlag {
+				// The kills are spread over the calls.
+				if kills < *killsFlag && calls() >= kills**callsFlag / *killsFlag && c.links[rand.IntN(hosts)].kill() {
+					kills++
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+		t.Logf("%d connections were killed", kills)
+	})
+}
+
+// TestClusterArbiterKilled kills arbiters under load. They come back, and their workers
+// are used again.
 func TestClusterArbiterKilled(t *testing.T) {
 	eachOf(t, newestPythons(), func(t *testing.T, p python) {
 		c := startCluster(t, p)
-		ctx, stop := context.WithCancel(t.Context())
-		var mu sync.Mutex
-		var answered, never []string
-		unknown := 0
-		var calls sync.WaitGroup
-		for range 2 * hosts {
-			calls.Go(func() {
-				for ctx.Err() == nil {
-					mine := token(t)
-					bound, cancel := context.WithTimeout(t.Context(), 5*time.Second) // gunicorn can lose calls
-					v, err := client.Call[string](bound, c.client, app, "hold", mine, 0.02)
-					cancel()
-					mu.Lock()
-					switch {
-					case err == nil:
-						assert.Equal(t, mine, v)
-						answered = append(answered, mine)
-					case client.SafeToRetry(err):
-						never = append(never, mine)
-					default:
-						unknown++
-						var remote *dirty.RemoteError
-						assert.True(t, errors.Is(err, client.ErrOutcomeUnknown) || errors.As(err, &remote), "%v", err)
-					}
-					mu.Unlock()
-				}
-			})
-		}
-		for _, g := range c.servers {
-			g.signal(t, g.arbiterPID(t), syscall.SIGKILL)
-			time.Sleep(time.Second)
-		}
-		stop()
-		calls.Wait()
-		c.awaitSlots(t, hosts)
-		begun := c.begun()
-		for token, n := range begun {
-			assert.Equal(t, 1, n, token)
-		}
-		for _, token := range answered {
-			assert.Equal(t, 1, begun[token])
-		}
-		for _, token := range never {
-			assert.Zero(t, begun[token])
-		}
-		t.Logf("%d calls answered, %d did not run, %d unknown or failed", len(answered), len(never), unknown)
-		assert.Greater(t, len(answered), 30)
+		c.checkOnce(t, 0.02, func(func() int) {
+			for _, g := range c.servers {
+				g.signal(t, g.arbiterPID(t), syscall.SIGKILL)
+				time.Sleep(time.Second)
+			}
+		})
 	})
+}
+
+// checkOnce makes calls of so many seconds while a function runs, which can ask how many
+// have ended. Each call has a token, and the workers tell of each that begins: none begins
+// twice. What is said not to have run has not.
+func (c *gunicorns) checkOnce(t *testing.T, seconds float64, fail func(calls func() int)) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	var answered, never []string
+	unknown := 0
+	var calls sync.WaitGroup
+	for range 2 * hosts {
+		calls.Go(func() {
+			for ctx.Err() == nil {
+				mine := token(t)
+				bound, cancel := context.WithTimeout(t.Context(), 5*time.Second) // gunicorn can lose calls
+				v, err := client.Call[string](bound, c.client, app, "hold", mine, seconds)
+				cancel()
+				mu.Lock()
+				switch {
+				case err == nil:
+					assert.Equal(t, mine, v)
+					answered = append(answered, mine)
+				case client.SafeToRetry(err):
+					never = append(never, mine)
+				default:
+					unknown++
+					var remote *dirty.RemoteError
+					assert.True(t, errors.Is(err, client.ErrOutcomeUnknown) || errors.As(err, &remote), "%v", err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	fail(func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(answered) + len(never) + unknown
+	})
+	stop()
+	calls.Wait()
+	c.awaitSlots(t, hosts)
+	var begun map[string]int
+	until(t, "the workers have told of all calls that were answered", func() bool {
+		begun = c.begun()
+		return !slices.ContainsFunc(answered, func(token string) bool { return begun[token] == 0 })
+	})
+	for token, n := range begun {
+		assert.Equal(t, 1, n, token)
+	}
+	for _, token := range answered {
+		assert.Equal(t, 1, begun[token])
+	}
+	for _, token := range never {
+		assert.Zero(t, begun[token])
+	}
+	t.Logf("%d calls answered, %d did not run, %d unknown or failed", len(answered), len(never), unknown)
+	assert.Greater(t, len(answered), 30)
 }
