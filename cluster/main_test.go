@@ -39,6 +39,10 @@ const patience = time.Minute
 // a busy machine more; less than it takes if only answerTimeout ends the wait.
 const soon = 25 * time.Second
 
+// validity is how long certificates are valid, and how long they have been. Clocks may be
+// off by some days.
+const validity = 100 * time.Hour
+
 // testContext is the context of a test.
 func testContext(tb testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -109,7 +113,7 @@ func newAuthority(tb testing.TB) *authority {
 	require.NoError(tb, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true,
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		NotBefore: time.Now().Add(-validity), NotAfter: time.Now().Add(validity)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
 	require.NoError(tb, err)
 	a.cert, err = x509.ParseCertificate(der)
@@ -134,7 +138,7 @@ func (a *authority) issue(label, name string, usage x509.ExtKeyUsage) *cluster.T
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<60))
 	require.NoError(a.tb, err)
 	template := &x509.Certificate{SerialNumber: serial, DNSNames: []string{name}, ExtKeyUsage: []x509.ExtKeyUsage{usage},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		NotBefore: time.Now().Add(-validity), NotAfter: time.Now().Add(validity)}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	require.NoError(a.tb, err)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
