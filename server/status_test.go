@@ -30,7 +30,7 @@ func TestStatus(t *testing.T) {
 	status, err := c.Status(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, 1, status.Serving("a:A"))
-	ready, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ready, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	assert.NoError(t, c.WaitReady(ready, "a:A", "b:B"))
 }
