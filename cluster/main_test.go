@@ -103,6 +103,8 @@ type authority struct {
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+
+	writes int // how many files were written
 }
 
 func newAuthority(tb testing.TB) *authority {
@@ -122,11 +124,15 @@ func newAuthority(tb testing.TB) *authority {
 	return a
 }
 
-// write writes a PEM file as renewal tools do, at once.
+// write writes a PEM file as renewal tools do, at once. Each has a time of its own, by
+// which its change is seen: a file system may count in steps of several milliseconds.
 func (a *authority) write(name, kind string, der []byte) {
 	a.tb.Helper()
 	path := filepath.Join(a.dir, name)
 	require.NoError(a.tb, os.WriteFile(path+".new", pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	a.writes++
+	at := time.Now().Add(time.Duration(a.writes) * time.Second)
+	require.NoError(a.tb, os.Chtimes(path+".new", at, at))
 	require.NoError(a.tb, os.Rename(path+".new", path))
 }
 
