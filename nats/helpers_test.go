@@ -69,14 +69,14 @@ func findLeaks() (left string) {
 	return left
 }
 
-func newContext(t *testing.T) context.Context {
+func newContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // sharedNATS returns servers that no test may stop.
-func sharedNATS(t *testing.T, nodes int) *embedded.Servers {
+func sharedNATS(t testing.TB, nodes int) *embedded.Servers {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.byNodes[nodes] == nil {
@@ -96,14 +96,14 @@ func startNATS(t *testing.T, nodes int) *embedded.Servers {
 }
 
 // connect returns a connection to NATS.
-func connect(t *testing.T, url string) *nats.Conn {
+func connect(t testing.TB, url string) *nats.Conn {
 	nc, err := nats.Connect(url, append(dirtynats.ConnectOptions(), nats.Timeout(timeout))...)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc
 }
 
-func newJetStream(t *testing.T, nc *nats.Conn) jetstream.JetStream {
+func newJetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
 	return js
@@ -114,20 +114,20 @@ func newBucket(nodes int) dirtynats.Bucket {
 	return dirtynats.Bucket{Name: "b" + nuid.Next(), Replicas: nodes, Timeout: timeout}
 }
 
-func openStash(t *testing.T, js jetstream.JetStream, config dirtynats.StashConfig) *dirtynats.Stash {
+func openStash(t testing.TB, js jetstream.JetStream, config dirtynats.StashConfig) *dirtynats.Stash {
 	s, err := dirtynats.OpenStash(newContext(t), js, config)
 	require.NoError(t, err)
 	return s
 }
 
-func encode(t *testing.T, v any) dirty.RawValue {
+func encode(t testing.TB, v any) dirty.RawValue {
 	b, err := dirty.Marshal(v)
 	require.NoError(t, err)
 	return b
 }
 
 // serve serves on a socket until the test ends, and returns a client of it.
-func serve(t *testing.T, s *server.Server) *client.Client {
+func serve(t testing.TB, s *server.Server) *client.Client {
 	path := serveAt(t, s)
 	c, err := client.New(client.WithSocket(path), client.WithTimeout(timeout))
 	require.NoError(t, err)
@@ -136,7 +136,7 @@ func serve(t *testing.T, s *server.Server) *client.Client {
 }
 
 // serveAt serves on a socket until the test ends, and returns its path.
-func serveAt(t *testing.T, s *server.Server) string {
+func serveAt(t testing.TB, s *server.Server) string {
 	dir, err := os.MkdirTemp("", "nats")
 	require.NoError(t, err)
 	path := filepath.Join(dir, "dirty.sock")

@@ -40,7 +40,7 @@ func (m *model) count(arg string) int {
 }
 
 // client returns a client of a server with the app.
-func (m *model) client(t *testing.T) *client.Client {
+func (m *model) client(t testing.TB) *client.Client {
 	note := func(arg string) {
 		m.mu.Lock()
 		m.counts[arg]++
@@ -84,14 +84,14 @@ func (m *model) client(t *testing.T) *client.Client {
 	return serve(t, &server.Server{Handler: mux})
 }
 
-func openJobs(t *testing.T, url string, config dirtynats.JobsConfig) *dirtynats.Jobs {
+func openJobs(t testing.TB, url string, config dirtynats.JobsConfig) *dirtynats.Jobs {
 	j, err := dirtynats.OpenJobs(newContext(t), newJetStream(t, connect(t, url)), config)
 	require.NoError(t, err)
 	return j
 }
 
 // work lets a host take jobs until the test ends, or stop is called.
-func work(t *testing.T, j *dirtynats.Jobs, config dirtynats.WorkConfig) (stop func()) {
+func work(t testing.TB, j *dirtynats.Jobs, config dirtynats.WorkConfig) (stop func()) {
 	return background(t, func(ctx context.Context) error { return j.Work(ctx, config) })
 }
 

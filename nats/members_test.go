@@ -74,7 +74,7 @@ func (l *lists) await(t *testing.T, want string) {
 }
 
 // background runs f until the test ends, and checks its error then.
-func background(t *testing.T, f func(ctx context.Context) error) (stop func()) {
+func background(t testing.TB, f func(ctx context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f(ctx) }()
