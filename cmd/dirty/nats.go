@@ -19,7 +19,7 @@ import (
 	"github.com/gunicorn-go/dirty/server"
 )
 
-// natsFlags say how NATS is reached, and what for.
+// natsFlags say how NATS is reached, and which cluster there is meant.
 type natsFlags struct {
 	urls, creds, ca, cert, key string
 	cluster                    string
@@ -57,7 +57,7 @@ func (f *natsFlags) connect(cmd *cobra.Command, log *slog.Logger) (*natsLink, er
 	options := append(dirtynats.ConnectOptions(), nats.Name(cmd.CommandPath()), nats.RetryOnFailedConnect(true))
 	options = append(options, link.handlers()...)
 	if f.creds != "" {
-		if _, err := os.ReadFile(f.creds); err != nil { // else it would be tried again and again
+		if _, err := os.ReadFile(f.creds); err != nil { // else NATS would seem to be away
 			return nil, err
 		}
 		options = append(options, nats.UserCredentials(f.creds))
@@ -95,7 +95,8 @@ func explainNATS(cmd *cobra.Command, err error) error {
 
 // usageOf returns the error of a flag whose value the library refuses.
 func usageOf(cmd *cobra.Command, flag string, err error) error {
-	return usagef("%s: %s: %s", nameOf(cmd), flag, strings.TrimPrefix(strings.TrimPrefix(err.Error(), "dirty"), "nats: "))
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "dirtynats: "), "nats: ")
+	return usagef("%s: %s: %s", nameOf(cmd), flag, text)
 }
 
 // outageInterval is the time between two log lines about one outage of NATS.
@@ -120,7 +121,7 @@ func (l *natsLink) handlers() []nats.Option {
 	return []nats.Option{
 		nats.DisconnectErrHandler(away),
 		nats.ReconnectErrHandler(away),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { warn("dirty: NATS says no", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { warn("dirty: NATS reports an error", err) }),
 		nats.ConnectHandler(up),
 		nats.ReconnectHandler(up),
 		nats.ClosedHandler(func(*nats.Conn) { close(l.closed) }),
