@@ -1,9 +1,16 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -33,6 +40,38 @@ func TestNATS(t *testing.T) {
 	runScript(t, "testdata/nats.txtar", s, map[string]string{
 		"NATS": servers.URL(), "SOCKET": s.Socket(), "FRONT": filepath.Join(dir, "front"), "OTHER": filepath.Join(dir, "other"),
 	}, scriptCommands{"nats": control})
+}
+
+// TestNATSWithTLS: an agent and a front find each other over a NATS that has an authority
+// of its own, and wants certificates and a password.
+func TestNATSWithTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // it has a certificate for 127.0.0.1
+	t.Cleanup(web.Close)
+	key, err := x509.MarshalPKCS8PrivateKey(web.TLS.Certificates[0].PrivateKey)
+	require.NoError(t, err)
+	dir := shortTempDir(t)
+	cert, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600))
+	require.NoError(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
+	nats, err := natsserver.NewServer(&natsserver.Options{
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoLog: true, NoSigs: true, Username: "user", Password: "secret",
+		TLSConfig: &tls.Config{Certificates: web.TLS.Certificates, ClientAuth: tls.RequireAnyClientCert},
+	})
+	require.NoError(t, err)
+	nats.Start()
+	t.Cleanup(func() {
+		nats.Shutdown()
+		nats.WaitForShutdown()
+	})
+	require.True(t, nats.ReadyForConnections(time.Minute))
+
+	flags := []string{"--plain", "--nats", "tls://user:secret@" + nats.Addr().String(), "--nats-ca", cert, "--nats-cert", cert, "--nats-key", keyFile}
+	back, socket := filepath.Join(dir, "back"), filepath.Join(dir, "front")
+	startCommand(t, "serve", "-s", back)
+	startCommand(t, append([]string{"agent", "127.0.0.1:0", "-s", back}, flags...)...)
+	startCommand(t, append([]string{"front", socket, "--max-wait", "5m"}, flags...)...)
+	got := dirtyRun("", "exec", "-s", socket, "--timeout", "5m", "demo:App", "add", "1", "2")
+	assert.Equal(t, result{exitOK, "3.0\n", ""}, got)
 }
 
 // TestNATSCommandLines: what is wrong is told before anything is started, and a password
