@@ -416,12 +416,9 @@ func (a agentHandler) answer(ctx context.Context, w *server.ResponseWriter, f di
 		if h.Version != version || h.Front == "" || len(h.Front) > maxFrontID {
 			return errorf("the agent on host %s speaks version %d, the front version %d", a.cfg.Host, version, h.Version)
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.id != "" || ctx.Err() != nil {
+		if !a.meet(ctx, p, h.Front) {
 			return errorf("a front introduces itself once")
 		}
-		p.id, p.front = h.Front, a.slots.enter(h.Front)
 		return w.Respond(welcome{Host: a.cfg.Host, Boot: a.boot, Version: version})
 	case actionLoad:
 		hosts, _ := args.Index(0).Int64()
@@ -441,6 +438,19 @@ func (a agentHandler) answer(ctx context.Context, w *server.ResponseWriter, f di
 
 // clampCount returns a number that a front has told as one that can be a count.
 func clampCount(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
+
+// meet notes which front a connection is of. It reports false if it knows, or if the
+// connection has ended. The lock is not held while the answer is written, which can take
+// long: the end of the connection waits for it.
+func (a *Agent) meet(ctx context.Context, p *peer, front string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.id != "" || ctx.Err() != nil {
+		return false
+	}
+	p.id, p.front = front, a.slots.enter(front)
+	return true
+}
 
 // tellLoad streams the load until the front leaves or the agent ends. hosts is how many
 // agents the front has.

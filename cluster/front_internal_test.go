@@ -1,8 +1,12 @@
 package cluster
 
 import (
+	"context"
+	"net"
 	"testing"
+	"time"
 
+	"github.com/gunicorn-go/dirty"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -47,4 +51,40 @@ func TestForgottenApps(t *testing.T) {
 	l.finish("app:A")
 	l.setLoad(load{All: two, Apps: map[string]share{"app:C": one}})
 	assert.Len(t, l.apps, 1)
+}
+
+// deafConn is a connection whose Write blocks, even once it is closed.
+type deafConn struct {
+	net.Conn
+	writing, release chan struct{}
+}
+
+func (c deafConn) Write([]byte) (int, error) {
+	close(c.writing)
+	<-c.release
+	return 0, net.ErrClosed
+}
+
+// TestFrontThatDoesNotRead checks that the end of a connection waits for no answer: an
+// agent forgets a front that has left and did not read its welcome.
+func TestFrontThatDoesNotRead(t *testing.T) {
+	a, err := NewAgent(AgentConfig{Plain: true})
+	require.NoError(t, err)
+	near, far := net.Pipe()
+	c := deafConn{near, make(chan struct{}), make(chan struct{})}
+	ctx, leave := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- a.server.ServeConn(ctx, c) }()
+	request := dirty.NewRequest(1, agentApp, actionHello, []any{hello{Front: "x", Version: version}}, nil)
+	require.NoError(t, dirty.NewConn(far).WriteMessage(request))
+	<-c.writing
+	leave()
+	require.Eventually(t, func() bool {
+		a.slots.mu.Lock()
+		defer a.slots.mu.Unlock()
+		return len(a.slots.fronts) == 0
+	}, 20*time.Second, time.Millisecond)
+	close(c.release)
+	require.Error(t, <-served)
+	require.NoError(t, a.Close())
 }
