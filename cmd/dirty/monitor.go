@@ -104,6 +104,9 @@ func (c *cli) monitorLive(ctx context.Context, listen string, lines bool) error 
 		case proxy.Opened, proxy.Bytes: // nothing of a call
 		}
 	})
+	if errors.Is(err, errNotTold) {
+		return err
+	}
 	c.endWatch(&calls)
 	if missed > 0 {
 		c.note("%s left out: the output was too slow", count(int(missed), "frame"))

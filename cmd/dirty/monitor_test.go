@@ -1,6 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -8,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/dirtytest"
 )
 
 // TestCallTracker: an answer belongs to the oldest request with its id, and calls
@@ -45,4 +52,56 @@ func TestCallTracker(t *testing.T) {
 	calls.closeAll()
 	assert.Zero(t, calls.count)
 	assert.Len(t, told, 4+maxWatched)
+}
+
+// blockedOutput is an output whose reader takes nothing.
+type blockedOutput struct {
+	once             sync.Once
+	writing, release chan struct{}
+}
+
+func (o *blockedOutput) Write(b []byte) (int, error) {
+	o.once.Do(func() { close(o.writing) })
+	<-o.release
+	return len(b), nil
+}
+
+// TestWatchWithBlockedOutput: a command that watches ends although nobody reads its
+// output, and says so.
+func TestWatchWithBlockedOutput(t *testing.T) {
+	defer func(d time.Duration) { endTime = d }(endTime)
+	endTime = 50 * time.Millisecond
+	s := dirtytest.NewServer(t, scriptApp())
+	s.Fault(dirtytest.MatchType(dirty.TypeRequest), dirtytest.Hang())
+	for name, args := range map[string][]string{"monitor": {"--lines"}, "proxy": nil} {
+		t.Run(name, func(t *testing.T) {
+			listen := filepath.Join(t.TempDir(), "watch.sock")
+			out := &blockedOutput{writing: make(chan struct{}), release: make(chan struct{})}
+			defer close(out.release)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var stderr bytes.Buffer
+			ended := make(chan int, 1)
+			go func() {
+				ended <- run(ctx, append([]string{name, listen, "-s", s.Socket()}, args...), new(bytes.Buffer), out, &stderr)
+			}()
+			require.Eventually(t, func() bool { _, err := os.Stat(listen); return err == nil }, time.Minute, time.Millisecond)
+			c, err := client.New(client.WithSocket(listen))
+			require.NoError(t, err)
+			s.ForgetRequests()
+			go func() { _, _ = c.Execute(t.Context(), demoApp, "echo") }() // it has no answer, which is to be told at the end
+			s.WaitRequests(1)
+			require.NoError(t, c.Ping(t.Context()), "the traffic is not slowed")
+			<-out.writing
+			require.NoError(t, c.Close())
+			cancel()
+			select {
+			case status := <-ended:
+				assert.Equal(t, exitIO, status)
+				assert.Contains(t, stderr.String(), errNotTold.text)
+			case <-time.After(time.Minute):
+				require.Fail(t, "it does not end")
+			}
+		})
+	}
 }

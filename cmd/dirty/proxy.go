@@ -18,8 +18,12 @@ import (
 	"github.com/gunicorn-go/dirty/server"
 )
 
-// endTime bounds how long a proxy waits at its end until everything was told.
-const endTime = 10 * time.Second
+// endTime bounds how long a proxy waits at its end until everything was told. A test
+// makes it short.
+var endTime = 10 * time.Second
+
+// errNotTold is the error of watch when that time was too short.
+var errNotTold = &statusError{status: exitIO, kind: "io", text: "not all that has passed could be told: is the output read?"}
 
 const helpProxy = `Listens on a socket and forwards each client to the arbiter. Not a byte is changed, and
 what cannot be read as frames passes too. A line tells of each frame: when it came, on
@@ -109,6 +113,9 @@ func (c *cli) proxy(ctx context.Context, listen, out string, full bool, web webF
 			tap(e)
 		}
 	})
+	if errors.Is(err, errNotTold) {
+		return err
+	}
 	if recorder != nil {
 		missed = recorder.Missed()
 		if err == nil {
@@ -121,7 +128,8 @@ func (c *cli) proxy(ctx context.Context, listen, out string, full bool, web webF
 	return err
 }
 
-// watch runs a proxy until ctx ends, which is no error, or until the output fails.
+// watch runs a proxy until ctx ends, which is no error, or until the output fails. After
+// errNotTold the tap may still run: what it uses, and standard output, must be left alone.
 func (c *cli) watch(ctx context.Context, t target, listen string, payloads bool, tap func(proxy.Event)) error {
 	// A wrong arbiter is told of now, and not when the first client comes.
 	path, err := t.resolve(ctx)
@@ -156,7 +164,10 @@ func (c *cli) watch(ctx context.Context, t target, listen string, payloads bool,
 	}
 	end, stop := context.WithTimeout(context.Background(), endTime)
 	defer stop()
-	return errors.Join(err, p.Shutdown(end))
+	if p.Shutdown(end) != nil {
+		return errors.Join(err, errNotTold)
+	}
+	return err
 }
 
 func samePath(a, b string) bool {
