@@ -56,6 +56,7 @@ type offerText struct {
 	Keep          bool   // the file at PATH is another's, such as systemd's
 	Stash         bool   // a snapshot of the stash follows
 	Tables        int    // of the stash
+	Conns         int    // connections that are to be handed over; more may come
 }
 
 // takeOverVersion is the Version of this code.
@@ -303,7 +304,7 @@ func (s *Server) offerTo(f *socketFile, nc net.Conn) (taken bool) {
 	defer settle()
 	stash := s.newMovingStash()
 	defer stash.settle(nil)
-	if err := o.send(f, stash); err != nil || !o.await() {
+	if err := o.send(f, stash, s.countToHandOver()); err != nil || !o.await() {
 		if err != nil {
 			_ = l.send(packetAbort, []byte(unprefixed(err)))
 		}
@@ -369,10 +370,22 @@ func (s *Server) removeOffer(o *offer) {
 	<-s.offering
 }
 
-// send sends the listeners and the stash.
-func (o *offer) send(f *socketFile, stash *movingStash) error {
+// countToHandOver counts the connections that an heir gets.
+func (s *Server) countToHandOver() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if !isForeign(c.given) {
+			n++
+		}
+	}
+	return n
+}
+
+// send sends the listeners and the stash. conns is how many connections the heir gets.
+func (o *offer) send(f *socketFile, stash *movingStash, conns int) error {
 	text := offerText{Version: takeOverVersion, PID: os.Getpid(), Socket: fileIDOf(f.info), Heirs: fileIDOf(f.heirs.info),
-		Claimed: f.isClaimed(), Keep: f.keep}
+		Claimed: f.isClaimed(), Keep: f.keep, Conns: conns}
 	var err error
 	if text.Tables, err = stash.hold(o.ctx); err != nil {
 		return err
@@ -549,7 +562,10 @@ func (s *Server) receiveOffer(l *link, path string) (f *socketFile, text offerTe
 			case text.Version != takeOverVersion:
 				err = fmt.Errorf("the running server speaks version %d of the take-over, not %d", text.Version, takeOverVersion)
 			default:
-				if f, err = listenersOf(path, text, p.files); err == nil {
+				if err = checkFiles(text.Conns); err == nil {
+					f, err = listenersOf(path, text, p.files)
+				}
+				if err == nil {
 					err = stash.begin(s, text)
 				}
 			}
@@ -572,6 +588,31 @@ func (s *Server) receiveOffer(l *link, path string) (f *socketFile, text offerTe
 			p.close()
 		}
 	}
+}
+
+// spareFiles are the file descriptors that an heir needs besides those of the
+// connections, to take over and to accept a few clients.
+const spareFiles = 16
+
+// checkFiles returns an error if the system gives this process too few file descriptors
+// for so many connections. Later it would be too late: the running server ends.
+func checkFiles(conns int) error {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return nil
+	}
+	open := limit.Cur // there is none left even to look at them
+	switch files, err := os.ReadDir("/proc/self/fd"); {
+	case err == nil:
+		open = uint64(len(files))
+	case !errors.Is(err, syscall.EMFILE):
+		return nil // it cannot be known
+	}
+	if free := limit.Cur - min(open, limit.Cur); free < uint64(conns+spareFiles) {
+		return fmt.Errorf("the running server has %d connections, for which this process needs %d more file descriptors, but may open only %d: raise its limit (RLIMIT_NOFILE), which is %d",
+			conns, conns+spareFiles, free, limit.Cur)
+	}
+	return nil
 }
 
 // awaitGone waits until the server that was taken over changes the stash no more, or
