@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,44 +13,23 @@ import (
 
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/internal/idlememory"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// maxIdleMemory is the most memory, in bytes, that an idle connection may take on
-// one side. The goal is 10 KiB; the race detector needs some more.
-const maxIdleMemory = 12 << 10
 
 // idleSizes are how large the arguments and the results of the calls are that a
 // connection has carried before it was idle.
 var idleSizes = []int{100, 1600, 20_000, 60_000}
 
-// idleCalls is how many calls there were.
-const idleCalls = 4
-
 // TestIdleMemory: an idle connection takes little memory, whatever it has carried.
-func TestIdleMemory(t *testing.T) {
-	for _, size := range idleSizes {
-		t.Run(strconv.Itoa(size), func(t *testing.T) {
-			assert.Less(t, measureIdle(t, 200, size), float64(maxIdleMemory))
-		})
-	}
-}
+func TestIdleMemory(t *testing.T) { idlememory.Test(t, idleSizes, measureIdle) }
 
 // BenchmarkIdleMemory is the memory of an idle connection in the client, in the heap
 // and in stacks. The peer is in another process.
 //
 //	go test -run '^$' -bench IdleMemory -benchtime 1x ./client
-func BenchmarkIdleMemory(b *testing.B) {
-	for _, size := range idleSizes {
-		b.Run(strconv.Itoa(size), func(b *testing.B) {
-			for b.Loop() {
-				b.ReportMetric(measureIdle(b, 10_000, size), "B/conn")
-			}
-			b.ReportMetric(0, "ns/op") // means nothing
-		})
-	}
-}
+func BenchmarkIdleMemory(b *testing.B) { idlememory.Benchmark(b, idleSizes, measureIdle) }
 
 // measureIdle returns how many bytes a connection takes that is idle after calls.
 func measureIdle(tb testing.TB, conns, size int) float64 {
@@ -71,9 +49,9 @@ func measureIdle(tb testing.TB, conns, size int) float64 {
 	require.NoError(tb, err)
 	c := newClient(tb, client.WithSocket(path), client.WithMaxConns(conns), client.WithMaxIdle(conns, time.Hour),
 		client.WithTimeout(0))
-	before := usedMemory()
+	before := idlememory.Used()
 	arg := make([]byte, size)
-	for range idleCalls {
+	for range idlememory.Calls {
 		var group sync.WaitGroup
 		for range conns {
 			group.Go(func() {
@@ -84,7 +62,7 @@ func measureIdle(tb testing.TB, conns, size int) float64 {
 		group.Wait()
 		require.Equal(tb, conns, c.Stats().Idle)
 	}
-	return float64(usedMemory()-before) / float64(conns)
+	return float64(idlememory.Used()-before) / float64(conns)
 }
 
 func init() { helpers["crowd"] = answerCrowd }
@@ -103,7 +81,7 @@ func answerCrowd() error {
 	_, _ = os.Stdout.WriteString("listening\n")
 	var conns []*dirty.Conn
 	requests := make([]*dirty.Request, n)
-	for call := range idleCalls {
+	for call := range idlememory.Calls {
 		for i := range n {
 			if call == 0 {
 				nc, err := l.Accept()
@@ -126,14 +104,4 @@ func answerCrowd() error {
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
-}
-
-// usedMemory returns the bytes of the heap and of stacks that are in use.
-func usedMemory() int64 {
-	for range 3 {
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -17,49 +16,28 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/idlememory"
 	"github.com/gunicorn-go/dirty/server"
 )
-
-// maxIdleMemory is the most memory, in bytes, that an idle connection may take on
-// one side. The goal is 10 KiB; the race detector needs some more.
-const maxIdleMemory = 12 << 10
 
 // idleSizes are how large the arguments and the results of the calls are that a
 // connection has carried before it was idle; 0: there were none.
 var idleSizes = []int{0, 100, 1600, 20_000, 60_000}
 
-// idleCalls is how many calls there were.
-const idleCalls = 4
-
 // TestIdleMemory: an idle connection takes little memory, whatever it has carried.
-func TestIdleMemory(t *testing.T) {
-	for _, size := range idleSizes {
-		t.Run(strconv.Itoa(size), func(t *testing.T) {
-			assert.Less(t, measureIdle(t, 200, size), float64(maxIdleMemory))
-		})
-	}
-}
+func TestIdleMemory(t *testing.T) { idlememory.Test(t, idleSizes, measureIdle) }
 
 // BenchmarkIdleMemory is the memory of an idle connection in the server, in the heap
 // and in stacks. The clients are in another process.
 //
 //	go test -run '^$' -bench IdleMemory -benchtime 1x ./server
-func BenchmarkIdleMemory(b *testing.B) {
-	for _, size := range idleSizes {
-		b.Run(strconv.Itoa(size), func(b *testing.B) {
-			for b.Loop() {
-				b.ReportMetric(measureIdle(b, 10_000, size), "B/conn")
-			}
-			b.ReportMetric(0, "ns/op") // means nothing
-		})
-	}
-}
+func BenchmarkIdleMemory(b *testing.B) { idlememory.Benchmark(b, idleSizes, measureIdle) }
 
 // measureIdle returns how many bytes a connection takes that is idle after calls.
 func measureIdle(tb testing.TB, conns, size int) float64 {
 	s := &server.Server{MaxConns: -1, Handler: server.HandlerFunc(echo)}
 	path := start(tb, s)
-	before := usedMemory()
+	before := idlememory.Used()
 	child := childCommand("crowd", "CROWD_PATH="+path, "CROWD_CONNS="+strconv.Itoa(conns), "CROWD_SIZE="+strconv.Itoa(size))
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
@@ -75,7 +53,7 @@ func measureIdle(tb testing.TB, conns, size int) float64 {
 	require.NoError(tb, err)
 	require.Equal(tb, "idle\n", line)
 	eventually(tb, "all are accepted", func() bool { return s.Stats().Conns == conns })
-	return float64(usedMemory()-before) / float64(conns)
+	return float64(idlememory.Used()-before) / float64(conns)
 }
 
 func init() { children["crowd"] = keepCrowd }
@@ -102,7 +80,7 @@ func keepCrowd() error {
 		}
 		defer nc.Close()
 		c := dirty.NewConn(nc)
-		for i := 0; i < idleCalls && size > 0; i++ {
+		for i := 0; i < idlememory.Calls && size > 0; i++ {
 			if err := c.WriteMessage(dirty.NewRequest(1, app, "echo", []any{make([]byte, size)}, nil)); err != nil {
 				return err
 			}
@@ -114,14 +92,4 @@ func keepCrowd() error {
 	fmt.Println("idle")
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
-}
-
-// usedMemory returns the bytes of the heap and of stacks that are in use.
-func usedMemory() int64 {
-	for range 3 {
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse)
 }
