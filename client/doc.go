@@ -60,6 +60,9 @@
 // value, where it ends the goroutine of the caller. Nothing is lost in either
 // case.
 //
+// The one exception is a context of a type of your own. Package context calls its
+// methods in goroutines of its own, where a panic ends the process.
+//
 // # Replies of others
 //
 // A reply is delivered only if it carries the id of the request: gunicorn up to

@@ -53,6 +53,10 @@
 // whose message was being answered is told of an "internal error", or its
 // connection is closed if that cannot be told. The log has the stack.
 //
+// The one exception is a context of a type of your own, which ConnContext or a Tracer
+// returns. Package context calls its methods in goroutines of its own, where a panic
+// ends the process.
+//
 // # Security
 //
 // Everything that comes is taken to be hostile. Connections, frames and the time
