@@ -188,6 +188,7 @@ type Server struct {
 
 	queue   *queue
 	counts  counts
+	watches watches
 	journal journal
 
 	closing atomic.Bool   // Shutdown or Close was called

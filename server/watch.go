@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"net"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,22 +20,64 @@ const watchDelay = 10 * time.Millisecond
 // reading cannot tell.
 const leftInterval = time.Second
 
+// watches are those of the connections that have answered lately. They share one timer:
+// with one for each, busy connections would set off thousands of timers a second.
+type watches struct {
+	mu   sync.Mutex
+	list []*watch // a timer is set while there are any
+}
+
+// add adds a watch whose exchange has begun.
+func (ws *watches) add(w *watch) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.list = append(ws.list, w)
+	if len(ws.list) == 1 {
+		time.AfterFunc(watchDelay, ws.check)
+	}
+}
+
+// check finds the exchanges that go on since the check before, and lets their watches
+// look. Connections that were idle since then leave the list.
+func (ws *watches) check() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.list = slices.DeleteFunc(ws.list, (*watch).check)
+	if len(ws.list) > 0 {
+		time.AfterFunc(watchDelay, ws.check)
+	}
+}
+
+// check reports whether a watch leaves the list: its exchange takes long, so that it
+// looks from now on, or there is none.
+func (w *watch) check() (leaves bool) {
+	if turn := w.turn.Load(); turn != w.seen {
+		w.seen = turn
+		return false
+	}
+	if w.conn.state.CompareAndSwap(connActive, connWatched) {
+		go w.look()
+		return true
+	}
+	w.listed.Store(false)
+	// It stays if an exchange began before listed was false.
+	return w.conn.state.Load() != connActive || !w.listed.CompareAndSwap(false, true)
+}
+
 // watch notices that the client leaves while it is being answered. For that it
 // must read. What it reads may be the next frame, which it keeps. So the goroutine
 // that serves the connection reads the frames but, if an answer takes longer than
 // watchDelay, a goroutine of the watch reads the next one. It keeps at most one
 // frame: a client that sends more has to wait.
 //
-// Short answers do not set a timer, because that costs half as much as the whole
-// answer. Once set, the timer runs on through later exchanges. When it fires, it
-// looks whether the exchange is still the one for which it was set.
+// Short answers set no timer, because that costs half as much as the whole answer. The
+// timer is that of all watches.
 type watch struct {
-	conn  *conn
-	unix  syscall.RawConn // nil if the connection is no Unix socket
-	timer *time.Timer     // calls look
-	set   atomic.Bool     // the timer is set, or look runs
-	turn  atomic.Uint64   // counts the exchanges
-	seen  uint64          // the exchange for which the timer was set
+	conn   *conn
+	unix   syscall.RawConn // nil if the connection is no Unix socket
+	listed atomic.Bool     // it is in the list of watches, or look runs
+	turn   atomic.Uint64   // counts the exchanges
+	seen   uint64          // the exchange that watches saw last
 
 	// These are of the exchange. They are set before the connection becomes
 	// active, and do not change while it is active.
@@ -53,8 +97,6 @@ type reading struct {
 func (w *watch) init(c *conn) {
 	w.conn = c
 	w.result = make(chan reading, 1)
-	w.timer = time.AfterFunc(time.Hour, w.look)
-	w.timer.Stop()
 	if u, ok := c.given.(*net.UnixConn); ok && u.LocalAddr().Network() == "unix" {
 		w.unix = c.in.raw
 	}
@@ -72,11 +114,10 @@ func (w *watch) begin(ctx context.Context, cancel context.CancelCauseFunc) bool 
 	return true
 }
 
-// start sets the timer, unless it is set already.
+// start lets watches look at the exchange, unless they do so already.
 func (w *watch) start() {
-	if !w.set.Load() && w.set.CompareAndSwap(false, true) {
-		w.seen = w.turn.Load()
-		w.timer.Reset(watchDelay)
+	if !w.listed.Load() && w.listed.CompareAndSwap(false, true) {
+		w.conn.server.watches.add(w)
 	}
 }
 
@@ -104,20 +145,16 @@ func (w *watch) next() (dirty.Frame, error) {
 // stop waits until nothing reads any more. The connection was closed before.
 func (w *watch) stop() {
 	w.conn.state.Store(connOver)
-	w.timer.Stop()
 	if w.reading {
 		<-w.result
 	}
 }
 
-// look takes over the reading, if the exchange is still the one for which the
-// timer was set.
+// look reads for an exchange that takes long.
 func (w *watch) look() {
-	if w.seen == w.turn.Load() && w.conn.state.CompareAndSwap(connActive, connWatched) {
-		w.read()
-	}
-	w.set.Store(false)
-	if w.conn.state.Load() == connActive { // it began before set was false
+	w.read()
+	w.listed.Store(false)
+	if w.conn.state.Load() == connActive { // it began before listed was false
 		w.start()
 	}
 }

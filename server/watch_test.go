@@ -272,3 +272,46 @@ func TestInBubble(t *testing.T) {
 		}
 	})
 }
+
+// TestClientsLeaveAtAllTimes: connections that are busy, idle or new when their handler
+// begins to take long are watched by one timer. Each handler is told in time that its
+// client has left.
+func TestClientsLeaveAtAllTimes(t *testing.T) {
+	const inTime = 25 * time.Millisecond // twice the delay of a watch, and a bit
+	synctest.Test(t, func(t *testing.T) {
+		h, running, causes := patient()
+		s := &server.Server{Handler: h}
+		served := make(chan error, 100)
+		dial := func() *dirty.Conn {
+			ours, theirs := net.Pipe()
+			go func() { served <- s.ServeConn(ctx, theirs) }()
+			return dirty.NewConn(ours)
+		}
+		var conns []*dirty.Conn
+		for _, pause := range []time.Duration{0, 3 * time.Millisecond, 10 * time.Millisecond, 17 * time.Millisecond, time.Second} {
+			for calls := range 20 {
+				c := dial()
+				for range calls {
+					call(t, c, "do")
+					time.Sleep(pause)
+				}
+				send(t, c, "wait")
+				<-running
+				if calls%2 == 0 { // it is in the way of the others
+					conns = append(conns, c)
+					continue
+				}
+				left := time.Now()
+				require.NoError(t, c.Close())
+				require.Equal(t, server.ErrClientGone, <-causes)
+				require.LessOrEqual(t, time.Since(left), inTime, "after %d calls every %v", calls, pause)
+				require.NoError(t, <-served)
+			}
+		}
+		for _, c := range conns {
+			require.NoError(t, c.Close())
+			require.Equal(t, server.ErrClientGone, <-causes)
+			require.NoError(t, <-served)
+		}
+	})
+}
