@@ -89,6 +89,7 @@
 //	reader_wait_other.go other systems have none
 //	reader_wait.go       for memory alone: a reader that waits holds none
 //	writer.go            frames to a stream
+//	pieces.go            for forwarders: large frames, piece by piece
 //	conn.go              both, over a connection
 //
 // # Releases of gunicorn

@@ -1,6 +1,7 @@
 package dirty
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -43,6 +44,7 @@ type Reader struct {
 	header  Header
 	inFrame bool
 	payload []byte
+	taken   int // bytes that ReadPayload has returned
 }
 
 const (
@@ -59,6 +61,10 @@ const (
 	// error.
 	maxEmptyReads = 100
 )
+
+// errInPieces is for methods that cannot go on where [Reader.ReadPayload] or
+// [Writer.WritePayload] has stopped.
+var errInPieces = errors.New("dirty: only a part of the payload of a frame was read or written")
 
 // NewReader returns a Reader that reads from r.
 func NewReader(r io.Reader, opts ...Option) *Reader {
@@ -191,7 +197,7 @@ func (r *Reader) ReadMessage() (Message, error) {
 // finishFrame notes that the whole frame was read.
 func (r *Reader) finishFrame() {
 	r.offset += HeaderSize + int64(r.header.Length)
-	r.inFrame = false
+	r.inFrame, r.taken = false, 0
 	r.releaseWindow()
 }
 
@@ -199,6 +205,9 @@ func (r *Reader) finishFrame() {
 func (r *Reader) readHeader() error {
 	if r.err != nil {
 		return r.err
+	}
+	if r.inFrame && r.taken > 0 {
+		return errInPieces
 	}
 	if r.inFrame {
 		return nil

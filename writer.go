@@ -9,8 +9,9 @@ import (
 // Writer writes frames to a stream. [NewWriter] makes one. A Writer must not be used
 // concurrently.
 //
-// Each frame is one Write. On Unix and TCP connections it may be one vectored
-// write, in which large byte slices are not copied.
+// Each frame is one Write, unless its payload is written by [Writer.WritePayload]. On
+// Unix and TCP connections it may be one vectored write, in which large byte slices are
+// not copied.
 //
 // If a message has no encoding or is over a limit, the error comes before any byte
 // is written, and the Writer can still be used; see [NothingWritten]. If a write
@@ -22,6 +23,7 @@ type Writer struct {
 	limits Limits // as they were given; the encoder fills in the defaults
 	vector bool   // w takes net.Buffers in one call
 	err    error  // the first error after which frames are lost
+	owed   int    // bytes of a payload that WritePayload is to write
 
 	// sendBuffer is the size that the send buffer gets with the first large frame;
 	// 0: it stays as it is, or was set.
