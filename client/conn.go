@@ -20,11 +20,12 @@ type peer struct {
 
 // conn is a connection of the pool. One call or stream at a time has it.
 type conn struct {
-	nc     net.Conn
-	reader *dirty.Reader     // reads by Read
-	buffer dirty.FrameBuffer // of the frame that was read last
-	writer *dirty.Writer
-	peer   peer
+	nc       net.Conn
+	reader   *dirty.Reader     // reads by Read
+	buffer   dirty.FrameBuffer // of the frame that was read last
+	inPieces bool              // large answers are not read but for their header
+	writer   *dirty.Writer
+	peer     peer
 
 	raw    syscall.RawConn  // nil for what is no socket
 	waits  bool             // the reader waits by raw
@@ -150,8 +151,11 @@ func (c *conn) beginRead() {
 // read reads a frame. The payload is valid until the next call, or belongs to
 // the caller if it is owned.
 func (c *conn) read(owned bool) (dirty.Frame, error) {
-	if owned {
+	switch {
+	case owned:
 		return c.reader.ReadFrame()
+	case c.inPieces:
+		return c.readAnswer()
 	}
 	return c.reader.ReadFrameTo(&c.buffer)
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync/atomic"
 
 	"github.com/gunicorn-go/dirty"
@@ -33,6 +34,15 @@ import (
 // Interceptor makes, only the first one that is answered calls w; the others end as
 // that one does.
 func (c *Client) Forward(ctx context.Context, f dirty.Frame, w func(dirty.Frame) error) error {
+	op, err := forwardOperation(f, w == nil)
+	if err != nil {
+		return err
+	}
+	return c.forward(ctx, op, &forwarding{frame: f, deliver: w})
+}
+
+// forwardOperation returns the operation for a frame that can be forwarded.
+func forwardOperation(f dirty.Frame, isNil bool) (Operation, error) {
 	op := Operation{Name: "forward"}
 	switch f.Type {
 	case dirty.TypeRequest:
@@ -44,12 +54,18 @@ func (c *Client) Forward(ctx context.Context, f dirty.Frame, w func(dirty.Frame)
 		fallthrough
 	default:
 		err := fmt.Errorf("%w: a frame of type %v is no request", ErrInvalidArgument, f.Type)
-		return &OpError{Operation: op, Stage: StagePrepare, Err: err}
+		return op, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	if w == nil {
-		return &OpError{Operation: op, Stage: StagePrepare, Err: fmt.Errorf("%w: the function for the answers is nil", ErrInvalidArgument)}
+	if isNil {
+		err := fmt.Errorf("%w: what takes the answers is nil", ErrInvalidArgument)
+		return op, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	fw := &forwarding{frame: f, deliver: w, over: make(chan struct{})}
+	return op, nil
+}
+
+// forward is Forward and ForwardTo.
+func (c *Client) forward(ctx context.Context, op Operation, fw *forwarding) error {
+	fw.over = make(chan struct{})
 	_, err := c.do(ctx, &exchange{call: CallInfo{Operation: op}, forward: fw})
 	return err
 }
@@ -59,6 +75,9 @@ func (c *Client) Forward(ctx context.Context, f dirty.Frame, w func(dirty.Frame)
 type forwarding struct {
 	frame   dirty.Frame
 	deliver func(dirty.Frame) error
+
+	// deliverFrom takes large answers, in pieces. If it is nil, deliver does.
+	deliverFrom func(dirty.Header, io.Reader) error
 
 	answered atomic.Bool   // by the attempt that delivers
 	over     chan struct{} // closed when that attempt has ended
@@ -106,15 +125,19 @@ func (fw *forwarding) await() error {
 // ours before the first one.
 func (t *turn) forward(fw *forwarding, ours *bool) error {
 	t.bound, t.timeout = callTimeout, t.client.cfg.Timeout
-	if err := t.openWith(func(out *dirty.Writer) error {
+	if err := t.openWith(func(*dirty.Writer) error {
 		f := fw.frame
 		f.RequestID = t.id
-		return out.WriteFrame(f)
+		return t.conn.writeFrame(f)
 	}); err != nil {
 		return err
 	}
 	end := closedFailed // if deliver panics or ends the goroutine
-	defer func() { t.close(end) }()
+	defer func() {
+		t.conn.inPieces = false
+		t.close(end)
+	}()
+	t.conn.inPieces = fw.deliverFrom != nil
 	f, err := t.readFirst()
 	for err == nil {
 		if !isAnswer(f.Type) {
@@ -129,8 +152,13 @@ func (t *turn) forward(fw *forwarding, ours *bool) error {
 			*ours = true
 			t.becomeStream()
 		}
-		if failure := t.deliver(fw, f); failure != nil || fw.refused != nil {
+		failure, broken := t.deliver(fw, f)
+		if failure != nil || fw.refused != nil {
 			return failure
+		}
+		if broken != nil {
+			end, err = t.explain(broken)
+			return err
 		}
 		if f.Type != dirty.TypeChunk {
 			end = keep
@@ -160,22 +188,26 @@ func isAnswer(typ dirty.MessageType) bool {
 	return false
 }
 
-// deliver passes an answer on. The error is that of a hook; what deliver returned is
-// in refused.
-func (t *turn) deliver(fw *forwarding, f dirty.Frame) error {
+// deliver passes an answer on. failure is that of a hook, broken that of the connection;
+// what the function returned is in refused.
+func (t *turn) deliver(fw *forwarding, f dirty.Frame) (failure, broken error) {
 	if f.Type == dirty.TypeChunk {
 		fw.chunks++
-		if err := t.client.cfg.tracers.chunk(t.ctx, t.op, len(f.Payload)); err != nil {
-			return t.fail(StageRead, err)
+		if err := t.client.cfg.tracers.chunk(t.ctx, t.op, int(f.Length)); err != nil {
+			return t.fail(StageRead, err), nil
 		}
 	}
 	f.RequestID = fw.frame.RequestID
-	err := t.client.cfg.hooks.Try(hookForward, func() error {
+	err := t.client.cfg.hooks.Try(hookForward, func() (err error) {
+		if t.conn.inPieces && passesInPieces(f.Header) {
+			broken, err = t.passOn(fw, f.Header)
+			return err
+		}
 		fw.refused = fw.deliver(f)
 		return nil
 	})
 	if err != nil {
-		return t.fail(StageRead, err)
+		return t.fail(StageRead, err), nil
 	}
-	return nil
+	return nil, broken
 }

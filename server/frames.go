@@ -62,38 +62,47 @@ func (w *ResponseWriter) frame(f dirty.Frame) (class string, err error) {
 		return "", err
 	}
 	defer w.turn.giveBack()
+	if err := w.checkFrame(f.Type); err != nil {
+		return "", err
+	}
 	f.RequestID = w.id
-	last := true
-	switch f.Type {
+	if err := w.explain(w.writeFrame(f)); err != nil {
+		return "", err
+	}
+	if f.Type == dirty.TypeError {
+		class = classOf(f)
+	}
+	w.endFrame(f.Type, class)
+	return class, nil
+}
+
+// checkFrame returns why a frame of a type cannot be written, or nil. The caller has the
+// turn.
+func (w *ResponseWriter) checkFrame(typ dirty.MessageType) error {
+	switch typ {
 	case dirty.TypeChunk:
 		w.beginStream()
-		last = false
 	case dirty.TypeResponse:
 		if w.state == replyStreaming {
-			return "", w.fail(ErrStreaming)
+			return w.fail(ErrStreaming)
 		}
 	case dirty.TypeError, dirty.TypeEnd:
 	case dirty.TypeRequest, dirty.TypeStash, dirty.TypeStatus, dirty.TypeManage:
 		fallthrough
 	default:
-		return "", w.fail(ErrNoReply)
+		return w.fail(ErrNoReply)
 	}
-	if err := w.checkReady(); err != nil {
-		return "", err
-	}
-	if err := w.explain(w.writeFrame(f)); err != nil {
-		return "", err
-	}
-	if !last {
+	return w.checkReady()
+}
+
+// endFrame notes that a frame was written; class is that of an ERROR.
+func (w *ResponseWriter) endFrame(typ dirty.MessageType, class string) {
+	if typ == dirty.TypeChunk {
 		w.trace.tellChunk()
-		return "", nil
+		return
 	}
 	w.state = replyComplete
-	if f.Type == dirty.TypeError {
-		class = classOf(f)
-	}
 	w.trace.noteEnd(class)
-	return class, nil
 }
 
 // classOf reads the class of an ERROR frame.

@@ -172,7 +172,7 @@ func (w *ResponseWriter) write(m dirty.Message) error {
 	if chunk, ok := m.(*dirty.Chunk); ok {
 		return w.gather.write(chunk)
 	}
-	if err := w.gather.drain(); err != nil {
+	if err := w.drain(); err != nil {
 		return err
 	}
 	return w.conn.out.write(m)
@@ -180,12 +180,18 @@ func (w *ResponseWriter) write(m dirty.Message) error {
 
 // writeFrame writes a frame behind what is gathered.
 func (w *ResponseWriter) writeFrame(f dirty.Frame) error {
-	if w.gather != nil {
-		if err := w.gather.drain(); err != nil {
-			return err
-		}
+	if err := w.drain(); err != nil {
+		return err
 	}
 	return w.conn.out.writeFrame(f)
+}
+
+// drain waits until all that is gathered is written.
+func (w *ResponseWriter) drain() error {
+	if w.gather == nil {
+		return nil
+	}
+	return w.gather.drain()
 }
 
 // fail notes why the reply fails, and returns the first reason.
@@ -218,9 +224,7 @@ func (w *ResponseWriter) complete(err error) error {
 		return ended
 	}
 	w.turn.giveBack()
-	if w.gather != nil {
-		_ = w.gather.drain() // out has the error as well
-	}
+	_ = w.drain() // out has the error as well
 	if err == nil {
 		err = w.err
 	}
