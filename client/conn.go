@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/netconn"
 )
 
 // peer is who listens at the other end.
@@ -53,7 +54,7 @@ func newConn(nc net.Conn, path string, cfg *config) *conn {
 	c := &conn{nc: nc, peer: peer{path: path}, closed: make(chan struct{})}
 	_, ours := nc.(*net.UnixConn)
 	if !ours {
-		c.nc = &foreignConn{Conn: nc, hooks: &cfg.hooks, left: make(chan struct{})}
+		c.nc = &foreignConn{Conn: nc, behaves: netconn.Behaves(nc), hooks: &cfg.hooks, left: make(chan struct{})}
 	}
 	c.writer = dirty.NewWriter(c.nc, dirty.WithLimits(cfg.Limits))
 	c.closeFunc = c.close
@@ -61,7 +62,7 @@ func newConn(nc net.Conn, path string, cfg *config) *conn {
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw, c.waits = raw, ours
-			if !ours {
+			if !netconn.Behaves(nc) {
 				c.raw = &foreignRaw{raw, &cfg.hooks}
 			}
 		}
@@ -176,12 +177,20 @@ func (c *conn) readWithin(timeout time.Duration, owned bool) (dirty.Frame, error
 // is closed. A Write is not: it must be known whether it wrote all.
 type foreignConn struct {
 	net.Conn
-	hooks *hooks
-	left  chan struct{} // closed when the connection is to be closed
-	in    []byte        // what Read reads into, which may outlast the call
+	behaves bool // Read and Write need no care, and the deadline that Close sets ends them
+	hooks   *hooks
+	left    chan struct{} // closed when the connection is to be closed
+	in      []byte        // what Read reads into, which may outlast the call
 }
 
 func (c *foreignConn) Read(p []byte) (int, error) {
+	if c.behaves {
+		n, err := c.Conn.Read(p)
+		if err != nil && c.isLeft() {
+			err = net.ErrClosed
+		}
+		return n, err
+	}
 	size := min(len(p), 64<<10)
 	if len(c.in) < size {
 		c.in = make([]byte, size)
@@ -203,8 +212,21 @@ func (c *foreignConn) Read(p []byte) (int, error) {
 }
 
 func (c *foreignConn) Write(p []byte) (n int, err error) {
+	if c.behaves {
+		return c.Conn.Write(p)
+	}
 	err = c.hooks.guard(hookConn, func() (err error) { n, err = c.Conn.Write(p); return err })
 	return n, err
+}
+
+// isLeft reports whether the connection is to be closed.
+func (c *foreignConn) isLeft() bool {
+	select {
+	case <-c.left:
+		return true
+	default:
+		return false
+	}
 }
 
 // Close is called once.

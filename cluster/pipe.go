@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/internal/netconn"
 	"github.com/gunicorn-go/dirty/server"
 )
 
@@ -13,8 +14,14 @@ func dialInMemory(s *server.Server) client.Dialer {
 	return func(context.Context, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go func() { _ = s.ServeConn(context.Background(), far) }() // it closes far
-		return near, nil
+		return pipeConn{Conn: near}, nil
 	}
+}
+
+// pipeConn is one end of a net.Pipe.
+type pipeConn struct {
+	net.Conn
+	netconn.Mark
 }
 
 // newClient returns a client of a server in the same process.

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gunicorn-go/dirty/internal/netconn"
 	"github.com/gunicorn-go/dirty/internal/usercode"
 )
 
@@ -47,6 +48,12 @@ type tlsConn struct {
 	socket syscall.Conn
 }
 
+// tcpConn is a tlsConn on a TCP connection of package net.
+type tcpConn struct {
+	tlsConn
+	netconn.Mark
+}
+
 // SyscallConn returns the socket.
 func (c tlsConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
 
@@ -57,7 +64,10 @@ func clientConn(ctx context.Context, nc net.Conn, cfg *tls.Config) (net.Conn, er
 		_ = nc.Close()
 		return nil, err
 	}
-	if socket, ok := nc.(syscall.Conn); ok {
+	switch socket := nc.(type) {
+	case *net.TCPConn:
+		return tcpConn{tlsConn: tlsConn{c, socket}}, nil
+	case syscall.Conn:
 		return tlsConn{c, socket}, nil
 	}
 	return c, nil
