@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -354,7 +355,7 @@ func (a agentHandler) ServeFrame(ctx context.Context, w *server.ResponseWriter, 
 	a.slots.begin()
 	defer a.slots.end()
 	if f.Type != dirty.TypeRequest {
-		err := a.passOn(ctx, w, f, func() {})
+		err := forward(ctx, a.calls, f, agentAnswers{w, func() {}})
 		if isUnsent(err) {
 			err = &dirty.RemoteError{Type: dirty.ClassConnection, Message: "on host " + a.cfg.Host + " " + reasonArbiter}
 		}
@@ -369,7 +370,7 @@ func (a agentHandler) ServeFrame(ctx context.Context, w *server.ResponseWriter, 
 	if !a.cfg.StopAbandoned {
 		ctx = context.WithoutCancel(ctx)
 	}
-	err := a.passOn(ctx, w, f, taken.give)
+	err := forward(ctx, a.calls, f, agentAnswers{w, taken.give})
 	if isUnsent(err) {
 		taken.give()
 		select {
@@ -382,14 +383,29 @@ func (a agentHandler) ServeFrame(ctx context.Context, w *server.ResponseWriter, 
 	return err
 }
 
-// passOn forwards a frame to the arbiter. It calls end before the last answer is
+// agentAnswers passes the arbiter's answers on. It calls end before the last answer is
 // written, because the caller may send the next request when it has that.
-func (a agentHandler) passOn(ctx context.Context, w *server.ResponseWriter, f dirty.Frame, end func()) error {
-	return forward(ctx, a.calls, f, func(answer dirty.Frame) error {
-		if answer.Type != dirty.TypeChunk {
-			end()
-		}
-		return w.Frame(answer)
+type agentAnswers struct {
+	*server.ResponseWriter
+	end func()
+}
+
+// Frame passes an answer on.
+func (a agentAnswers) Frame(f dirty.Frame) error {
+	if f.Type != dirty.TypeChunk {
+		a.end()
+	}
+	return a.ResponseWriter.Frame(f)
+}
+
+// FrameFrom passes a large answer on while it comes.
+func (a agentAnswers) FrameFrom(h dirty.Header, payload io.Reader) error {
+	end := a.end
+	if h.Type == dirty.TypeChunk {
+		end = func() {}
+	}
+	return passThrough(payload, int(h.Length), end, func(payload io.Reader) error {
+		return a.ResponseWriter.FrameFrom(h, payload)
 	})
 }
 
@@ -475,8 +491,8 @@ func (a agentHandler) tellLoad(ctx context.Context, w *server.ResponseWriter, p 
 
 // forward passes a frame on to a client's peer. If it is not known whether that has
 // acted, the connection of the caller is closed without an answer.
-func forward(ctx context.Context, to *client.Client, f dirty.Frame, answer func(dirty.Frame) error) error {
-	err := to.Forward(ctx, f, answer)
+func forward(ctx context.Context, to *client.Client, f dirty.Frame, answers client.AnswerWriter) error {
+	err := to.ForwardTo(ctx, f, answers)
 	if errors.Is(err, client.ErrOutcomeUnknown) {
 		panic(server.ErrAbortHandler)
 	}

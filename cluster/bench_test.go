@@ -12,21 +12,29 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkCluster compares the three ways to a Go server: its own socket, a front in
-// this process, and the socket of a front. TLS is on.
-func BenchmarkCluster(b *testing.B) {
-	ca := newAuthority(b)
+// way is a way to a Go server.
+type way struct {
+	name   string
+	client *client.Client
+}
+
+// startWays starts the three ways to a Go server: its own socket, a front in this
+// process, and the socket of a front. TLS is on.
+func startWays(tb testing.TB) []way {
+	ca := newAuthority(tb)
 	mux := newMux("gpu1")
 	mux.Handle(app, "blocks", server.HandlerFunc(streamBlocks))
-	h := startHost(b, "gpu1", mux, cluster.AgentConfig{TLS: ca.agent("gpu1"), Slots: 8})
-	front, direct := startFront(b, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
-	socket := filepath.Join(folder(b), "front")
-	startArbiter(b, socket, &server.Server{FrameHandler: front})
-	awaitUp(b, front, 1)
-	ways := []struct {
-		name   string
-		client *client.Client
-	}{{"own", dialSocket(b, h.path)}, {"front", direct}, {"socket", dialSocket(b, socket)}}
+	h := startHost(tb, "gpu1", mux, cluster.AgentConfig{TLS: ca.agent("gpu1"), Slots: 8})
+	front, direct := startFront(tb, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
+	socket := filepath.Join(folder(tb), "front")
+	startArbiter(tb, socket, &server.Server{FrameHandler: front})
+	awaitUp(tb, front, 1)
+	return []way{{"own", dialSocket(tb, h.path)}, {"front", direct}, {"socket", dialSocket(tb, socket)}}
+}
+
+// BenchmarkCluster compares the ways.
+func BenchmarkCluster(b *testing.B) {
+	ways := startWays(b)
 	ctx := context.Background()
 	for _, test := range []struct {
 		name string

@@ -206,21 +206,36 @@ func (f *Front) call(ctx context.Context, w *server.ResponseWriter, frame dirty.
 
 // try sends a request to a host. It reports whether that has taken it, or may have.
 func (f *Front) try(ctx context.Context, w *server.ResponseWriter, frame dirty.Frame, app string, l *link) (taken bool, err error) {
-	taken = true
 	defer func() { f.release(l, app) }()
-	err = forward(ctx, l.calls, frame, func(answer dirty.Frame) error {
-		if r, ok := readRefusal(answer, l.id); ok {
-			taken = false
-			f.noteRefusal(l, app, r)
-			return nil
-		}
-		return w.Frame(answer)
-	})
+	answers := &frontAnswers{ResponseWriter: w, id: l.id}
+	err = forward(ctx, l.calls, frame, answers)
+	taken = !answers.refused
+	if answers.refused {
+		f.noteRefusal(l, app, answers.refusal)
+	}
 	if isUnsent(err) && ctx.Err() == nil {
 		taken = false
 		f.noteFailure(l, err)
 	}
 	return taken, err
+}
+
+// frontAnswers passes an agent's answers on, but for a refusal.
+type frontAnswers struct {
+	*server.ResponseWriter
+	id      string // of the link
+	refused bool
+	refusal refusal
+}
+
+// Frame passes an answer on. A large one goes to FrameFrom, which it has from the
+// ResponseWriter.
+func (a *frontAnswers) Frame(f dirty.Frame) error {
+	if r, ok := readRefusal(f, a.id); ok {
+		a.refusal, a.refused = r, true
+		return nil
+	}
+	return a.ResponseWriter.Frame(f)
 }
 
 // acquire picks a host with a free slot, and waits for one if there is none.
@@ -366,7 +381,7 @@ func (f *Front) tellWaiting(app string) {
 func (f *Front) useStash(ctx context.Context, w *server.ResponseWriter, frame dirty.Frame) error {
 	switch {
 	case f.stash != nil:
-		return forward(ctx, f.stash, frame, w.Frame)
+		return forward(ctx, f.stash, frame, w)
 	case f.cfg.StashHost == "":
 		return &dirty.RemoteError{Type: dirty.ClassStash,
 			Message: "this front has no stash: set a Stash or a StashHost for it; nothing was changed"}
@@ -375,7 +390,7 @@ func (f *Front) useStash(ctx context.Context, w *server.ResponseWriter, frame di
 	if err != nil {
 		return &dirty.RemoteError{Type: dirty.ClassStash, Message: "the stash cannot be reached: " + err.Error() + "; nothing was changed"}
 	}
-	return forward(ctx, l.calls, frame, w.Frame)
+	return forward(ctx, l.calls, frame, w)
 }
 
 // Manage adds or removes workers of one host, by name. The error of a host that is not
