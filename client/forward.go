@@ -18,7 +18,8 @@ import (
 // The frame goes out under an id of the client's own. The answers come to w with the id
 // of f: one RESPONSE or ERROR, or any number of CHUNKs and then an END or ERROR. The
 // payload is valid until w returns. w is called by one goroutine at a time, and not
-// after Forward has returned.
+// after Forward has returned. Large answers need not be held whole, see
+// [Client.ForwardTo].
 //
 // An ERROR is an answer like any other: w gets it, and Forward returns nil. An error of
 // w is returned as it is; w must not panic, see [ErrHookFailed]. In both cases the

@@ -80,7 +80,9 @@ func TestForwardLarge(t *testing.T) {
 		peer := dirty.NewConn(nc)
 		for f, err := peer.ReadFrame(); err == nil; f, err = peer.ReadFrame() {
 			f.Type = dirty.TypeResponse
-			err = peer.WriteFrame(f)
+			if peer.WriteFrame(f) != nil {
+				return
+			}
 		}
 	}).client(t)
 	var a taker

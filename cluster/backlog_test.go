@@ -58,21 +58,7 @@ func TestLargeAnswerCut(t *testing.T) {
 	const size = 1 << 20
 	var at atomic.Int64 // where it dies; negative: not at all
 	path := filepath.Join(folder(t), "arbiter")
-	l, err := net.Listen("unix", path)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer nc.Close()
-				serveAndDie(nc, size, &at)
-			}()
-		}
-	}()
+	accept(t, "unix", path, func(nc net.Conn) { serveAndDie(nc, size, &at) })
 	h := &host{arbiter: &arbiter{tb: t, path: path}}
 	h.startAgent(cluster.AgentConfig{TLS: ca.agent("gpu1")})
 	f, direct := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
@@ -112,6 +98,26 @@ func TestLargeAnswerCut(t *testing.T) {
 		}
 	}
 	awaitStatus(t, f, func(s cluster.Status) bool { return s.Hosts[0].Free == 1 })
+}
+
+// accept serves connections until the test ends. It returns the address.
+func accept(t *testing.T, network, addr string, serve func(net.Conn)) string {
+	l, err := net.Listen(network, addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer nc.Close()
+				serve(nc)
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // serveAndDie answers as an arbiter with one worker does, but closes the connection after

@@ -90,8 +90,8 @@ func cpuTime() time.Duration {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// startBare starts an echo of as many bytes as large has at a socket, and a way to it
-// through two processes' worth of copying: from a socket to TLS, and from that to a socket.
+// startBare starts an echo of as many bytes as large has at a socket. Another way to it is
+// as that through a front and an agent: from a socket to TLS, and from that to a socket.
 func startBare(t *testing.T) map[string]net.Conn {
 	ca := newAuthority(t)
 	dir := folder(t)
@@ -116,26 +116,6 @@ func startBare(t *testing.T) map[string]net.Conn {
 		})
 	})
 	return map[string]net.Conn{"bare own": dialBare(t, own), "bare socket": dialBare(t, front)}
-}
-
-// accept serves connections until the test ends. It returns the address.
-func accept(t *testing.T, network, addr string, serve func(net.Conn)) string {
-	l, err := net.Listen(network, addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer nc.Close()
-				serve(nc)
-			}()
-		}
-	}()
-	return l.Addr().String()
 }
 
 // passBoth passes bytes on, both ways.

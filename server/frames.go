@@ -16,7 +16,8 @@ import (
 // single fields of it. It is valid until ServeFrame returns. Copy what is kept for
 // longer.
 //
-// ServeFrame writes the reply with [ResponseWriter.Frame], or with Respond and Chunk.
+// ServeFrame writes the reply with [ResponseWriter.Frame] and [ResponseWriter.FrameFrom],
+// or with Respond and Chunk.
 // When it returns, the server completes the reply, as it does for a [Handler]; what a
 // Handler may do and how long its context lasts holds here too.
 //
