@@ -31,15 +31,17 @@ type callPeer struct {
 
 // The names that goals refer to.
 const (
-	callLibrary = "client.Client → server.Server"
-	callConn    = "dirty.Conn, echo"
-	callRPC     = "net/rpc"
-	callRPCEach = "net/rpc, more connections"
+	callLibrary  = "client.Client → server.Server"
+	callConn     = "dirty.Conn, echo"
+	callMessages = modeMessages
+	callRPC      = "net/rpc"
+	callRPCEach  = "net/rpc, more connections"
 )
 
 var callPeers = []callPeer{
 	{callLibrary, "a pool; one call on a connection at a time", openLibrary},
-	{callConn, "frames that nobody decodes, the floor of this library; a connection for each caller, and callers take turns beyond 64", openConnCalls},
+	{callConn, "frames that nobody decodes, the floor of this library; a connection for each caller, and callers take turns beyond 64", openEchoes(modeOf(modeConn))},
+	{callMessages, "as the echo, but both sides decode and encode each message, into new memory; no pool, no time limit, no handler", openEchoes(messageMode)},
 	{callRPC, "all calls at once on one connection, as it is meant to be used", openRPC(false)},
 	{callRPCEach, "as many connections as a pool has; callers share them beyond 64", openRPC(true)},
 	{"grpc-go", "unary calls, all at once on one connection of HTTP/2", openGRPC},
@@ -149,14 +151,16 @@ func openLibrary(p *peers, conns int) (func(int, string) error, *peer, error) {
 	}, far, err
 }
 
-// openConnCalls sends frames to and fro.
-func openConnCalls(p *peers, conns int) (func(int, string) error, *peer, error) {
-	far, ends, err := p.open(modeOf(modeConn), job{Size: callSize}, conns)
-	turns := make([]sync.Mutex, conns)
-	return func(caller int, _ string) error {
-		i := caller % conns
-		turns[i].Lock()
-		defer turns[i].Unlock()
-		return echoes(ends[i], 1)
-	}, far, err
+// openEchoes sends what the mode sends to and fro.
+func openEchoes(m mode) func(p *peers, conns int) (func(int, string) error, *peer, error) {
+	return func(p *peers, conns int) (func(int, string) error, *peer, error) {
+		far, ends, err := p.open(m, job{Size: callSize}, conns)
+		turns := make([]sync.Mutex, conns)
+		return func(caller int, _ string) error {
+			i := caller % conns
+			turns[i].Lock()
+			defer turns[i].Unlock()
+			return echoes(ends[i], 1)
+		}, far, err
+	}
 }

@@ -117,7 +117,9 @@ func (r Results) callGoals() (goals []report.Goal) {
 		ours := s.of(callLibrary)
 		what := fmt.Sprintf("calls of %s, %s: CPU time over that of ", sizeText(s.size), plural(s.conns, "caller"))
 		if s.conns == 8 {
-			goals = append(goals, goal(what+callConn, ours.RatioOf(rounds.CPUTime, s.of(callConn)), 1.5, false, whyCallOverEcho))
+			for _, name := range []string{callConn, callMessages} {
+				goals = append(goals, goal(what+name, ours.RatioOf(rounds.CPUTime, s.of(name)), 1.5, false, whyCallOverEcho))
+			}
 		}
 		if s.conns <= mostConns {
 			goals = append(goals, goal(what+callRPC, ours.RatioOf(rounds.CPUTime, s.of(callRPC)), 1, false, whyCallOverRPC))
