@@ -94,10 +94,19 @@ func (d *builder) strings(list []any) int {
 // nameCache remembers dict keys, which repeat from row to row and from message to
 // message. The zero value is empty. A key that belongs in the place of another
 // replaces it.
-type nameCache [256]string
+//
+// Where all keys differ, looking them up costs more than it gains. So after some keys in
+// a row that are not there, most are passed over.
+type nameCache struct {
+	names  [256]string
+	misses int // how many keys there were since the last one that was there
+}
 
-// maxCachedName is the most bytes of a key that is remembered.
-const maxCachedName = 64
+const (
+	maxCachedName  = 64 // the most bytes of a key that is remembered
+	maxNameMisses  = 64 // after how many misses in a row most keys are passed over
+	namePassedOver = 32 // from then on one of so many is looked up
+)
 
 // slot returns the place of a text in a cache. The text must not be empty. Texts
 // that differ in their length, at their ends or in the middle mostly have different
@@ -106,16 +115,21 @@ func slot(b []byte) byte {
 	return byte(len(b)*7) ^ b[0] ^ b[len(b)-1]<<3 ^ b[len(b)/2]<<1
 }
 
-// get returns b as a string.
-func (c *nameCache) get(b []byte) string {
+// get returns b as a string. ok is false if b is passed over.
+func (c *nameCache) get(b []byte) (name string, ok bool) {
 	if len(b) == 0 || len(b) > maxCachedName {
-		return string(b)
+		return "", false
 	}
-	s := &c[slot(b)]
-	if *s != string(b) {
+	if c.misses++; c.misses > maxNameMisses && c.misses%namePassedOver != 0 {
+		return "", false
+	}
+	s := &c.names[slot(b)]
+	if *s == string(b) {
+		c.misses = 0
+	} else {
 		*s = string(b)
 	}
-	return *s
+	return *s, true
 }
 
 // textCache remembers short strings that are values of dicts, such as the names of

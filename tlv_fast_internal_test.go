@@ -39,6 +39,40 @@ func TestTextCacheGivesUp(t *testing.T) {
 	assert.Greater(t, looked, 1000-2*maxPassedOver-2)
 }
 
+// TestNameCacheGivesUp checks that keys that all differ are mostly passed over, and that
+// keys that repeat are found again afterwards.
+func TestNameCacheGivesUp(t *testing.T) {
+	var c nameCache
+	remembered := func(key string) bool {
+		name, ok := c.get([]byte(key))
+		if ok {
+			require.Equal(t, key, name)
+		} else {
+			require.Empty(t, name)
+		}
+		return ok
+	}
+	n := 0
+	for i := range 10_000 {
+		if remembered(strconv.Itoa(i)) {
+			n++
+		}
+	}
+	assert.Less(t, n, 10_000/25)
+	assert.Greater(t, n, 10_000/50)
+
+	n = 0
+	for i := range 10_000 {
+		if remembered("key " + strconv.Itoa(i%3)) {
+			n++
+		}
+	}
+	assert.Greater(t, n, 10_000-4*namePassedOver)
+
+	assert.False(t, remembered(""))
+	assert.False(t, remembered(strings.Repeat("x", maxCachedName+1)))
+}
+
 // TestFieldKeyAccept: a name is accepted if just its bytes come next, whatever its
 // length and whatever follows.
 func TestFieldKeyAccept(t *testing.T) {
