@@ -67,13 +67,22 @@ func (s *shapeSet) shouldLook() bool {
 // It returns nil if it finds none. It begins with the shape that came after the last
 // one before, because maps of several shapes often come in turn.
 func (s *shapeSet) find(m map[string]any, values []any) *shape {
-	last := &s.ways[s.last]
-	for i := range maxShapeWays {
-		at := (last.next + i) % maxShapeWays
-		if s.ways[at].values(m, values) {
-			last.next, s.last = at, at
-			s.misses, s.lastRest = 0, 0
-			return &s.ways[at]
+	expected := s.ways[s.last].next
+	if way := &s.ways[expected]; way.values(m, values) {
+		s.last, s.misses, s.lastRest = expected, 0, 0
+		return way
+	}
+	return s.findOther(m, values, expected)
+}
+
+// findOther is find for the other shapes than the expected one.
+func (s *shapeSet) findOther(m map[string]any, values []any, expected int) *shape {
+	for i := 1; i < maxShapeWays; i++ {
+		at := (expected + i) % maxShapeWays
+		if way := &s.ways[at]; way.values(m, values) {
+			s.ways[s.last].next = at
+			s.last, s.misses, s.lastRest = at, 0, 0
+			return way
 		}
 	}
 	if s.misses++; s.misses == maxShapeMisses {
