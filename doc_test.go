@@ -32,7 +32,7 @@ var needsLater = map[string]string{
 	"tlv_typed.go": "encodeSlice decodeSlice encodeArray decodeArray encodeBytes decodeBytes" +
 		" encodeByteArray decodeByteArray isByte encodeMap decodeMap",
 	"tlv_fast.go":     "encoder builder",     // methods of theirs, for speed
-	"tlv_fast_map.go": "encoder",             // likewise
+	"tlv_fast_map.go": "encoder sortEntries", // likewise
 	"reader.go":       "waiting findRawRead", // for memory
 }
 

@@ -134,38 +134,33 @@ func (d *builder) bytes(dst []byte) []byte {
 	return append(dst[:0], b...)
 }
 
-// string reads a string.
+// string reads a string. Short ones share memory: of the size that is still needed,
+// but at most arenaSize.
 func (d *builder) string() string {
 	b := d.body()
-	if len(b) <= sharedText {
-		d.text -= len(b)
-	}
-	return d.share(b, d.text)
-}
-
-// share returns b as a string. Short strings share memory: of the size that is still
-// needed, but at most arenaSize. more is how many bytes of short strings may follow.
-func (d *builder) share(b []byte, more int) string {
 	if len(b) <= 1 || len(b) > sharedText {
 		return string(b)
 	}
 	begin := d.arena.Len()
 	if d.arena.Cap()-begin < len(b) {
 		d.arena.Reset()
-		d.arena.Grow(max(len(b), min(len(b)+more, arenaSize)))
+		d.arena.Grow(max(len(b), min(d.text, arenaSize)))
 		begin = 0
 	}
+	d.text -= len(b)
 	d.arena.Write(b)
 	return d.arena.String()[begin:]
 }
 
 // name reads a dict key.
 func (d *builder) name() string {
-	b := d.body()
-	if name, ok := d.names.get(b); ok {
+	begin := d.off
+	if name, ok := d.names.get(d.body()); ok {
 		return name
 	}
-	return d.share(b, d.left())
+	d.off = begin
+	d.text = max(d.text, min(d.left(), arenaSize)) // the checker does not count keys
+	return d.string()
 }
 
 // entry reads the value of a dict entry.

@@ -46,6 +46,7 @@ type encoder struct {
 
 	// entries is a stack of the entries of the maps that are being encoded.
 	entries []Entry
+	order   []uint64 // working memory of sorted
 
 	// These stay for the next value, because it is often like this one.
 	shapes   shapes
@@ -105,7 +106,7 @@ func (e *encoder) release() {
 	clear(e.entries) // there are some after an error
 	clear(e.parts)
 	if cap(e.entries) > keptEntries {
-		e.entries = nil
+		e.entries, e.order = nil, nil
 	}
 	e.entries, e.parts = e.entries[:0], e.parts[:0]
 	e.pointers, e.apart, e.vectored = 0, 0, false
@@ -265,8 +266,7 @@ func (e *encoder) mapAny(b []byte, m map[string]any, depth int) ([]byte, *Marsha
 	for k, v := range m {
 		e.entries = append(e.entries, Entry{k, v})
 	}
-	entries := e.entries[base:]
-	sortEntries(entries)
+	entries := e.sorted(base)
 	learned := set.next()
 	var err *MarshalError
 	for i := range entries {

@@ -3,10 +3,11 @@ package dirty
 import (
 	"math/bits"
 	"reflect"
+	"slices"
 )
 
 // Everything in this file is there for the speed of encoding maps alone: the keys of
-// the last maps, and the sorting of a few keys.
+// the last maps, and the sorting of keys.
 
 // The next row or message mostly has the same keys as one before. To look up known
 // keys takes less than half the time of ranging over a map and sorting its keys. So
@@ -226,4 +227,50 @@ func firstBytes(s string) uint64 {
 	n = min(n, 8)
 	last := bits.ReverseBytes32(halfWord(s[n-4:]))
 	return uint64(bits.ReverseBytes32(halfWord(s)))<<32 | uint64(last<<(8*uint(8-n)))
+}
+
+// sorted sorts the entries of the stack from base on, of which there are some. It pushes
+// them once more, in order, and returns these. To sort numbers takes less time than to
+// sort entries. So it sorts one number for each entry: in the high bits the first bytes of
+// the key, without what all keys have in common, in the low ones the place of the entry.
+func (e *encoder) sorted(base int) []Entry {
+	const places = 1 << 16
+	entries := e.entries[base:]
+	if len(entries) > places {
+		sortEntries(entries)
+		return entries
+	}
+	same := len(entries[0].Key)
+	for i := range entries {
+		same = commonPrefix(entries[0].Key[:same], entries[i].Key)
+	}
+	e.order = e.order[:0]
+	for i := range entries {
+		e.order = append(e.order, firstBytes(entries[i].Key[same:])/places*places+uint64(i))
+	}
+	slices.Sort(e.order)
+	for _, x := range e.order {
+		e.entries = append(e.entries, entries[x%places])
+	}
+	sorted := e.entries[base+len(entries):]
+	for i, end := 0, 0; i < len(sorted); i = end {
+		for end = i + 1; end < len(sorted) && e.order[end]/places == e.order[i]/places; {
+			end++
+		}
+		if end-i > 1 { // keys with the same first bytes
+			sortEntries(sorted[i:end])
+		}
+	}
+	return sorted
+}
+
+// commonPrefix returns how many bytes at their start a and b have in common.
+func commonPrefix(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
 }

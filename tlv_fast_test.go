@@ -1,6 +1,7 @@
 package dirty_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -223,6 +224,22 @@ func TestSortedKeys(t *testing.T) {
 				require.Equal(t, want, got, "%d keys that begin with %q", size, prefix)
 			}
 		}
+	}
+}
+
+// TestSortedManyKeys: the keys of a large map are sorted, too, when there are more entries
+// than sorted has numbers for.
+func TestSortedManyKeys(t *testing.T) {
+	for _, size := range []int{1<<16 - 1, 1 << 16, 1<<16 + 1} {
+		m := make(map[string]any, size)
+		for i := range size {
+			m["key "+strconv.Itoa(i)] = nil
+		}
+		want, err := dirty.Marshal(sortedDict(m))
+		require.NoError(t, err)
+		got, err := dirty.Marshal(m)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, got), "%d keys", size)
 	}
 }
 

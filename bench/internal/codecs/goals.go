@@ -180,7 +180,7 @@ func whyMissed(op Operation, peer string) string {
 	case peer == limit || peer == clone:
 		return "Both fill fresh memory. How long that takes depends on the collector and on the kernel, and changes from round to round."
 	case op == EncodeAny:
-		return "Our dicts have sorted keys, and our text is checked. The memory of keys makes up for that where dicts are alike. It cannot where all are different, as in j, nor where the dicts are few, as in a."
+		return "Our dicts have sorted keys, and our text is checked. The memory of keys makes up for that where dicts are alike. It cannot where all are different, as in j, nor where the dicts are few, as in a. PERFORMANCE.md has the parts of the work."
 	case op == DecodeAny:
 		return "Most of the time goes into maps and into numbers and strings that an any needs as objects of their own. All codecs need them, so our faster reading counts for little. " +
 			"The goals value by value come from a prototype that made these objects with `unsafe`, which this module does not use."
