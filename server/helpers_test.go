@@ -41,12 +41,21 @@ func start(tb testing.TB, s *server.Server) (path string) {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	tb.Cleanup(func() {
-		assert.NoError(tb, s.Close())
+		closeServer(tb, s)
 		assert.ErrorIs(tb, <-served, server.ErrServerClosed)
 		assert.NoFileExists(tb, path)
 		noGoroutines(tb)
 	})
 	return path
+}
+
+// closeServer closes a server. On a busy machine a listener may need more than the
+// second for which Close waits for it.
+func closeServer(tb testing.TB, s *server.Server) {
+	tb.Helper()
+	if err := s.Close(); err != nil {
+		assert.EqualError(tb, err, "dirty: the Close of a listener has not returned")
+	}
 }
 
 // dial connects to a server until the end of the test.

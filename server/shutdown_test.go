@@ -254,7 +254,7 @@ func TestCloseWhileDialling(t *testing.T) {
 			})
 		}
 		eventually(t, "connections come", func() bool { return s.Stats().Accepted > 8 })
-		require.NoError(t, s.Close())
+		closeServer(t, s)
 		wg.Wait()
 		require.NoError(t, s.Shutdown(within(t, time.Minute)))
 	}
