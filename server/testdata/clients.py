@@ -63,7 +63,7 @@ class Client(unittest.TestCase):
     """The synchronous client."""
 
     def setUp(self):
-        self.client = DirtyClient(PATH, timeout=20)
+        self.client = DirtyClient(PATH, timeout=60)
         self.addCleanup(self.client.close)
 
     def test_values(self):
@@ -270,7 +270,7 @@ class AsyncClient(unittest.IsolatedAsyncioTestCase):
     """The asynchronous client."""
 
     async def asyncSetUp(self):
-        self.client = DirtyClient(PATH, timeout=20)
+        self.client = DirtyClient(PATH, timeout=60)
 
     async def asyncTearDown(self):
         await self.client.close_async()
@@ -360,7 +360,7 @@ class Stash(unittest.TestCase):
     """StashClient, and the functions of the module, which have the same names."""
 
     def setUp(self):
-        client = stash.StashClient(PATH, timeout=20)
+        client = stash.StashClient(PATH, timeout=60)
         self.addCleanup(client.close)
         self.both = [("client", client), ("module", stash)]
 
@@ -476,7 +476,7 @@ class Control(unittest.TestCase):
 
     def ask(self, message):
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(20)
+            sock.settimeout(60)
             sock.connect(PATH)
             DirtyProtocol.write_message(sock, message)
             return DirtyProtocol.read_message(sock)
