@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,11 +29,12 @@ func requireVisible(t *testing.T, text string) {
 }
 
 // TestEveryCharacter: each character comes back from both forms, and none is
-// printed that a terminal acts on or does not show.
+// printed that a terminal acts on or does not show. Under the race detector it takes
+// every 16th of those beyond 16 bits.
 func TestEveryCharacter(t *testing.T) {
 	var all strings.Builder
 	for c := range rune(utf8.MaxRune + 1) {
-		if utf8.ValidRune(c) {
+		if utf8.ValidRune(c) && (!underRace || c <= math.MaxUint16 || c%16 == 0) {
 			all.WriteRune(c)
 		}
 	}
