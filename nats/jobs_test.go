@@ -339,15 +339,15 @@ func TestJobsExpire(t *testing.T) {
 	ctx, m := newContext(t), newModel()
 	bucket := newBucket(1)
 	nc := connect(t, sharedNATS(t, 1).URL())
-	j, err := dirtynats.OpenJobs(ctx, newJetStream(t, nc), dirtynats.JobsConfig{Bucket: bucket, Keep: time.Second})
+	j, err := dirtynats.OpenJobs(ctx, newJetStream(t, nc), dirtynats.JobsConfig{Bucket: bucket, Keep: 3 * time.Second})
 	require.NoError(t, err)
 	work(t, j, dirtynats.WorkConfig{Client: m.client(t)})
 	submit(t, j, "short", "count", 3)
+	_, err = j.Wait(ctx, "short")
+	require.NoError(t, err)
 	submit(t, j, "large", "echo", string(bytes.Repeat([]byte("x"), 600_000)))
-	for _, id := range []string{"short", "large"} {
-		_, err := j.Wait(ctx, id)
-		require.NoError(t, err)
-	}
+	_, err = j.Wait(ctx, "large")
+	require.NoError(t, err)
 	eventually(t, func() error {
 		if len(subjects(t, newJetStream(t, nc), bucket)) > 0 {
 			return errNotYet
@@ -442,23 +442,23 @@ func TestJobsOtherHost(t *testing.T) {
 func TestJobsDrain(t *testing.T) {
 	ctx, m := newContext(t), newModel()
 	j := openJobs(t, sharedNATS(t, 1).URL(), dirtynats.JobsConfig{Bucket: newBucket(1)})
-	stop := work(t, j, dirtynats.WorkConfig{Client: m.client(t), DrainTimeout: timeout})
+	working, cancel := context.WithCancel(ctx)
+	t.Cleanup(cancel)
+	ended := make(chan error, 1)
+	c := m.client(t)
+	go func() { ended <- j.Work(working, dirtynats.WorkConfig{Client: c, DrainTimeout: timeout}) }()
 	submit(t, j, "ends", "block", "ends")
 	submit(t, j, "later", "echo", "later")
 	<-m.started
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		stop()
-	}()
+	cancel()
 	close(m.release)
-	<-stopped
+	require.NoError(t, <-ended)
 	_, err := j.Wait(ctx, "ends")
 	require.NoError(t, err)
 	awaitState(t, j, "later", dirtynats.JobQueued)
 
 	hasty := newModel()
-	stop = work(t, j, dirtynats.WorkConfig{Client: hasty.client(t), DrainTimeout: time.Millisecond})
+	stop := work(t, j, dirtynats.WorkConfig{Client: hasty.client(t), DrainTimeout: time.Millisecond})
 	_, err = j.Wait(ctx, "later")
 	require.NoError(t, err)
 	submit(t, j, "left", "block", "left")

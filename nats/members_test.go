@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +33,8 @@ func newFakeAgent(addr string) *fakeAgent {
 func (f *fakeAgent) Member() cluster.Member   { return f.member }
 func (f *fakeAgent) Leaving() <-chan struct{} { return f.leaving }
 
-// lists collects the lists that a front is given.
+// lists collects the lists that a front is given. Agents on a loaded machine may be
+// late, and be off the list for a moment.
 type lists struct {
 	mu   sync.Mutex
 	all  []string
@@ -73,6 +75,19 @@ func (l *lists) await(t *testing.T, want string) {
 	}
 }
 
+// awaitAny waits until any list was the one that is wanted, if only for a moment.
+func (l *lists) awaitAny(t *testing.T, want string) {
+	t.Helper()
+	eventually(t, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !slices.Contains(l.all, want) {
+			return errNotYet
+		}
+		return nil
+	})
+}
+
 // background runs f until the test ends, and checks its error then.
 func background(t testing.TB, f func(ctx context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -95,9 +110,10 @@ func watch(t *testing.T, m *dirtynats.Members) *lists {
 // TestMembers checks that agents come and leave, that fronts that come later know of
 // them at once, and that an outage of NATS changes nothing.
 func TestMembers(t *testing.T) {
+	const interval = 250 * time.Millisecond // a loaded machine must not make an agent silent for four of them
 	servers := startNATS(t, 1)
 	connected := func() *dirtynats.Members {
-		return &dirtynats.Members{Conn: connect(t, servers.URL()), Interval: 50 * time.Millisecond}
+		return &dirtynats.Members{Conn: connect(t, servers.URL()), Interval: interval}
 	}
 	front := watch(t, connected())
 	a, b := newFakeAgent("a"), newFakeAgent("b")
@@ -124,9 +140,9 @@ func TestMembers(t *testing.T) {
 	down, err := nats.Connect(servers.URL(), append(dirtynats.ConnectOptions(), nats.RetryOnFailedConnect(true))...)
 	require.NoError(t, err)
 	t.Cleanup(down.Close)
-	m := &dirtynats.Members{Conn: down, Interval: 50 * time.Millisecond}
+	m := &dirtynats.Members{Conn: down, Interval: interval}
 	background(t, func(ctx context.Context) error { return m.Announce(ctx, c) })
-	time.Sleep(300 * time.Millisecond) // longer than an agent may be silent
+	time.Sleep(5 * interval) // longer than an agent may be silent
 	assert.Equal(t, "a b", front.last(), "the last list stays while NATS is away")
 	require.NoError(t, servers.StartNode(0))
 	front.await(t, "a b c")
@@ -146,7 +162,7 @@ func TestMembersSilent(t *testing.T) {
 	background(t, func(ctx context.Context) error { return m.Announce(ctx, newFakeAgent("a")) })
 	front.await(t, "a")
 	require.NoError(t, nc.Publish("dirty.agents."+m.Name, []byte(`{"addr":"once"}`)))
-	front.await(t, "a once")
+	front.awaitAny(t, "a once")
 	front.await(t, "a")
 }
 

@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,19 +14,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// timeout bounds what takes no time on an idle machine.
+const timeout = 2 * time.Minute
+
+func newContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func TestStart(t *testing.T) {
 	for _, nodes := range []int{0, 1, 3} {
 		servers, err := embedded.Start(embedded.Options{Nodes: nodes})
 		require.NoError(t, err)
 		t.Cleanup(servers.Close)
-		nc, err := nats.Connect(servers.URL())
+		nc, err := nats.Connect(servers.URL(), nats.Timeout(timeout))
 		require.NoError(t, err)
 		t.Cleanup(nc.Close)
 		js, err := jetstream.New(nc)
 		require.NoError(t, err)
-		kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b", Replicas: max(nodes, 1)})
+		kv, err := js.CreateKeyValue(newContext(t), jetstream.KeyValueConfig{Bucket: "b", Replicas: max(nodes, 1)})
 		require.NoError(t, err)
-		_, err = kv.PutString(t.Context(), "k", "v")
+		_, err = kv.PutString(newContext(t), "k", "v")
 		require.NoError(t, err)
 		assert.EqualValues(t, 1<<20, nc.MaxPayload())
 	}
@@ -39,16 +49,16 @@ func TestDataStays(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(servers.Close)
 	reconnected := make(chan struct{}, 1)
-	nc, err := nats.Connect(servers.URL(), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1),
+	nc, err := nats.Connect(servers.URL(), nats.Timeout(timeout), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1),
 		nats.ReconnectHandler(func(*nats.Conn) { reconnected <- struct{}{} }))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	assert.EqualValues(t, 2<<20, nc.MaxPayload())
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "b"})
+	kv, err := js.CreateKeyValue(newContext(t), jetstream.KeyValueConfig{Bucket: "b"})
 	require.NoError(t, err)
-	_, err = kv.PutString(t.Context(), "k", "v")
+	_, err = kv.PutString(newContext(t), "k", "v")
 	require.NoError(t, err)
 
 	url := servers.URL()
@@ -58,11 +68,11 @@ func TestDataStays(t *testing.T) {
 	require.NoError(t, servers.StartNode(0), "it runs already")
 	assert.Equal(t, url, servers.URL())
 	<-reconnected
-	entry, err := kv.Get(t.Context(), "k")
+	entry, err := kv.Get(newContext(t), "k")
 	require.NoError(t, err)
 	assert.Equal(t, "v", string(entry.Value()))
 
-	_, err = nats.Connect(nc.ConnectedAddr())
+	_, err = nats.Connect(nc.ConnectedAddr(), nats.Timeout(timeout))
 	assert.ErrorIs(t, err, nats.ErrAuthorization)
 
 	servers.Close()
