@@ -445,7 +445,7 @@ func testManyKeys(s *store) {
 
 // testConcurrency: operations do not disturb each other.
 func testConcurrency(s *store) {
-	const goroutines, rounds = 8, 50
+	const goroutines, rounds = 8, 20
 	var wg sync.WaitGroup
 	errs := make(chan error, goroutines)
 	for g := range goroutines {
