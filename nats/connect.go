@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ErrUnavailable says that NATS could not be reached, did not answer in time, or has
@@ -73,5 +74,13 @@ func isAway(err error) bool {
 			return true
 		}
 	}
-	return false
+	var answer *jetstream.APIError
+	return errors.As(err, &answer) && (answer.ErrorCode == codeNotAvailable || answer.ErrorCode == codeNotLeader)
 }
+
+// What a NATS server answers while its cluster has no majority or no leader. The NATS
+// client has no names for these codes.
+const (
+	codeNotAvailable jetstream.ErrorCode = 10008
+	codeNotLeader    jetstream.ErrorCode = 10009
+)
