@@ -91,6 +91,7 @@ func TestFrameBufferOwnership(t *testing.T) {
 // TestFrameBufferLargeBytes checks from which size on bytes are not copied.
 func TestFrameBufferLargeBytes(t *testing.T) {
 	for size, copied := range map[int]bool{aliasedSize - 1: true, aliasedSize: false, 1 << 20: false, 2 << 20: false} {
+		_ = liveHeap() // no larger buffer of another test is used again
 		frame, err := dirty.AppendMessage(nil, dirty.NewChunk(1, make([]byte, size)))
 		require.NoError(t, err)
 		r := dirty.NewReader(bytes.NewReader(frame))
