@@ -79,6 +79,12 @@ while read -r line; do eval "$line" 2>&1; echo "status $?"; done`
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Logf("the log of systemd and of the program: %s", log)
+		}
+	})
 	s := &systemd{commands, bufio.NewScanner(out)}
 	if !s.output.Scan() || s.output.Text() != "ready" {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
