@@ -3,10 +3,12 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // firstListenFD is where systemd's file descriptors begin (SD_LISTEN_FDS_START).
@@ -102,4 +104,52 @@ func duplicateListener(fd int) (net.Listener, error) {
 	f := os.NewFile(uintptr(own), "systemd's listener "+strconv.Itoa(fd))
 	defer f.Close()
 	return net.FileListener(f) // duplicates it again
+}
+
+// barrierTimeout bounds the wait for a systemd that does not read.
+const barrierTimeout = 5 * time.Second
+
+// awaitSystemd returns when systemd has read what this process has told it before, as
+// sd_notify_barrier does: it sends a pipe, which systemd closes. Elsewhere it returns
+// at once.
+func awaitSystemd() error {
+	address := os.Getenv("NOTIFY_SOCKET")
+	if address == "" {
+		return nil
+	}
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	err = sendBarrier(address, theirs)
+	_ = theirs.Close()
+	if err != nil {
+		return err
+	}
+	if err := ours.SetReadDeadline(time.Now().Add(barrierTimeout)); err != nil {
+		return err
+	}
+	if _, err = ours.Read(make([]byte, 1)); err != io.EOF {
+		return fmt.Errorf("it has not read what it was told: %w", err)
+	}
+	return nil
+}
+
+func sendBarrier(address string, pipe *os.File) error {
+	c, err := dialSystemd(address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	raw, err := c.SyscallConn() // WriteMsgUnix refuses a connected socket of datagrams
+	if err != nil {
+		return err
+	}
+	rights := syscall.UnixRights(int(pipe.Fd()))
+	written := raw.Write(func(fd uintptr) bool {
+		err = syscall.Sendmsg(int(fd), []byte("BARRIER=1"), rights, nil, syscall.MSG_NOSIGNAL)
+		return err != syscall.EAGAIN
+	})
+	return errors.Join(written, err)
 }

@@ -41,14 +41,24 @@ func notifySystemd(address string, assignments []string) error {
 			return fmt.Errorf("%q is not one assignment", a)
 		}
 	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	c, err := dialSystemd(address)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetWriteDeadline(time.Now().Add(notifyTimeout)); err != nil {
-		return err
-	}
 	_, err = c.Write([]byte(strings.Join(assignments, "\n")))
 	return err
+}
+
+// dialSystemd returns a connection for one message.
+func dialSystemd(address string) (*net.UnixConn, error) {
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(notifyTimeout)); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
 }

@@ -314,9 +314,14 @@ func (s *Server) offerTo(f *socketFile, nc net.Conn) (taken bool) {
 	}
 	s.tellSystemd(l.pid)
 	stash.moveTo(l)
+	s.awaitSystemd()
 	s.giveWay(f, l, settle)
 	return true
 }
+
+// errSystemd is logged when systemd may take the end of this process for that of the
+// service.
+const errSystemd = "dirty: systemd does not learn of the new process"
 
 // tellSystemd makes the heir the main process of this service, if it is one. Else systemd
 // would take the end of this process for that of the service. It comes before the heir
@@ -326,7 +331,15 @@ func (s *Server) tellSystemd(heir int) {
 		return
 	}
 	if err := SystemdNotify("MAINPID=" + strconv.Itoa(heir)); err != nil {
-		s.journal.write(slog.LevelWarn, "dirty: systemd does not learn of the new process", slog.Any("error", err))
+		s.journal.write(slog.LevelWarn, errSystemd, slog.Any("error", err))
+	}
+}
+
+// awaitSystemd returns when systemd knows the main process. Else a busy systemd can see
+// the end of this process first. Meanwhile this process goes on serving what it has.
+func (s *Server) awaitSystemd() {
+	if err := awaitSystemd(); err != nil {
+		s.journal.write(slog.LevelWarn, errSystemd, slog.Any("error", err))
 	}
 }
 

@@ -388,7 +388,7 @@ func TestPredecessorLeaves(t *testing.T) {
 }
 
 // TestTakeOverTellsSystemd checks that systemd learns of the new process before that one
-// serves.
+// serves, and has read it before the old process gives up what it has, and so can end.
 func TestTakeOverTellsSystemd(t *testing.T) {
 	dir := folder(t)
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
@@ -397,6 +397,8 @@ func TestTakeOverTellsSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", notify.LocalAddr().String())
 	path := filepath.Join(dir, "s")
 	takeOver(t, saying("old"), path)
+	kept := dial(t, path)
+	answers(t, kept, "old")
 	nc := scriptedHeir(t, path)
 	takeOffer(t, nc)
 	_, err = nc.Write([]byte("C"))
@@ -411,4 +413,19 @@ func TestTakeOverTellsSystemd(t *testing.T) {
 	}))
 	require.NoError(t, err)
 	assert.Equal(t, "MAINPID="+strconv.Itoa(os.Getpid()), string(b[:n]))
+
+	rights := make([]byte, 100)
+	require.NoError(t, notify.SetReadDeadline(time.Now().Add(time.Minute)))
+	n, nr, _, _, err := notify.ReadMsgUnix(b, rights)
+	require.NoError(t, err)
+	require.Equal(t, "BARRIER=1", string(b[:n]))
+	messages, err := syscall.ParseSocketControlMessage(rights[:nr])
+	require.NoError(t, err)
+	require.Len(t, messages, 1)
+	pipes, err := syscall.ParseUnixRights(&messages[0])
+	require.NoError(t, err)
+	require.Len(t, pipes, 1)
+	answers(t, kept, "old")
+	require.NoError(t, syscall.Close(pipes[0])) // systemd has read all
+	require.Equal(t, "N", packet(t, nc), "the connection")
 }
