@@ -201,7 +201,7 @@ func (j *Jobs) Submit(ctx context.Context, job Job) (created bool, err error) {
 				return err
 			}
 			if old == nil {
-				err := j.setState(ctx, name, nil, info)
+				_, err := j.setState(ctx, name, nil, info)
 				if errors.Is(err, errConflict) {
 					continue
 				}
@@ -258,23 +258,23 @@ func decodeState(rec *record) (info JobInfo, err error) {
 }
 
 // setState replaces the state of a job. It returns errConflict if that has changed.
-func (j *Jobs) setState(ctx context.Context, name string, old *record, info JobInfo) error {
+func (j *Jobs) setState(ctx context.Context, name string, old *record, info JobInfo) (seq uint64, err error) {
 	if len(info.Error) > maxJobText {
 		info.Error = info.Error[:maxJobText] + "..."
 	}
 	info.Class = info.Class[:min(len(info.Class), maxJobClass)]
 	encoded, err := json.Marshal(info)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	w := write{value: encoded}
 	if info.State.Ended() {
 		w.ttl = j.keep
 	}
-	if _, err = j.records.put(ctx, name+recordState, old, w); err == nil {
+	if seq, err = j.records.put(ctx, name+recordState, old, w); err == nil {
 		j.tell(name)
 	}
-	return err
+	return seq, err
 }
 
 // change changes the state of a job to what f makes of it. f may be called again.
@@ -287,17 +287,25 @@ func (j *Jobs) change(ctx context.Context, name string, f func(*JobInfo) error) 
 		if err == nil {
 			err = f(&info)
 		}
+		var seq uint64
 		if err == nil {
-			err = j.setState(ctx, name, old, info)
+			seq, err = j.setState(ctx, name, old, info)
 		}
 		if errors.Is(err, errConflict) {
 			continue
 		}
 		if err == nil && info.State.Ended() {
-			_, err = j.records.purge(ctx, name+recordQueue+".>", 0)
+			err = j.dequeue(ctx, name, seq)
 		}
 		return err
 	}
+}
+
+// dequeue takes a job that has ended from the queue. What came after the message with
+// the number seq stays: the job may have been forgotten and submitted anew meanwhile.
+func (j *Jobs) dequeue(ctx context.Context, name string, seq uint64) error {
+	_, err := j.records.purge(ctx, name+recordQueue+".>", seq+1)
+	return err
 }
 
 // Info returns what is known of a job, or ErrJobNotFound.
@@ -421,8 +429,14 @@ func (j *Jobs) Chunks(ctx context.Context, id string) iter.Seq2[dirty.RawValue, 
 			return
 		}
 		defer stop()
-		ended := false // what is not there now will not come
+		var end *JobInfo // if it has ended: what is not there now will not come
 		for n := 0; ; {
+			if end != nil && n >= end.Chunks {
+				if err := end.Err(); err != nil {
+					yield(nil, err)
+				}
+				return
+			}
 			value, err := j.load(ctx, chunkName(name, n))
 			if err == nil {
 				if !yield(value, nil) {
@@ -431,18 +445,12 @@ func (j *Jobs) Chunks(ctx context.Context, id string) iter.Seq2[dirty.RawValue, 
 				n++
 				continue
 			}
-			if errors.Is(err, ErrJobExpired) && !ended {
+			if errors.Is(err, ErrJobExpired) && end == nil {
 				var info JobInfo
 				info, err = j.Info(ctx, id)
-				ended = err == nil && info.State.Ended()
-				switch {
-				case ended && n >= info.Chunks:
-					if err := info.Err(); err != nil {
-						yield(nil, err)
-					}
-					return
-				case ended:
-					continue // it came just before the end
+				if err == nil && info.State.Ended() {
+					end = &info
+					continue // the chunk may have come just before the end
 				}
 			}
 			if err != nil && !errors.Is(err, ErrUnavailable) {

@@ -144,18 +144,25 @@ func TestJobs(t *testing.T) {
 			require.NoError(t, err)
 			assert.Greater(t, len(raw), 1_400_000)
 
-			submit(t, j, "stream", "count", 5)
-			var chunks []int
-			for raw, err := range j.Chunks(ctx, "stream") {
+			stream := func() {
+				submit(t, j, "stream", "count", 5)
+				var chunks []int
+				for raw, err := range j.Chunks(ctx, "stream") {
+					require.NoError(t, err)
+					var n int
+					require.NoError(t, dirty.Unmarshal(raw, &n))
+					chunks = append(chunks, n)
+				}
+				assert.Equal(t, []int{0, 1, 2, 3, 4}, chunks)
+				raw, err := j.Wait(ctx, "stream")
 				require.NoError(t, err)
-				var n int
-				require.NoError(t, dirty.Unmarshal(raw, &n))
-				chunks = append(chunks, n)
+				assert.Equal(t, encode(t, nil), raw)
 			}
-			assert.Equal(t, []int{0, 1, 2, 3, 4}, chunks)
-			raw, err = j.Wait(ctx, "stream")
-			require.NoError(t, err)
-			assert.Equal(t, encode(t, nil), raw)
+			stream()
+			for range 30 { // it may end at any moment of the reading
+				require.NoError(t, j.Forget(ctx, "stream"))
+				stream()
+			}
 
 			submit(t, j, "long", "fail", string(bytes.Repeat([]byte{1}, 100_000)))
 			_, err = j.Wait(ctx, "long")

@@ -186,7 +186,7 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(msg.Subject(), w.records.prefix), ".")
-	run := &run{worker: w, name: name, id: nuid.Next(), msg: msg, starts: int(meta.NumDelivered)}
+	run := &run{worker: w, name: name, id: nuid.Next(), msg: msg, seq: meta.Sequence.Stream, starts: int(meta.NumDelivered)}
 	switch err := run.insist(ctx, run.claim); {
 	case err == nil:
 		run.execute(ctx)
@@ -202,7 +202,8 @@ type run struct {
 	name   string // of its records
 	id     string // by which the state tells this run from others
 	msg    jetstream.Msg
-	starts int // how often the queue has handed it out
+	seq    uint64 // the number of msg
+	starts int    // how often the queue has handed it out
 	info   JobInfo
 	chunks int
 }
@@ -218,7 +219,7 @@ func (r *run) claim(ctx context.Context) error {
 		case err != nil:
 			return err
 		case old == nil || info.State.Ended():
-			if _, err := r.records.purge(ctx, r.name+recordQueue+".>", 0); err != nil {
+			if err := r.dequeue(ctx, r.name, r.seq); err != nil {
 				return err
 			}
 			return cmp.Or(r.msg.Ack(), errNotOurs)
@@ -234,7 +235,7 @@ func (r *run) claim(ctx context.Context) error {
 			return cmp.Or(r.msg.NakWithDelay(r.lease), errNotOurs)
 		}
 		info.State, info.Host, info.Run = JobRunning, r.Host, r.id
-		err = r.setState(ctx, r.name, old, info)
+		_, err = r.setState(ctx, r.name, old, info)
 		switch {
 		case err == nil:
 			r.info = info
