@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strings"
 	"time"
@@ -29,13 +28,24 @@ func (c *cli) runScreen(ctx context.Context, m tea.Model) error {
 	if c.colorful(c.stdout) {
 		profile = colorprofile.ANSI
 	}
-	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(c.stdin), tea.WithOutput(c.stdout.w),
-		tea.WithColorProfile(profile), tea.WithoutSignalHandler()) // signals end ctx
+	interrupted := false
+	p := tea.NewProgram(m, tea.WithInput(c.stdin), tea.WithOutput(c.stdout.w), tea.WithColorProfile(profile),
+		tea.WithoutSignalHandler(), // signals end ctx
+		tea.WithFilter(func(_ tea.Model, msg tea.Msg) tea.Msg {
+			if _, is := msg.(tea.InterruptMsg); is {
+				interrupted = true
+				return tea.QuitMsg{}
+			}
+			return msg
+		}))
+	// It always quits. Bubble Tea closes the terminal under its reader if it is
+	// interrupted or its context ends.
+	defer context.AfterFunc(ctx, p.Quit)()
 	_, err := p.Run()
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, tea.ErrInterrupted):
+	case interrupted:
 		return errInterrupted
 	}
 	return err
