@@ -128,7 +128,7 @@ func isEveryAddress(addr string) bool {
 func (c *cli) agent(ctx context.Context, addr string, cfg cluster.AgentConfig, link *natsLink) error {
 	a, err := cluster.NewAgent(cfg)
 	if err != nil {
-		return &statusError{status: exitUsage, kind: "usage", text: err.Error()}
+		return &statusError{status: exitUsage, kind: kindUsage, text: err.Error()}
 	}
 	l, err := cluster.Listen(addr)
 	if err != nil {

@@ -24,6 +24,7 @@ Interrupting the command closes the connection. The action runs to its end.`
 func (c *cli) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "exec APP ACTION [ARG|NAME=ARG]...",
+		SuggestFor:        []string{"call", "execute", "run"},
 		Short:             "Call an action and print its result",
 		Long:              helpExec,
 		Example:           "  dirty exec app:Model classify @cat.png top_k=5\n  dirty exec app:Math add 1 -1\n  dirty exec -n app:Math add 1 -1",

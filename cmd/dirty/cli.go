@@ -31,13 +31,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(c.stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if c.format == "" { // the flags were wrong before -o was reached
 		c.format = formatIn(args)
 	}
 	if err == nil {
 		err = c.stdout.err
 	}
+	nameHelp(cmd, err)
 	return c.report(ctx, err)
 }
 

@@ -184,7 +184,7 @@ func (c *cli) frontCommand() *cobra.Command {
 func (c *cli) front(ctx context.Context, path string, cfg cluster.FrontConfig) error {
 	front, err := cluster.NewFront(cfg)
 	if err != nil {
-		return &statusError{status: exitUsage, kind: "usage", text: err.Error()}
+		return &statusError{status: exitUsage, kind: kindUsage, text: err.Error()}
 	}
 	defer front.Close()
 	l, err := server.Listen(path, 0)

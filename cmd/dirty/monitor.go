@@ -46,11 +46,12 @@ the terminal is, it never slows the traffic.`
 
 func (c *cli) monitorCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "monitor LISTEN|FILE|-",
-		Short:   "Show each call that passes, or that was recorded",
-		Long:    helpMonitor,
-		Example: "  dirty monitor /tmp/watch.sock\n  dirty monitor /tmp/watch.sock --lines | grep -v ': ok'\n  dirty monitor session.bin",
-		Args:    needArgs(1, 1, "the path of a socket to listen on, or a recording"),
+		Use:        "monitor LISTEN|FILE|-",
+		SuggestFor: []string{"watch", "tail"},
+		Short:      "Show each call that passes, or that was recorded",
+		Long:       helpMonitor,
+		Example:    "  dirty monitor /tmp/watch.sock\n  dirty monitor /tmp/watch.sock --lines | grep -v ': ok'\n  dirty monitor session.bin",
+		Args:       needArgs(1, 1, "the path of a socket to listen on, or a recording"),
 	}
 	c.addDialFlags(cmd)
 	c.addFormatFlag(cmd, formatText, formatJSON)

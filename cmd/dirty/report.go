@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
 )
@@ -59,9 +61,25 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.text }
 
+// kindUsage is the kind of an error about the command line.
+const kindUsage = "usage"
+
 // usagef is about a command line that cannot be understood.
 func usagef(format string, args ...any) error {
-	return &statusError{exitUsage, "usage", fmt.Sprintf(format, args...), `Run "dirty help" for usage.`}
+	return &statusError{exitUsage, kindUsage, fmt.Sprintf(format, args...), ""}
+}
+
+// nameHelp adds to an error about the command line where the command is explained.
+func nameHelp(cmd *cobra.Command, err error) {
+	var known *statusError
+	if !errors.As(err, &known) || known.kind != kindUsage {
+		return
+	}
+	help := "dirty help"
+	if cmd.HasParent() {
+		help += " " + nameOf(cmd)
+	}
+	known.hint = `Run "` + help + `" for usage.`
 }
 
 // faultf is about input that could be read and is broken.

@@ -88,8 +88,9 @@ func keyText(key any) (string, error) {
 
 func (c *cli) stashListCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "ls [TABLE]",
-		Short: "Print the names of the tables, or the keys of one",
+		Use:        "ls [TABLE]",
+		SuggestFor: []string{"list", "tables", "keys"},
+		Short:      "Print the names of the tables, or the keys of one",
 		Long: `Prints the names of the tables, or the keys of one, a line each. In text each can be
 used as an argument as it is: a key that is no plain string is in JSON.`,
 		Example:           "  dirty stash ls\n  dirty stash ls users --match 'a*'",
@@ -159,6 +160,7 @@ func (c *cli) stashGetCommand() *cobra.Command {
 func (c *cli) stashPutCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "put TABLE KEY VALUE",
+		SuggestFor:        []string{"set"},
 		Short:             "Store a value under a key",
 		Long:              "Stores a value under a key, in place of the one that is there.\n\nA VALUE such as @logo.png is the bytes of a file; @- is those of standard input.",
 		Example:           "  dirty stash put users ada '{\"visits\": 1}'\n  dirty stash put images logo @logo.png",
@@ -181,6 +183,7 @@ func (c *cli) stashPutCommand() *cobra.Command {
 func (c *cli) stashDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "del TABLE KEY",
+		SuggestFor:        []string{"rm", "remove", "delete"},
 		Short:             "Delete a key",
 		Long:              "Deletes a key. If there is none the exit status is 7.",
 		Example:           "  dirty stash del users ada",

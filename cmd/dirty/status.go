@@ -19,11 +19,12 @@ const helpStatus = `Prints the arbiter's state and its workers, the oldest first
 
 func (c *cli) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "Print the arbiter's workers and apps",
-		Long:    helpStatus,
-		Example: "  dirty status\n  dirty status -w 2s\n  dirty status -o json | jq '.workers[].pid'",
-		Args:    needArgs(0, 0, "no arguments"),
+		Use:        "status",
+		SuggestFor: []string{"ps", "ls", "list"},
+		Short:      "Print the arbiter's workers and apps",
+		Long:       helpStatus,
+		Example:    "  dirty status\n  dirty status -w 2s\n  dirty status -o json | jq '.workers[].pid'",
+		Args:       needArgs(0, 0, "no arguments"),
 	}
 	c.addDialFlags(cmd)
 	c.addFormatFlag(cmd, formatText, formatJSON)

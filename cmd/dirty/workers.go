@@ -32,11 +32,12 @@ func (c *cli) workersCommand() *cobra.Command {
 
 func (c *cli) workersListCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "ls",
-		Short:   "Print the workers, as status does",
-		Example: "  dirty workers ls",
-		Args:    needArgs(0, 0, "no arguments"),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), 0) },
+		Use:        "ls",
+		SuggestFor: []string{"list", "ps"},
+		Short:      "Print the workers, as status does",
+		Example:    "  dirty workers ls",
+		Args:       needArgs(0, 0, "no arguments"),
+		RunE:       func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), 0) },
 	}
 	c.addDialFlags(cmd)
 	c.addFormatFlag(cmd, formatText, formatJSON)
@@ -63,8 +64,9 @@ their limits, the exit status is 7.`,
 
 func (c *cli) workersRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "rm N",
-		Short: "End workers, the oldest first",
+		Use:        "rm N",
+		SuggestFor: []string{"remove", "delete", "kill", "stop"},
+		Short:      "End workers, the oldest first",
 		Long: `Ends N workers, the oldest first, and with them the calls that they are busy with. It
 asks first, and without a terminal it needs -y. The arbiter keeps as many as the apps
 ask for; if fewer are ended the exit status is 7.`,
