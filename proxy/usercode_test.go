@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/gunicorn-go/dirty/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -33,67 +34,45 @@ func receive[T any](tb testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
-// oddConn is a connection of which single methods are replaced.
-type oddConn struct {
-	net.Conn
-	read, write func([]byte) (int, error)
-	close       func()
-}
-
-func (c *oddConn) Read(p []byte) (int, error) {
-	if c.read != nil {
-		return c.read(p)
-	}
-	return c.Conn.Read(p)
-}
-
-func (c *oddConn) Write(p []byte) (int, error) {
-	if c.write != nil {
-		return c.write(p)
-	}
-	return c.Conn.Write(p)
-}
-
-func (c *oddConn) Close() error {
-	err := c.Conn.Close()
-	if c.close != nil {
-		c.close()
-	}
-	return err
-}
-
 // TestOddConnections: whatever the methods of a connection do, the process lives,
 // ServeConn returns, and both connections are closed.
 func TestOddConnections(t *testing.T) {
 	boom := func() { panic("boom") }
-	reads := func(n int, err error) func(*oddConn) {
-		return func(c *oddConn) { c.read = func([]byte) (int, error) { return n, err } }
+	reads := func(n int, err error) func(*usercodetest.OddConn) {
+		return func(c *usercodetest.OddConn) { c.OnRead = func([]byte) (int, error) { return n, err } }
 	}
-	writes := func(n int, err error) func(*oddConn) {
-		return func(c *oddConn) { c.write = func([]byte) (int, error) { return n, err } }
+	writes := func(n int, err error) func(*usercodetest.OddConn) {
+		return func(c *usercodetest.OddConn) { c.OnWrite = func([]byte) (int, error) { return n, err } }
 	}
 	for name, tt := range map[string]struct {
-		odd  func(*oddConn)
+		odd  func(*usercodetest.OddConn)
 		want string
 	}{
-		"Read panics":             {func(c *oddConn) { c.read = func([]byte) (int, error) { boom(); return 0, nil } }, "panicked"},
-		"Read goexits":            {func(c *oddConn) { c.read = func([]byte) (int, error) { runtime.Goexit(); return 0, nil } }, "Goexit"},
-		"Read returns -1":         {reads(-1, nil), "-1 bytes"},
-		"Read returns too many":   {reads(1<<20, nil), "1048576 bytes"},
-		"Read returns nothing":    {reads(0, nil), io.ErrNoProgress.Error()},
-		"Write panics":            {func(c *oddConn) { c.write = func([]byte) (int, error) { boom(); return 0, nil } }, "panicked"},
-		"Write goexits":           {func(c *oddConn) { c.write = func([]byte) (int, error) { runtime.Goexit(); return 0, nil } }, "Goexit"},
-		"Write is short":          {writes(1, nil), io.ErrShortWrite.Error()},
-		"Write returns -1":        {writes(-1, nil), io.ErrShortWrite.Error()},
-		"Read and Close panic":    {func(c *oddConn) { c.read, c.close = func([]byte) (int, error) { boom(); return 0, nil }, boom }, "panicked"},
-		"an error without Error":  {reads(0, (*nilError)(nil)), "panicked"},
-		"an error that panics Is": {reads(0, isPanics{}), "panicked"},
+		"Read panics": {func(c *usercodetest.OddConn) { c.OnRead = func([]byte) (int, error) { boom(); return 0, nil } }, "panicked"},
+		"Read goexits": {func(c *usercodetest.OddConn) {
+			c.OnRead = func([]byte) (int, error) { runtime.Goexit(); return 0, nil }
+		}, "Goexit"},
+		"Read returns -1":       {reads(-1, nil), "-1 bytes"},
+		"Read returns too many": {reads(1<<20, nil), "1048576 bytes"},
+		"Read returns nothing":  {reads(0, nil), io.ErrNoProgress.Error()},
+		"Write panics":          {func(c *usercodetest.OddConn) { c.OnWrite = func([]byte) (int, error) { boom(); return 0, nil } }, "panicked"},
+		"Write goexits": {func(c *usercodetest.OddConn) {
+			c.OnWrite = func([]byte) (int, error) { runtime.Goexit(); return 0, nil }
+		}, "Goexit"},
+		"Write is short":   {writes(1, nil), io.ErrShortWrite.Error()},
+		"Write returns -1": {writes(-1, nil), io.ErrShortWrite.Error()},
+		"Read and Close panic": {func(c *usercodetest.OddConn) {
+			c.OnRead = func([]byte) (int, error) { boom(); return 0, nil }
+			c.OnClose = func() error { _ = c.Conn.Close(); boom(); return nil }
+		}, "panicked"},
+		"an error without Error":  {reads(0, (*usercodetest.NilError)(nil)), "panicked"},
+		"an error that panics Is": {reads(0, usercodetest.BadError{Method: "Is", Fail: boom}), "panicked"},
 	} {
 		for _, side := range []string{"client", "arbiter"} {
 			t.Run(name+"/"+side, func(t *testing.T) {
 				client, clientFar := net.Pipe()
 				arbiter, arbiterFar := net.Pipe()
-				odd := &oddConn{Conn: client}
+				odd := &usercodetest.OddConn{Conn: client}
 				given, other := net.Conn(odd), arbiter
 				if side == "arbiter" {
 					odd.Conn = arbiter
@@ -120,25 +99,15 @@ func TestOddConnections(t *testing.T) {
 	}
 }
 
-// nilError needs its receiver, so that a typed nil pointer panics.
-type nilError struct{ text string }
-
-func (e *nilError) Error() string { return e.text }
-
-type isPanics struct{}
-
-func (isPanics) Error() string { return "text" }
-func (isPanics) Is(error) bool { panic("boom") }
-
 // TestNoConnection: a nil connection is refused, whoever gives it.
 func TestNoConnection(t *testing.T) {
-	for name, none := range map[string]net.Conn{"nil": nil, "typed nil": (*net.UnixConn)(nil), "typed nil of others": (*oddConn)(nil)} {
+	for name, none := range map[string]net.Conn{"nil": nil, "typed nil": (*net.UnixConn)(nil), "typed nil of others": (*usercodetest.OddConn)(nil)} {
 		t.Run(name, func(t *testing.T) {
 			p := &proxy.Proxy{Dial: func(context.Context) (net.Conn, error) { return none, nil }}
 			require.ErrorContains(t, p.ServeConn(none), "no connection")
 			near, _ := net.Pipe()
 			require.ErrorContains(t, p.ServeConn(near), "no connection")
-			l := &oddListener{accept: func() (net.Conn, error) { return none, nil }}
+			l := &usercodetest.OddListener{OnAccept: func() (net.Conn, error) { return none, nil }}
 			served := make(chan error, 1)
 			go func() { served <- p.Serve(l) }()
 			require.ErrorContains(t, receive(t, "Serve", served), "no connection")
@@ -147,33 +116,12 @@ func TestNoConnection(t *testing.T) {
 	}
 }
 
-// oddListener is a listener that does what its functions do.
-type oddListener struct {
-	accept func() (net.Conn, error)
-	close  func()
-}
-
-func (l *oddListener) Accept() (net.Conn, error) { return l.accept() }
-func (l *oddListener) Addr() net.Addr            { return nil }
-func (l *oddListener) Close() error {
-	if l.close != nil {
-		l.close()
-	}
-	return nil
-}
-
-// temporary is an error of Accept that calls a function to say that it may pass.
-type temporary struct{ temporary func() bool }
-
-func (temporary) Error() string     { return "odd" }
-func (e temporary) Temporary() bool { return e.temporary() }
-
 // TestOddListeners: a listener that panics ends Serve with an error.
 func TestOddListeners(t *testing.T) {
-	for name, l := range map[string]*oddListener{
-		"Accept":    {accept: func() (net.Conn, error) { panic("boom") }},
-		"Temporary": {accept: func() (net.Conn, error) { return nil, temporary{func() bool { panic("boom") }} }},
-		"Close":     {accept: func() (net.Conn, error) { panic("boom") }, close: func() { panic("boom") }},
+	for name, l := range map[string]*usercodetest.OddListener{
+		"Accept":    {OnAccept: func() (net.Conn, error) { panic("boom") }},
+		"Temporary": {OnAccept: func() (net.Conn, error) { return nil, usercodetest.TemporaryError(func() bool { panic("boom") }) }},
+		"Close":     {OnAccept: func() (net.Conn, error) { panic("boom") }, OnClose: func() { panic("boom") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &proxy.Proxy{Dial: echoServer(t)}
@@ -195,14 +143,15 @@ func TestCloseDespiteOthers(t *testing.T) {
 			p := &proxy.Proxy{Dial: echoServer(t)}
 			accepting, ended := make(chan struct{}, 1), make(chan struct{})
 			var once sync.Once
-			l := &oddListener{
-				accept: func() (net.Conn, error) { accepting <- struct{}{}; <-ended; return nil, net.ErrClosed },
-				close:  func() { once.Do(func() { close(ended) }); odd() },
+			l := &usercodetest.OddListener{
+				OnAccept: func() (net.Conn, error) { accepting <- struct{}{}; <-ended; return nil, net.ErrClosed },
+				OnClose:  func() { once.Do(func() { close(ended) }); odd() },
 			}
 			go func() { _ = p.Serve(l) }()
 			receive(t, "the begin of Serve", accepting)
 			near, far := net.Pipe()
-			go func() { _ = p.ServeConn(&oddConn{Conn: near, close: odd}) }()
+			onClose := func() error { err := near.Close(); odd(); return err }
+			go func() { _ = p.ServeConn(&usercodetest.OddConn{Conn: near, OnClose: onClose}) }()
 			_, err := far.Write([]byte("x")) // it is being forwarded
 			require.NoError(t, err)
 			second, served := serve(t, p)
@@ -251,9 +200,9 @@ func TestLoggerPanics(t *testing.T) {
 			near, _ := net.Pipe()
 			require.ErrorContains(t, p.ServeConn(near), "panicked: dial")
 			var again atomic.Int32
-			l := &oddListener{accept: func() (net.Conn, error) {
+			l := &usercodetest.OddListener{OnAccept: func() (net.Conn, error) {
 				if again.Add(1) == 1 {
-					return nil, temporary{func() bool { return true }}
+					return nil, usercodetest.TemporaryError(func() bool { return true })
 				}
 				return nil, io.EOF
 			}}

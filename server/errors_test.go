@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -60,7 +61,7 @@ func TestErrorTexts(t *testing.T) {
 	assert.NoError(t, <-served)
 
 	_, theirs = net.Pipe()
-	errs["a connection that panics"] = new(server.Server).ServeConn(ctx, &oddConn{Conn: theirs, read: func([]byte) (int, error) { panic(1) }})
+	errs["a connection that panics"] = new(server.Server).ServeConn(ctx, &usercodetest.OddConn{Conn: theirs, OnRead: func([]byte) (int, error) { panic(1) }})
 
 	for name, err := range errs {
 		require.Error(t, err, name)

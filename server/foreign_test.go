@@ -11,49 +11,29 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// oddListener is a listener that does what its functions do.
-type oddListener struct {
-	accept func() (net.Conn, error)
-	close  func()
-}
-
-func (l *oddListener) Accept() (net.Conn, error) { return l.accept() }
-func (l *oddListener) Addr() net.Addr            { return nil }
-func (l *oddListener) Close() error {
-	if l.close != nil {
-		l.close()
-	}
-	return nil
-}
-
-// temporary is an error of Accept that calls a function to say that it may pass.
-type temporary struct{ temporary func() bool }
-
-func (temporary) Error() string     { return "odd" }
-func (e temporary) Temporary() bool { return e.temporary() }
-
 // TestOddListeners checks that a listener whose methods panic, or that returns no
 // connection, ends Serve with an error.
 func TestOddListeners(t *testing.T) {
 	boom := func() { panic("the reason") }
-	none := func(nc net.Conn) *oddListener {
-		return &oddListener{accept: func() (net.Conn, error) { return nc, nil }}
+	none := func(nc net.Conn) *usercodetest.OddListener {
+		return &usercodetest.OddListener{OnAccept: func() (net.Conn, error) { return nc, nil }}
 	}
-	for name, l := range map[string]*oddListener{
-		"Accept panics":        {accept: func() (net.Conn, error) { boom(); return nil, nil }},
-		"Close panics":         {accept: func() (net.Conn, error) { return nil, io.EOF }, close: boom},
-		"Temporary panics":     {accept: func() (net.Conn, error) { return nil, temporary{func() bool { boom(); return true }} }},
-		"an error that panics": {accept: func() (net.Conn, error) { return nil, badError{"Is", boom} }},
-		"a typed nil error":    {accept: func() (net.Conn, error) { return nil, (*nilError)(nil) }},
+	for name, l := range map[string]*usercodetest.OddListener{
+		"Accept panics":        {OnAccept: func() (net.Conn, error) { boom(); return nil, nil }},
+		"Close panics":         {OnAccept: func() (net.Conn, error) { return nil, io.EOF }, OnClose: boom},
+		"Temporary panics":     {OnAccept: func() (net.Conn, error) { return nil, usercodetest.TemporaryError(func() bool { boom(); return true }) }},
+		"an error that panics": {OnAccept: func() (net.Conn, error) { return nil, usercodetest.BadError{Method: "Is", Fail: boom} }},
+		"a typed nil error":    {OnAccept: func() (net.Conn, error) { return nil, (*usercodetest.NilError)(nil) }},
 		"nothing":              none(nil),
 		"a nil Unix socket":    none((*net.UnixConn)(nil)),
 		"a nil TCP socket":     none((*net.TCPConn)(nil)),
-		"a nil of others":      none((*oddConn)(nil)),
+		"a nil of others":      none((*usercodetest.OddConn)(nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := new(server.Server)
@@ -67,7 +47,7 @@ func TestOddListeners(t *testing.T) {
 			noGoroutines(t)
 		})
 	}
-	for name, nc := range map[string]net.Conn{"nothing": nil, "a nil Unix socket": (*net.UnixConn)(nil), "a nil of others": (*oddConn)(nil)} {
+	for name, nc := range map[string]net.Conn{"nothing": nil, "a nil Unix socket": (*net.UnixConn)(nil), "a nil of others": (*usercodetest.OddConn)(nil)} {
 		t.Run("ServeConn, "+name, func(t *testing.T) {
 			for _, s := range []*server.Server{{}, {Limits: dirty.Limits{MaxDepth: -1}}} {
 				require.Error(t, s.ServeConn(ctx, nc))
@@ -96,9 +76,9 @@ func TestListenersThatDoNotClose(t *testing.T) {
 				s := &server.Server{Handler: h}
 				stop := make(chan struct{})
 				var once sync.Once
-				l := &oddListener{
-					accept: func() (net.Conn, error) { <-stop; return nil, io.EOF },
-					close:  func() { once.Do(func() { close(stop) }); odd() },
+				l := &usercodetest.OddListener{
+					OnAccept: func() (net.Conn, error) { <-stop; return nil, io.EOF },
+					OnClose:  func() { once.Do(func() { close(stop) }); odd() },
 				}
 				go func() { _ = s.Serve(l) }()
 				ours, theirs := net.Pipe()
@@ -118,13 +98,15 @@ func TestListenersThatDoNotClose(t *testing.T) {
 // TestExitsOfTheLogger checks that a logger which ends the goroutine that calls it
 // holds up nothing, above all where it is told of other code that does so.
 func TestExitsOfTheLogger(t *testing.T) {
-	for where, odd := range map[string]func(c *oddConn){
-		"Read":  func(c *oddConn) { c.read = func([]byte) (int, error) { panic("the reason") } },
-		"Write": func(c *oddConn) { c.write = func([]byte) (int, error) { runtime.Goexit(); return 0, nil } },
-		"Close": func(c *oddConn) { c.close = func() error { _ = c.Conn.Close(); panic("the reason") } },
-		"Read, while a handler runs": func(c *oddConn) {
+	for where, odd := range map[string]func(c *usercodetest.OddConn){
+		"Read": func(c *usercodetest.OddConn) { c.OnRead = func([]byte) (int, error) { panic("the reason") } },
+		"Write": func(c *usercodetest.OddConn) {
+			c.OnWrite = func([]byte) (int, error) { runtime.Goexit(); return 0, nil }
+		},
+		"Close": func(c *usercodetest.OddConn) { c.OnClose = func() error { _ = c.Conn.Close(); panic("the reason") } },
+		"Read, while a handler runs": func(c *usercodetest.OddConn) {
 			n := 0
-			c.read = func(p []byte) (int, error) {
+			c.OnRead = func(p []byte) (int, error) {
 				if n++; n > 1 {
 					panic("the reason")
 				}
@@ -141,7 +123,7 @@ func TestExitsOfTheLogger(t *testing.T) {
 					return errBoom
 				})}
 			ours, theirs := net.Pipe()
-			c := &oddConn{Conn: theirs}
+			c := &usercodetest.OddConn{Conn: theirs}
 			odd(c)
 			served := make(chan struct{})
 			go func() {

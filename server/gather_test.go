@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -207,14 +208,16 @@ func BenchmarkChunks(b *testing.B) {
 // and nothing is left.
 func TestGatheredChunksOverOddConnections(t *testing.T) {
 	for name, write := range map[string]func() (int, error){
-		"panics":                   func() (int, error) { panic("the reason") },
-		"goexits":                  func() (int, error) { runtime.Goexit(); return 0, nil },
-		"is short":                 func() (int, error) { return 1, nil },
-		"fails":                    func() (int, error) { return 0, errBoom },
-		"returns -1":               func() (int, error) { return -1, nil },
-		"returns a typed nil":      func() (int, error) { return 0, (*nilError)(nil) },
-		"an error that panics, Is": func() (int, error) { return 0, badError{"Is", func() { panic("the reason") }} },
-		"an error that exits, Is":  func() (int, error) { return 0, badError{"Is", runtime.Goexit} },
+		"panics":              func() (int, error) { panic("the reason") },
+		"goexits":             func() (int, error) { runtime.Goexit(); return 0, nil },
+		"is short":            func() (int, error) { return 1, nil },
+		"fails":               func() (int, error) { return 0, errBoom },
+		"returns -1":          func() (int, error) { return -1, nil },
+		"returns a typed nil": func() (int, error) { return 0, (*usercodetest.NilError)(nil) },
+		"an error that panics, Is": func() (int, error) {
+			return 0, usercodetest.BadError{Method: "Is", Fail: func() { panic("the reason") }}
+		},
+		"an error that exits, Is": func() (int, error) { return 0, usercodetest.BadError{Method: "Is", Fail: runtime.Goexit} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ended := make(chan error, 1)
@@ -231,8 +234,8 @@ func TestGatheredChunksOverOddConnections(t *testing.T) {
 			})
 			ours, theirs := net.Pipe()
 			writes := 0
-			c := &oddConn{Conn: theirs}
-			c.write = func(b []byte) (int, error) {
+			c := &usercodetest.OddConn{Conn: theirs}
+			c.OnWrite = func(b []byte) (int, error) {
 				if writes++; writes == 1 {
 					return theirs.Write(b) // of its own goroutine
 				}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -187,7 +188,7 @@ func TestNumbersOfServer(t *testing.T) {
 			for name, wrap := range map[string]func(net.Conn) net.Conn{
 				"with deadlines": func(nc net.Conn) net.Conn { return nc },
 				"without deadlines": func(nc net.Conn) net.Conn {
-					return &oddConn{Conn: nc, setDeadline: func(time.Time) error { return errBoom }}
+					return &usercodetest.OddConn{Conn: nc, OnSetDeadline: func(time.Time) error { return errBoom }}
 				},
 			} {
 				s := &server.Server{Handler: server.HandlerFunc(echo), FrameTimeout: test.s.FrameTimeout, WriteTimeout: test.s.WriteTimeout,

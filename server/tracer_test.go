@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -83,7 +84,7 @@ func TestTracer(t *testing.T) {
 	}))
 	mux.Handle(app, "panic", server.HandlerFunc(func(context.Context, *server.ResponseWriter, *dirty.Request) error { panic("secret") }))
 	mux.Handle(app, "bad error", server.HandlerFunc(func(context.Context, *server.ResponseWriter, *dirty.Request) error {
-		return badError{"Error", func() { panic("secret") }}
+		return usercodetest.BadError{Method: "Error", Fail: func() { panic("secret") }}
 	}))
 	mux.Handle(app, "abort", server.HandlerFunc(func(context.Context, *server.ResponseWriter, *dirty.Request) error { panic(server.ErrAbortHandler) }))
 	mux.Handle(app, "exit", server.HandlerFunc(func(context.Context, *server.ResponseWriter, *dirty.Request) error { runtime.Goexit(); return nil }))

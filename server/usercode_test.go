@@ -16,31 +16,11 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// nilError needs its receiver, so that a typed nil pointer panics.
-type nilError struct{ text string }
-
-func (e *nilError) Error() string { return e.text }
-
-// badError is an error of which one method does what fail does.
-type badError struct {
-	method string
-	fail   func()
-}
-
-func (e badError) do(method string) {
-	if e.method == method {
-		e.fail()
-	}
-}
-func (e badError) Error() string   { e.do("Error"); return "text" }
-func (e badError) Is(error) bool   { e.do("Is"); return false }
-func (e badError) As(any) bool     { e.do("As"); return false }
-func (e badError) Unwrap() []error { e.do("Unwrap"); return nil }
 
 // badValue is a value whose encoding does what fail does.
 type badValue struct{ fail func() }
@@ -116,7 +96,7 @@ func badCodes() []badCode {
 			return &server.Server{Status: func(context.Context) (any, error) { return badValue{fail}, nil }}
 		}, status, 0, false},
 		{"an error of Status", func(fail func()) *server.Server {
-			return &server.Server{Status: func(context.Context) (any, error) { return nil, badError{"Error", fail} }}
+			return &server.Server{Status: func(context.Context) (any, error) { return nil, usercodetest.BadError{Method: "Error", Fail: fail} }}
 		}, status, 0, false},
 		{"Apps", func(fail func()) *server.Server {
 			return &server.Server{Handler: badApps{nil, fail}}
@@ -128,24 +108,26 @@ func badCodes() []badCode {
 			return &server.Server{Manage: func(context.Context, dirty.ManageOp, int) (any, error) { return badValue{fail}, nil }}
 		}, manage, 0, false},
 		{"an error of Manage", func(fail func()) *server.Server {
-			return &server.Server{Manage: func(context.Context, dirty.ManageOp, int) (any, error) { return nil, badError{"Is", fail} }}
+			return &server.Server{Manage: func(context.Context, dirty.ManageOp, int) (any, error) {
+				return nil, usercodetest.BadError{Method: "Is", Fail: fail}
+			}}
 		}, manage, 0, false},
 		{"a Store", func(fail func()) *server.Server {
 			return &server.Server{Stash: badStore{nil, func() (dirty.RawValue, error) { fail(); return nil, nil }}}
 		}, get, 0, false},
 		{"an error of a Store", func(fail func()) *server.Server {
-			return &server.Server{Stash: badStore{nil, func() (dirty.RawValue, error) { return nil, badError{"Error", fail} }}}
+			return &server.Server{Stash: badStore{nil, func() (dirty.RawValue, error) { return nil, usercodetest.BadError{Method: "Error", Fail: fail} }}}
 		}, get, 0, false},
 	}
 	for _, method := range []string{"Error", "Is", "As", "Unwrap"} {
 		codes = append(codes,
 			badCode{method + " of an error", func(fail func()) *server.Server {
-				return handle(func(*server.ResponseWriter) error { return badError{method, fail} })
+				return handle(func(*server.ResponseWriter) error { return usercodetest.BadError{Method: method, Fail: fail} })
 			}, request, 0, false},
 			badCode{method + " of a wrapped error after a chunk", func(fail func()) *server.Server {
 				return handle(func(w *server.ResponseWriter) error {
 					_ = w.Chunk(1)
-					return errors.Join(badError{method, fail})
+					return errors.Join(usercodetest.BadError{Method: method, Fail: fail})
 				})
 			}, request, 1, false})
 	}
@@ -155,11 +137,11 @@ func badCodes() []badCode {
 // TestPanicsOfUserCode checks that no panic of the user's code ends the process
 // or leaves a client without a reply, wherever it comes from.
 func TestPanicsOfUserCode(t *testing.T) {
-	var nilPointer error = (*nilError)(nil)
+	var nilPointer error = (*usercodetest.NilError)(nil)
 	reasons := map[string]func(){
 		"secret":               func() { panic("secret") },
 		"nil pointer":          func() { _ = nilPointer.Error() },
-		"an error that panics": func() { panic(badError{"Is", func() { panic("secret") }}) },
+		"an error that panics": func() { panic(usercodetest.BadError{Method: "Is", Fail: func() { panic("secret") }}) },
 		"PanicNilError":        func() { panic(nil) }, //nolint:govet // this is what is tested
 	}
 	for _, code := range badCodes() {
@@ -196,7 +178,7 @@ func TestPanicsOfUserCode(t *testing.T) {
 // that is not.
 func TestTypedNilError(t *testing.T) {
 	var log record
-	s := handle(func(*server.ResponseWriter) error { return (*nilError)(nil) })
+	s := handle(func(*server.ResponseWriter) error { return (*usercodetest.NilError)(nil) })
 	s.Logger = log.logger()
 	c := connect(t, s)
 	assert.Equal(t, "internal error", failed(t, call(t, c, "do")).Message)
@@ -209,7 +191,7 @@ func TestTypedNilError(t *testing.T) {
 // that only the Logger looks at it.
 func TestPanicAfterTheReplyInAnErrorMethod(t *testing.T) {
 	s := handle(func(w *server.ResponseWriter) error {
-		return errors.Join(w.Respond(1), badError{"Error", func() { panic("secret") }})
+		return errors.Join(w.Respond(1), usercodetest.BadError{Method: "Error", Fail: func() { panic("secret") }})
 	})
 	s.Logger = slog.New(slog.NewJSONHandler(new(record), nil))
 	c := connect(t, s)
@@ -224,7 +206,7 @@ func TestExitsOfUserCode(t *testing.T) {
 	for _, code := range badCodes() {
 		t.Run(code.name, func(t *testing.T) {
 			var log record
-			s := code.server(runtime.Goexit)
+			s := code.server(func() { runtime.Goexit() }) // a frame of this file
 			s.Logger, s.MaxConcurrent = log.logger(), 1
 			path := start(t, s)
 			c := dial(t, path)
@@ -372,85 +354,35 @@ func TestConnContextOfAnotherLife(t *testing.T) {
 	closed(t, c)
 }
 
-// oddConn is a connection whose methods can be replaced.
-type oddConn struct {
-	net.Conn
-	read, write func([]byte) (int, error)
-	setDeadline func(time.Time) error
-	close       func() error
-}
-
-func (c *oddConn) Read(p []byte) (int, error) {
-	if c.read != nil {
-		return c.read(p)
-	}
-	return c.Conn.Read(p)
-}
-
-func (c *oddConn) Write(p []byte) (int, error) {
-	if c.write != nil {
-		return c.write(p)
-	}
-	return c.Conn.Write(p)
-}
-
-func (c *oddConn) SetDeadline(d time.Time) error {
-	if c.setDeadline != nil {
-		return c.setDeadline(d)
-	}
-	return c.Conn.SetDeadline(d)
-}
-
-func (c *oddConn) SetReadDeadline(d time.Time) error {
-	if c.setDeadline != nil {
-		return c.setDeadline(d)
-	}
-	return c.Conn.SetReadDeadline(d)
-}
-
-func (c *oddConn) SetWriteDeadline(d time.Time) error {
-	if c.setDeadline != nil {
-		return c.setDeadline(d)
-	}
-	return c.Conn.SetWriteDeadline(d)
-}
-
-func (c *oddConn) Close() error {
-	if c.close != nil {
-		return c.close()
-	}
-	return c.Conn.Close()
-}
-
 // TestConnectionsThatFail checks connections whose methods panic or end their
 // goroutine, while the server reads, writes, waits for the client to leave, sets
 // a deadline, or closes.
 func TestConnectionsThatFail(t *testing.T) {
 	for name, fail := range map[string]func(){"panic": func() { panic("the reason") }, "Goexit": runtime.Goexit} {
-		for where, odd := range map[string]func(c *oddConn){
-			"Read":        func(c *oddConn) { c.read = func([]byte) (int, error) { fail(); return 0, nil } },
-			"Write":       func(c *oddConn) { c.write = func([]byte) (int, error) { fail(); return 0, nil } },
-			"SetDeadline": func(c *oddConn) { c.setDeadline = func(time.Time) error { fail(); return nil } },
-			"Read, while a handler runs": func(c *oddConn) {
+		for where, odd := range map[string]func(c *usercodetest.OddConn){
+			"Read":        func(c *usercodetest.OddConn) { c.OnRead = func([]byte) (int, error) { fail(); return 0, nil } },
+			"Write":       func(c *usercodetest.OddConn) { c.OnWrite = func([]byte) (int, error) { fail(); return 0, nil } },
+			"SetDeadline": func(c *usercodetest.OddConn) { c.OnSetDeadline = func(time.Time) error { fail(); return nil } },
+			"Read, while a handler runs": func(c *usercodetest.OddConn) {
 				n := 0
-				c.read = func(p []byte) (int, error) {
+				c.OnRead = func(p []byte) (int, error) {
 					if n++; n > 1 {
 						fail()
 					}
 					return c.Conn.Read(p)
 				}
 			},
-			"Close": func(c *oddConn) {
+			"Close": func(c *usercodetest.OddConn) {
 				inner := c.Conn
-				c.read = func([]byte) (int, error) { return 0, errBoom }
-				c.close = func() error { _ = inner.Close(); fail(); return nil }
+				c.OnRead = func([]byte) (int, error) { return 0, errBoom }
+				c.OnClose = func() error { _ = inner.Close(); fail(); return nil }
 			},
 		} {
 			t.Run(where+", "+name, func(t *testing.T) {
 				h, _, _ := patient()
 				s := &server.Server{Handler: h}
 				ours, theirs := net.Pipe()
-				c := &oddConn{Conn: theirs}
+				c := &usercodetest.OddConn{Conn: theirs}
 				odd(c)
 				var served sync.WaitGroup
 				served.Go(func() { _ = s.ServeConn(ctx, c) })
@@ -483,7 +415,7 @@ func TestConnectionsWithoutDeadlines(t *testing.T) {
 			odd := func(s *server.Server) (net.Conn, <-chan error) {
 				ours, theirs := net.Pipe()
 				served := make(chan error, 1)
-				go func() { served <- s.ServeConn(ctx, &oddConn{Conn: theirs, setDeadline: setDeadline}) }()
+				go func() { served <- s.ServeConn(ctx, &usercodetest.OddConn{Conn: theirs, OnSetDeadline: setDeadline}) }()
 				return ours, served
 			}
 			synctest.Test(t, func(t *testing.T) { // a frame that does not end
@@ -537,8 +469,8 @@ func TestConnectionsWithoutDeadlines(t *testing.T) {
 func TestDeadlineErrorsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		odd := &oddConn{Conn: theirs}
-		odd.read = func(p []byte) (int, error) {
+		odd := &usercodetest.OddConn{Conn: theirs}
+		odd.OnRead = func(p []byte) (int, error) {
 			n, err := theirs.Read(p)
 			if err != nil {
 				err = timeoutError{}
@@ -568,7 +500,7 @@ func TestSlowClose(t *testing.T) {
 			ours, theirs := net.Pipe()
 			served = make(chan error, 1)
 			go func() {
-				served <- s.ServeConn(ctx, &oddConn{Conn: theirs, close: func() error { time.Sleep(slow); return theirs.Close() }})
+				served <- s.ServeConn(ctx, &usercodetest.OddConn{Conn: theirs, OnClose: func() error { time.Sleep(slow); return theirs.Close() }})
 			}()
 			usable(t, dirty.NewConn(ours))
 			return ours, served
@@ -605,13 +537,15 @@ func TestSlowClose(t *testing.T) {
 // ResponseWriter by which they are written: none of them waits for ever.
 func TestCallsBackIntoTheReply(t *testing.T) {
 	for name, h := range map[string]func(w *server.ResponseWriter, call func()) error{
-		"an error": func(_ *server.ResponseWriter, call func()) error { return badError{"Error", call} },
+		"an error": func(_ *server.ResponseWriter, call func()) error {
+			return usercodetest.BadError{Method: "Error", Fail: call}
+		},
 		"the details of an error": func(_ *server.ResponseWriter, call func()) error {
 			return &dirty.RemoteError{Details: map[string]any{"k": badValue{call}}}
 		},
 		"an error after chunks": func(w *server.ResponseWriter, call func()) error {
 			_ = w.Chunk(1)
-			return badError{"Is", call}
+			return usercodetest.BadError{Method: "Is", Fail: call}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

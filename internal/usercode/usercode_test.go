@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gunicorn-go/dirty/internal/usercode"
+	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -21,27 +22,6 @@ type plain struct{ told []*usercode.Failure }
 func (p *plain) Try(what string, f func() error) error {
 	return usercode.Try(what, func(f *usercode.Failure) { p.told = append(p.told, f) }, f)
 }
-
-// nilError needs its receiver, so that a typed nil pointer panics.
-type nilError struct{ text string }
-
-func (e *nilError) Error() string { return e.text }
-
-// badError is an error of which one method does what fail does.
-type badError struct {
-	method string
-	fail   func()
-}
-
-func (e badError) do(method string) {
-	if e.method == method {
-		e.fail()
-	}
-}
-func (e badError) Error() string   { e.do("Error"); return "text" }
-func (e badError) Is(error) bool   { e.do("Is"); return false }
-func (e badError) As(any) bool     { e.do("As"); return false }
-func (e badError) Unwrap() []error { e.do("Unwrap"); return nil }
 
 // badText is a value whose String does what fail does.
 type badText struct{ fail func() }
@@ -63,20 +43,20 @@ var outcomes = map[string]struct {
 	"a runtime error":               {code: func() error { none := 0; _ = 1 / none; return nil }, want: "it panicked: runtime error: integer divide by zero"},
 	"an error panicked":             {code: func() error { panic(io.EOF) }, want: "it panicked: EOF"},
 	"a panic whose text panics":     {code: func() error { panic(badText{boom}) }, want: "it panicked: %!v(PANIC=String method: boom)"},
-	"a panic with a typed nil":      {code: func() error { panic((*nilError)(nil)) }, want: "it panicked: <nil>"},
+	"a panic with a typed nil":      {code: func() error { panic((*usercodetest.NilError)(nil)) }, want: "it panicked: <nil>"},
 	"a panic in a panic":            {code: func() error { defer boom(); panic("first") }, want: "it panicked: boom"},
 	"Goexit":                        {code: func() error { runtime.Goexit(); return nil }, want: "it called runtime.Goexit", exit: true},
 	"Goexit in a panic":             {code: func() error { defer runtime.Goexit(); panic("first") }, want: "it called runtime.Goexit", exit: true},
 	"a panic in a Goexit":           {code: func() error { defer boom(); runtime.Goexit(); return nil }, want: "it called runtime.Goexit", exit: true},
 	"a panic whose text exits":      {code: func() error { panic(badText{runtime.Goexit}) }, want: "it called runtime.Goexit", exit: true},
-	"a typed nil error":             {code: func() error { return (*nilError)(nil) }, want: "it panicked: runtime error: invalid memory address"},
-	"an error whose Error panics":   {code: func() error { return badError{"Error", boom} }, want: "it panicked: boom"},
-	"an error whose Is panics":      {code: func() error { return badError{"Is", boom} }, want: "it panicked: boom"},
-	"an error whose As panics":      {code: func() error { return badError{"As", boom} }, want: "it panicked: boom"},
-	"an error whose Unwrap panics":  {code: func() error { return badError{"Unwrap", boom} }, want: "it panicked: boom"},
-	"an inner error panics":         {code: func() error { return errors.Join(io.EOF, badError{"Is", boom}) }, want: "it panicked: boom"},
-	"an error whose Error exits":    {code: func() error { return badError{"Error", runtime.Goexit} }, want: "it called runtime.Goexit", exit: true},
-	"an error that panics with one": {code: func() error { panic(badError{"Error", boom}) }, want: "it panicked: %!v(PANIC=Error method: boom)"},
+	"a typed nil error":             {code: func() error { return (*usercodetest.NilError)(nil) }, want: "it panicked: runtime error: invalid memory address"},
+	"an error whose Error panics":   {code: func() error { return usercodetest.BadError{Method: "Error", Fail: boom} }, want: "it panicked: boom"},
+	"an error whose Is panics":      {code: func() error { return usercodetest.BadError{Method: "Is", Fail: boom} }, want: "it panicked: boom"},
+	"an error whose As panics":      {code: func() error { return usercodetest.BadError{Method: "As", Fail: boom} }, want: "it panicked: boom"},
+	"an error whose Unwrap panics":  {code: func() error { return usercodetest.BadError{Method: "Unwrap", Fail: boom} }, want: "it panicked: boom"},
+	"an inner error panics":         {code: func() error { return errors.Join(io.EOF, usercodetest.BadError{Method: "Is", Fail: boom}) }, want: "it panicked: boom"},
+	"an error whose Error exits":    {code: func() error { return usercodetest.BadError{Method: "Error", Fail: runtime.Goexit} }, want: "it called runtime.Goexit", exit: true},
+	"an error that panics with one": {code: func() error { panic(usercodetest.BadError{Method: "Error", Fail: boom}) }, want: "it panicked: %!v(PANIC=Error method: boom)"},
 }
 
 // TestOutcomes: whatever code does, its caller gets an error that says it.
@@ -113,7 +93,7 @@ func TestOutcomes(t *testing.T) {
 
 // TestKeepsErrors: an error that code returns comes back as it is.
 func TestKeepsErrors(t *testing.T) {
-	want := &nilError{"text"}
+	want := &usercodetest.NilError{Text: "text"}
 	f := func() error { return want }
 	assert.Same(t, want, usercode.Try("it", nil, f))
 	assert.Same(t, want, usercode.Call(&plain{}, "it", f))
