@@ -102,6 +102,12 @@ func TestLargeAnswerCut(t *testing.T) {
 func accept(t *testing.T, network, addr string, serve func(net.Conn)) string {
 	l, err := net.Listen(network, addr)
 	require.NoError(t, err)
+	acceptFrom(t, l, serve)
+	return l.Addr().String()
+}
+
+// acceptFrom serves the connections of a listener until the test ends.
+func acceptFrom(t *testing.T, l net.Listener, serve func(net.Conn)) {
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -115,7 +121,6 @@ func accept(t *testing.T, network, addr string, serve func(net.Conn)) string {
 			}()
 		}
 	}()
-	return l.Addr().String()
 }
 
 // serveAndDie answers as an arbiter with one worker does, but closes the connection after

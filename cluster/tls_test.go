@@ -101,19 +101,7 @@ func TestFrontRefusesCertificates(t *testing.T) {
 			cert := pair(t, test.server)
 			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: cert})
 			require.NoError(t, err)
-			t.Cleanup(func() { _ = l.Close() })
-			go func() {
-				for {
-					nc, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						_, _ = nc.Read(make([]byte, 1)) // which makes the handshake
-						_ = nc.Close()
-					}()
-				}
-			}()
+			acceptFrom(t, l, func(nc net.Conn) { _, _ = nc.Read(make([]byte, 1)) }) // which makes the handshake
 			f, _ := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"),
 				Members: cluster.Static(cluster.Member{Addr: l.Addr().String(), Host: test.host})})
 			awaitStatus(t, f, func(s cluster.Status) bool { // on a busy machine it may be too late for a handshake at first
