@@ -41,6 +41,24 @@ func (a *answers) take(f dirty.Frame) error {
 	return err
 }
 
+// requireUnknownOutcome checks that a forward failed, in the way that is says, when its
+// answer was read.
+func requireUnknownOutcome(t *testing.T, err, is error) {
+	t.Helper()
+	require.ErrorIs(t, err, is)
+	require.ErrorIs(t, err, client.ErrOutcomeUnknown)
+	requireOp(t, err, client.StageRead, true)
+}
+
+// requireClosed checks that the connection of a forward was closed as a failed one, and
+// that its place is free.
+func requireClosed(t *testing.T, c *client.Client) {
+	t.Helper()
+	requireQuiet(t, c)
+	assert.Equal(t, client.ClosedStats{Failed: 1}, c.Stats().Closed)
+	require.NoError(t, c.Ping(context.Background()))
+}
+
 // TestForward checks the answers to a frame of each type, and their id.
 func TestForward(t *testing.T) {
 	c := newPeer(t, answering(arbiter)).client(t, client.WithMaxConns(1))
@@ -181,9 +199,7 @@ func TestForwardNotTaken(t *testing.T) {
 				default:
 					require.ErrorIs(t, err, client.ErrHookFailed)
 				}
-				requireQuiet(t, c)
-				assert.Equal(t, client.ClosedStats{Failed: 1}, c.Stats().Closed)
-				require.NoError(t, c.Ping(context.Background()))
+				requireClosed(t, c)
 			})
 		}
 	}
@@ -213,9 +229,7 @@ func TestForwardTimeouts(t *testing.T) {
 				var got answers
 				begin := time.Now()
 				err := c.Forward(context.Background(), requestFrame(t, "echo"), got.take)
-				require.ErrorIs(t, err, client.ErrTimeout)
-				require.ErrorIs(t, err, client.ErrOutcomeUnknown)
-				requireOp(t, err, client.StageRead, true)
+				requireUnknownOutcome(t, err, client.ErrTimeout)
 				assert.Equal(t, tt.took, time.Since(begin))
 				assert.Len(t, got, tt.chunks)
 			})
@@ -247,9 +261,7 @@ func TestForwardFaults(t *testing.T) {
 			require.NoError(t, c.Ping(context.Background()))
 			var got answers
 			err := c.Forward(context.Background(), requestFrame(t, "echo"), got.take)
-			require.ErrorIs(t, err, tt.is)
-			require.ErrorIs(t, err, client.ErrOutcomeUnknown)
-			requireOp(t, err, client.StageRead, true)
+			requireUnknownOutcome(t, err, tt.is)
 			assert.Len(t, got, tt.taken)
 			assert.Zero(t, c.Stats().Retries)
 		})
