@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -102,6 +103,18 @@ type simulation struct {
 	members []cluster.Member
 	fronts  []*cluster.Front
 	ends    []func()
+
+	logger    *slog.Logger            // of the agents and the fronts
+	toAgent   func(net.Conn) net.Conn // changes a connection of a front; may be nil
+	toArbiter func(net.Conn) net.Conn // changes a connection of an agent; may be nil
+}
+
+// change changes a connection, if there is a function that does.
+func change(nc net.Conn, by func(net.Conn) net.Conn) net.Conn {
+	if by == nil {
+		return nc
+	}
+	return by(nc)
 }
 
 // add adds a host.
@@ -110,9 +123,9 @@ func (s *simulation) add(name string, slots int, handler server.Handler) {
 	dial := func(context.Context, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go func() { _ = arbiter.ServeConn(context.Background(), far) }()
-		return near, nil
+		return change(near, s.toArbiter), nil
 	}
-	a, err := cluster.NewAgent(cluster.AgentConfig{Plain: true, Host: name, Slots: slots,
+	a, err := cluster.NewAgent(cluster.AgentConfig{Plain: true, Host: name, Slots: slots, Logger: s.logger,
 		Arbiter: []client.Option{client.WithSocket("memory"), client.WithDialer(dial)}})
 	require.NoError(s.t, err)
 	l, served := s.network.listen(name), make(chan error, 1)
@@ -127,7 +140,14 @@ func (s *simulation) add(name string, slots int, handler server.Handler) {
 
 // front adds a front of all hosts there are.
 func (s *simulation) front() *client.Client {
-	f, err := cluster.NewFront(cluster.FrontConfig{Plain: true, Members: cluster.Static(s.members...), Dial: s.network.dial, MaxWait: time.Hour})
+	dial := func(ctx context.Context, addr string) (net.Conn, error) {
+		nc, err := s.network.dial(ctx, addr)
+		if err != nil {
+			return nil, err
+		}
+		return change(nc, s.toAgent), nil
+	}
+	f, err := cluster.NewFront(cluster.FrontConfig{Plain: true, Members: cluster.Static(s.members...), Dial: dial, MaxWait: time.Hour, Logger: s.logger})
 	require.NoError(s.t, err)
 	c, err := f.Client(client.WithMaxConns(1000), client.WithMaxDials(1000), client.WithTimeout(0))
 	require.NoError(s.t, err)
