@@ -108,6 +108,14 @@ class App(DirtyApp):
 
     hold_too = hold
 
+    def hold_while(self, token, path):
+        """A hold that lasts while there is a file."""
+        tell("begin", token)
+        while os.path.exists(path):
+            time.sleep(0.01)
+        tell("end", token)
+        return token
+
     def late(self, value, seconds):
         """The value, which no other call has, after a while."""
         time.sleep(seconds)
