@@ -180,11 +180,19 @@ func (d *doctor) explainSilence(err error) {
 		d.say(levelBad, "arbiter", 0, "%v", err)
 	case errors.Is(err, os.ErrPermission):
 		d.say(levelBad, "arbiter", 0, "this user may not connect: %s", d.tried.Load().hint(err))
-	case errors.Is(err, client.ErrTimeout):
+	case errors.Is(err, client.ErrTimeout) && wasSent(err):
 		d.say(levelBad, "arbiter", 0, "it accepts connections and does not answer: it hangs, or is stopped: %v", err)
+	case errors.Is(err, client.ErrTimeout):
+		d.say(levelBad, "arbiter", 0, "it accepts no connections any more: it hangs, or is stopped, or has too much to do: %v", err)
 	default:
 		d.say(levelBad, "arbiter", 0, "it does not answer: %v", err)
 	}
+}
+
+// wasSent reports whether a request was sent whole before it failed.
+func wasSent(err error) bool {
+	var failed *client.OpError
+	return errors.As(err, &failed) && failed.Sent
 }
 
 // compare finds workers that were replaced between two looks.

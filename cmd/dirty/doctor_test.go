@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,9 +111,13 @@ func TestDoctorArbiter(t *testing.T) {
 	accept()
 
 	s.Fault(dirtytest.MatchType(dirty.TypeStatus), dirtytest.Hang())
-	got = doctorOf(s, "--timeout", "100ms")
+	got = doctorOf(s, "--timeout", "3s") // in which a busy machine can send the question
 	assert.Equal(t, exitNegative, got.code)
 	assert.Contains(t, got.stdout, "accepts connections and does not answer")
+
+	got = dirtyRun("", "doctor", "-s", listenDeaf(t), "--timeout", "100ms")
+	assert.Equal(t, exitNegative, got.code)
+	assert.Contains(t, got.stdout, "accepts no connections any more")
 
 	got = dirtyRun("", "doctor", "-s", filepath.Join(t.TempDir(), "missing"))
 	assert.Equal(t, exitNegative, got.code)
@@ -122,6 +128,21 @@ func TestDoctorArbiter(t *testing.T) {
 	got = dirtyRun("", "doctor", "-s", file)
 	assert.Equal(t, exitNegative, got.code)
 	assert.Contains(t, got.stdout, "is no socket")
+}
+
+// listenDeaf returns the path of a socket whose backlog is full.
+func listenDeaf(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(shortTempDir(t), "deaf")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}))
+	require.NoError(t, syscall.Listen(fd, 0)) // one connection may wait
+	nc, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = nc.Close() })
+	return path
 }
 
 // TestDoctorInterrupted: it ends at once.
