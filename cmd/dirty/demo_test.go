@@ -24,7 +24,7 @@ func TestDemo(t *testing.T) {
 	require.Equal(t, exitOK, got.code, "%s%s", got.stdout, got.stderr)
 	for _, want := range []string{
 		"> request ", "< response ", "< chunk ", "< end ", "> stash ", "> status ", "< error ",
-		`= 3.5`, "[to be or not]", "Key not found: bob", "it failed: out of ink", "context deadline exceeded",
+		`= 3.5`, "[to be or not]", "Key not found: bob", "it failed: out of ink", "context canceled",
 		"the server's handler was cancelled too", "All went as it should.",
 	} {
 		assert.Contains(t, got.stdout, want)

@@ -14,9 +14,9 @@ import (
 // demoApp is the app of the demonstration server.
 const demoApp = "demo:App"
 
-// newDemoMux returns the actions of the demonstration server. It calls cancelled
-// when a client leaves before slow has answered.
-func newDemoMux(cancelled func()) *server.Mux {
+// newDemoMux returns the actions of the demonstration server. It calls begun when slow
+// begins, and cancelled when a client leaves before slow has answered.
+func newDemoMux(begun, cancelled func()) *server.Mux {
 	mux := server.NewMux()
 	mux.Handle(demoApp, "echo", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, r *dirty.Request) error {
 		return w.Respond(dirty.Dict{{Key: "args", Value: r.Args}, {Key: "kwargs", Value: r.Kwargs}})
@@ -47,6 +47,7 @@ func newDemoMux(cancelled func()) *server.Mux {
 		return nil, fmt.Errorf("it failed: %s", message)
 	}))
 	mux.Handle(demoApp, "slow", server.Func(func(ctx context.Context, seconds float64) (string, error) {
+		begun()
 		err := wait(ctx, seconds)
 		if ctx.Err() != nil {
 			cancelled()

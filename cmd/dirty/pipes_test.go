@@ -55,14 +55,18 @@ func TestStreamSlowPipe(t *testing.T) {
 
 // TestInterruptClosesConnection: the server sees that the client has left.
 func TestInterruptClosesConnection(t *testing.T) {
-	left := make(chan struct{}, 1)
-	s := dirtytest.NewServer(t, newDemoMux(func() { left <- struct{}{} }))
+	begun, left := make(chan struct{}, 1), make(chan struct{}, 1)
+	s := dirtytest.NewServer(t, newDemoMux(func() { begun <- struct{}{} }, func() { left <- struct{}{} }))
 	ctx, cancel := context.WithCancel(t.Context())
 	code := make(chan int, 1)
 	go func() {
 		code <- run(ctx, []string{"exec", "-s", s.Socket(), demoApp, "slow", "3600"}, nil, io.Discard, io.Discard)
 	}()
-	s.WaitRequests(1)
+	select {
+	case <-begun:
+	case <-time.After(time.Minute):
+		require.Fail(t, "the action does not begin")
+	}
 	cancel()
 	select {
 	case <-left:

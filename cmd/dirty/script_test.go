@@ -52,7 +52,7 @@ func setTime(t *testing.T, bound *time.Duration, d time.Duration) {
 // scriptApp is what the scripts call: the app of the demonstration, and a stream
 // without an end.
 func scriptApp() *server.Mux {
-	mux := newDemoMux(func() {})
+	mux := newDemoMux(func() {}, func() {})
 	mux.Handle(demoApp, "ticks", server.StreamFunc(func(ctx context.Context, _ struct{}) iter.Seq2[int, error] {
 		return func(yield func(int, error) bool) {
 			for n := 0; yield(n, nil); n++ {

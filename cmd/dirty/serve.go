@@ -68,7 +68,7 @@ func serve(ctx context.Context, path string, tell func(path string) error, logge
 		defer os.RemoveAll(folder)
 		path = filepath.Join(folder, "dirty.sock")
 	}
-	s := &server.Server{Handler: newDemoMux(func() {}), Logger: logger}
+	s := &server.Server{Handler: newDemoMux(func() {}, func() {}), Logger: logger}
 	ended := make(chan error, 1)
 	go func() {
 		defer close(ended)
