@@ -37,7 +37,7 @@ type browser struct {
 // openBrowser opens a page, as it looks on a screen of a width.
 func openBrowser(t *testing.T, url string, width int) *browser {
 	t.Helper()
-	flags := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium.Need(t)), chromedp.WSURLReadTimeout(browserTime)}
+	flags := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium.Need(t)), chromedp.WSURLReadTimeout(chromium.StartTime)}
 	for _, name := range chromium.Flags {
 		flags = append(flags, chromedp.Flag(name, true))
 	}

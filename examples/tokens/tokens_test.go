@@ -34,7 +34,7 @@ type browser struct {
 // openBrowser opens a page, which counts how it violates its policy.
 func openBrowser(t *testing.T, url string) *browser {
 	t.Helper()
-	flags := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium.Need(t))}
+	flags := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium.Need(t)), chromedp.WSURLReadTimeout(chromium.StartTime)}
 	for _, name := range chromium.Flags {
 		flags = append(flags, chromedp.Flag(name, true))
 	}

@@ -5,9 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/gunicorn-go/dirty/internal/loud"
 )
+
+// StartTime bounds how long Chromium may take to start. On a busy machine it takes tens of
+// seconds.
+const StartTime = 5 * time.Minute
 
 // Flags make Chromium run without a screen, without a sandbox, which root cannot
 // have, and without a word to anybody but the page.
