@@ -277,6 +277,29 @@ func TestSlotOfAbandonedCall(t *testing.T) {
 	}
 }
 
+// TestAbandonedStream checks that a stream stops when its caller leaves, and gives its
+// slot back.
+func TestAbandonedStream(t *testing.T) {
+	ctx, ca := testContext(t), newAuthority(t)
+	mux, ended := newMux("gpu1"), make(chan bool, 1)
+	mux.Handle(app, "endless", server.StreamFunc(func(context.Context, struct{}) iter.Seq2[int, error] {
+		return func(yield func(int, error) bool) {
+			for n := 0; yield(n, nil); n++ {
+			}
+			ended <- true
+		}
+	}))
+	h := startHost(t, "gpu1", mux, cluster.AgentConfig{TLS: ca.agent("gpu1")})
+	_, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
+	for _, err := range client.StreamOf[int](ctx, c, app, "endless") {
+		require.NoError(t, err)
+		break
+	}
+	receive(t, "the end of the stream", ended)
+	_, err := client.Call[string](ctx, c, app, "host")
+	require.NoError(t, err)
+}
+
 // TestDrain checks that an agent that leaves takes nothing new and ends what runs.
 func TestDrain(t *testing.T) {
 	for kind, start := range map[string]func(context.Context, *client.Client, string) <-chan result{"hold": call, "drip": stream} {
@@ -448,6 +471,40 @@ func TestQueueLimits(t *testing.T) {
 	}
 	g.release()
 	require.NoError(t, receive(t, "the call that held", holding).err)
+}
+
+// TestConnectionLimits checks that a call for which there may be no further connection
+// waits as if no worker were free, and that nothing has run if that takes too long.
+func TestConnectionLimits(t *testing.T) {
+	for name, test := range map[string]struct {
+		agent cluster.AgentConfig
+		front cluster.FrontConfig
+	}{
+		"of the agent": {cluster.AgentConfig{MaxConns: 2}, cluster.FrontConfig{}}, // one of them is for the load
+		"of the front": {cluster.AgentConfig{}, cluster.FrontConfig{MaxCalls: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, ca, g := testContext(t), newAuthority(t), newGate()
+			test.agent.TLS, test.agent.Slots = ca.agent("gpu1"), 4
+			h := startHost(t, "gpu1", g.mux("gpu1"), test.agent)
+			t.Cleanup(g.release)
+			test.front.TLS, test.front.Members, test.front.MaxWait = ca.front("web1"), cluster.Static(h.member), 100*time.Millisecond
+			f, c := startFront(t, test.front)
+			awaitUp(t, f, 1)
+			holding := call(ctx, c, "hold")
+			receive(t, "the call", g.begun)
+			_, err := client.Call[string](ctx, c, app, "host")
+			require.ErrorIs(t, err, dirty.ErrNoWorkers)
+			assert.True(t, client.SafeToRetry(err))
+			assert.ErrorContains(t, err, "no worker became free within 100ms; nothing ran")
+			g.release()
+			require.NoError(t, receive(t, "the call that held", holding).err)
+			require.Eventually(t, func() bool {
+				_, err := client.Call[string](ctx, c, app, "host")
+				return err == nil
+			}, patience, time.Millisecond)
+		})
+	}
 }
 
 // TestQueueOrder checks that calls run in the order in which they came.
