@@ -184,10 +184,12 @@ func checkUnits(t *testing.T, blocks []pages.Block) {
 	}
 }
 
-// checkYAML parses all blocks.
+// checkYAML parses all documents of all blocks.
 func checkYAML(t *testing.T, blocks []pages.Block) {
 	for _, b := range blocks {
-		assert.YAMLEq(t, b.Code, b.Code, b.String())
+		for document := range strings.SplitSeq(b.Code, "\n---\n") {
+			assert.YAMLEq(t, document, document, b.String())
+		}
 	}
 }
 
