@@ -48,8 +48,6 @@ type serviceDNS struct {
 	mu    sync.Mutex
 	pods  []netip.Addr
 	rcode uint16 // in place of the addresses, unless it is 0
-
-	truncated, overTCP, barren atomic.Int64 // answers that were cut short, over TCP, with no address
 }
 
 // startServiceDNS starts a server on loopback.
@@ -72,8 +70,11 @@ func startServiceDNS(t *testing.T) *serviceDNS {
 	return d
 }
 
-// set sets the pods that are ready, or the code of a failure.
-func (d *serviceDNS) set(rcode uint16, pods ...string) {
+// set sets the pods that are ready.
+func (d *serviceDNS) set(pods ...string) { d.setAnswer(0, pods...) }
+
+// setAnswer sets the pods that are ready, or the code of a failure.
+func (d *serviceDNS) setAnswer(rcode uint16, pods ...string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rcode, d.pods = rcode, nil
@@ -82,16 +83,51 @@ func (d *serviceDNS) set(rcode uint16, pods ...string) {
 	}
 }
 
-// members returns Members that ask the server.
-func (d *serviceDNS) members(port string) *cluster.DNS {
-	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		addr := d.udp.LocalAddr().String()
+func (d *serviceDNS) failures() map[string]func() {
+	return map[string]func(){
+		"no address":   func() { d.setAnswer(0) },
+		"no such name": func() { d.setAnswer(dnsNXDomain) },
+		"a failure":    func() { d.setAnswer(dnsServFail) },
+	}
+}
+
+// resolver returns a resolver that asks the server.
+func (d *serviceDNS) resolver() *resolver {
+	return newResolver(d.udp.LocalAddr().String(), d.tcp.Addr().String())
+}
+
+// resolver looks names up at one DNS server.
+type resolver struct {
+	net.Resolver
+	lookups, barren, overTCP atomic.Int64 // of members: look-ups, those that found no address, connections
+}
+
+// newResolver returns a resolver that asks at an address of UDP and one of TCP.
+func newResolver(udp, tcp string) *resolver {
+	r := &resolver{}
+	r.PreferGo = true
+	r.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		addr := udp
 		if strings.HasPrefix(network, "tcp") {
-			addr = d.tcp.Addr().String()
+			addr = tcp
+			r.overTCP.Add(1)
 		}
 		return new(net.Dialer).DialContext(ctx, network, addr)
-	}}
-	return &cluster.DNS{Name: net.JoinHostPort(serviceName, port), Interval: 20 * time.Millisecond, Lookup: r.LookupHost}
+	}
+	return r
+}
+
+// members returns Members of the service, each at a port.
+func (r *resolver) members(port string, interval time.Duration) *cluster.DNS {
+	return &cluster.DNS{Name: net.JoinHostPort(serviceName, port), Interval: interval,
+		Lookup: func(ctx context.Context, name string) ([]string, error) {
+			addrs, err := r.LookupHost(ctx, name)
+			r.lookups.Add(1)
+			if err != nil {
+				r.barren.Add(1)
+			}
+			return addrs, err
+		}}
 }
 
 func (d *serviceDNS) serveUDP() {
@@ -115,7 +151,6 @@ func (d *serviceDNS) serveTCP() {
 		if _, err := io.ReadFull(nc, size[:]); err == nil {
 			question := make([]byte, binary.BigEndian.Uint16(size[:]))
 			if _, err := io.ReadFull(nc, question); err == nil {
-				d.overTCP.Add(1)
 				a := d.answer(question, 1<<16-1)
 				_, _ = nc.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
 			}
@@ -146,14 +181,10 @@ func (d *serviceDNS) answer(question []byte, most int) []byte {
 		record := []byte{0xc0, header, 0, byte(kind), 0, 1, 0, 0, 0, 5 /* seconds to live */, 0, byte(len(address))}
 		if len(b)+len(record)+len(address) > most {
 			flags |= dnsTruncated
-			d.truncated.Add(1)
 			break
 		}
 		b = append(append(b, record...), address...)
 		answers++
-	}
-	if len(d.pods) == 0 {
-		d.barren.Add(1)
 	}
 	binary.BigEndian.PutUint16(b[2:], flags)
 	for i, n := range []int{1, answers, 0, 0} {
@@ -162,18 +193,30 @@ func (d *serviceDNS) answer(question []byte, most int) []byte {
 	return b
 }
 
+// nameServer is a DNS server that knows the pods of the service.
+type nameServer interface {
+	set(pods ...string)          // these pods are ready
+	failures() map[string]func() // what takes their addresses away, until the next set
+	resolver() *resolver         // one that asks the server
+}
+
 // TestHeadlessService finds agents by the name of a headless service of Kubernetes, and
-// through failures of the DNS keeps those that it has found.
-func TestHeadlessService(t *testing.T) {
-	d := startServiceDNS(t)
+// through failures of the DNS keeps those that it has found. TestCoreDNS does so with a
+// real CoreDNS.
+func TestHeadlessService(t *testing.T) { testHeadlessService(t, startServiceDNS(t)) }
+
+func testHeadlessService(t *testing.T, d nameServer) {
+	r := d.resolver()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	lists := make(chan []cluster.Member, 100)
 	ended := make(chan error, 1)
-	go func() { ended <- d.members("9500").Watch(ctx, func(m []cluster.Member) { lists <- m }) }()
+	go func() {
+		ended <- r.members("9500", 20*time.Millisecond).Watch(ctx, func(m []cluster.Member) { lists <- m })
+	}()
 	check := func(pods ...string) {
 		t.Helper()
-		d.set(0, pods...)
+		d.set(pods...)
 		var want []cluster.Member
 		for _, pod := range slices.Sorted(slices.Values(pods)) {
 			want = append(want, cluster.Member{Addr: net.JoinHostPort(pod, "9500")})
@@ -181,23 +224,24 @@ func TestHeadlessService(t *testing.T) {
 		require.Equal(t, want, receive(t, "a list", lists))
 	}
 	check("10.0.0.1")
-	check("10.0.0.1", "10.0.0.2")                                 // a pod comes
-	check("10.0.0.2")                                             // one goes
-	check("10.0.0.2", "fd00::2")                                  // both families
-	for _, rcode := range []uint16{0, dnsNXDomain, dnsServFail} { // no pod is ready, or the DNS fails
-		d.set(rcode)
-		before := d.barren.Load()
-		require.Eventually(t, func() bool { return d.barren.Load() > before+8 }, patience, time.Millisecond)
-		assert.Empty(t, lists, "the last list stays")
+	check("10.0.0.1", "10.0.0.2") // a pod comes
+	check("10.0.0.2")             // one goes
+	check("10.0.0.2", "fd00::2")  // both families
+	check("10.0.0.2")
+	for what, fail := range d.failures() {
+		fail()
+		before := r.barren.Load()
+		require.Eventually(t, func() bool { return r.barren.Load() > before+8 }, patience, time.Millisecond, what)
+		assert.Empty(t, lists, "%s: the last list stays", what)
 	}
 	check("10.0.0.3")
+	assert.Zero(t, r.overTCP.Load())
 	var many []string
 	for i := range 1000 {
 		many = append(many, fmt.Sprintf("10.1.%d.%d", i/250, i%250))
 	}
 	check(many...)
-	assert.Positive(t, d.truncated.Load(), "all addresses have fitted")
-	assert.Positive(t, d.overTCP.Load())
+	assert.Positive(t, r.overTCP.Load(), "all addresses have fitted into an answer over UDP")
 	stop()
 	require.NoError(t, receive(t, "the end", ended))
 	assert.Empty(t, lists, "only changes are told")
@@ -227,6 +271,37 @@ func listenAtOnePort(t *testing.T, n int) (listeners []net.Listener) {
 	return listeners
 }
 
+// startLoad makes calls until end is called. None may fail.
+func startLoad(t *testing.T, c *client.Client) (end func()) {
+	t.Helper()
+	stop := make(chan struct{})
+	var calls atomic.Int64
+	var load sync.WaitGroup
+	for range 3 {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond): // leaves the machine to others
+				}
+				_, err := client.Call[string](context.Background(), c, app, "host")
+				if !assert.NoError(t, err) {
+					return
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	end = sync.OnceFunc(func() {
+		close(stop)
+		load.Wait()
+		t.Logf("%d calls", calls.Load())
+	})
+	t.Cleanup(end)
+	return end
+}
+
 // TestPodsReplaced replaces the pods of a headless service one by one, as a rolling update
 // does, while calls are made. No call fails.
 func TestPodsReplaced(t *testing.T) {
@@ -247,35 +322,12 @@ func TestPodsReplaced(t *testing.T) {
 			require.NoError(t, err)
 			addrs = append(addrs, addr)
 		}
-		d.set(0, addrs...)
+		d.set(addrs...)
 	}
 	setReady(pods[0])
-	f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: d.members(port)})
+	f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: d.resolver().members(port, 20*time.Millisecond)})
 	awaitUp(t, f, 1)
-	ctx, stop := testContext(t), make(chan struct{})
-	var calls atomic.Int64
-	var load sync.WaitGroup
-	for range 3 {
-		load.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				_, err := client.Call[string](ctx, c, app, "host")
-				if !assert.NoError(t, err) {
-					return
-				}
-				calls.Add(1)
-			}
-		})
-	}
-	end := sync.OnceFunc(func() {
-		close(stop)
-		load.Wait()
-	})
-	defer end()
+	ctx, end := testContext(t), startLoad(t, c)
 	for i, old := range pods[:3] {
 		next := pods[i+1]
 		setReady(old, next)
@@ -290,5 +342,4 @@ func TestPodsReplaced(t *testing.T) {
 		assert.Equal(t, fmt.Sprintf("pod%d", i+1), v)
 	}
 	end()
-	t.Logf("%d calls, and none has failed", calls.Load())
 }
