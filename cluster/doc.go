@@ -3,7 +3,8 @@
 // Each host with workers runs an [Agent] before its arbiter or Go server. The agent
 // lets in as many requests as the host has free workers, and refuses others at once.
 // Whoever calls has a [Front]: a Go program in its own process, Python programs at a
-// Unix socket. The front picks the host with the most free workers for each call.
+// Unix socket. The front picks the host with the most free workers for each call, among
+// 64 if more hosts than that have any.
 //
 //	     front                            gpu1                  gpu2
 //	caller -> Front == TLS 1.3, TCP ==> Agent -> arbiter    Agent -> arbiter

@@ -97,6 +97,8 @@ type Front struct {
 	listed bool // Members have given a list
 	hosts  []*host
 	queue  queue
+
+	queueChanged chan struct{} // tells tellAgents that other numbers of calls wait
 }
 
 // NewFront returns a front, which connects to the agents from now on. End it with
@@ -124,7 +126,7 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 	cfg.MaxQueue = max(cmp.Or(cfg.MaxQueue, DefaultMaxQueue), 0)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, DefaultMaxWait)
 	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, DefaultMaxCalls)
-	f := &Front{cfg: cfg, log: rarelog.New(cfg.Logger, nil)}
+	f := &Front{cfg: cfg, log: rarelog.New(cfg.Logger, nil), queueChanged: make(chan struct{}, 1)}
 	f.local = &server.Server{FrameHandler: f, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
 	if cfg.Stash != nil {
 		f.keeper = &server.Server{Stash: cfg.Stash, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
@@ -135,6 +137,7 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 	}
 	f.life, f.end = context.WithCancel(context.Background())
 	f.running.Go(f.watch)
+	f.running.Go(f.tellAgents)
 	return f, nil
 }
 
@@ -258,7 +261,7 @@ func (f *Front) acquire(ctx context.Context, app string, until *time.Time, again
 		return nil, refused(app, reason)
 	}
 	waiter := f.queue.push(app, again)
-	f.tellWaiting(app)
+	f.tellWaiting()
 	f.mu.Unlock()
 	err := waiter.await(ctx, *until, f.cfg.MaxWait)
 	if err == nil {
@@ -275,7 +278,7 @@ func (f *Front) leave(w *waiter) {
 	defer f.mu.Unlock()
 	if !w.isServed() {
 		f.queue.remove(w)
-		f.tellWaiting(w.app)
+		f.tellWaiting()
 	} else if w.to != nil {
 		f.finish(w.to, w.app)
 	}
@@ -301,25 +304,39 @@ func refused(app, reason string) error {
 }
 
 // pick returns the host with the most free slots for an app, any of them if there are
-// several, and nil if there is none. The lock is held.
+// several, and nil if there is none. If very many hosts have free slots it looks only at
+// some of them, at random. The lock is held.
 func (f *Front) pick(app string) *link {
+	if len(f.hosts) == 0 {
+		return nil
+	}
 	var best *link
-	most, equal := 0, 0
-	for _, h := range f.hosts {
+	most, equal, seen := 0, 0, 0
+	first := rand.IntN(len(f.hosts))
+	for i := range f.hosts {
+		h := f.hosts[(first+i)%len(f.hosts)]
 		n := h.free(app)
-		switch {
-		case n <= 0 || n < most:
+		if n <= 0 {
 			continue
-		case n > most:
+		}
+		if n > most {
 			most, equal = n, 0
 		}
-		equal++
-		if rand.IntN(equal) == 0 {
-			best = h.link
+		if n == most {
+			equal++
+			if rand.IntN(equal) == 0 {
+				best = h.link
+			}
+		}
+		if seen++; seen == maxPick {
+			break
 		}
 	}
 	return best
 }
+
+// maxPick is among how many hosts with free slots one is picked.
+const maxPick = 64
 
 // mayCome reports whether a slot for an app may become free: a host has the app, or it
 // is not known yet what a host has. The lock is held.
@@ -347,8 +364,8 @@ func (f *Front) serve(l *link) {
 		for w := f.queue.next(app); w != nil && l.host.link == l && l.host.free(app) > 0; w = f.queue.next(app) {
 			l.start(app)
 			f.queue.serve(w, l, nil)
+			f.tellWaiting()
 		}
-		f.tellWaiting(app)
 	}
 }
 
@@ -365,16 +382,45 @@ func (f *Front) refuseHopeless() {
 func (f *Front) refuseAll(app, reason string) {
 	for w := f.queue.next(app); w != nil; w = f.queue.next(app) {
 		f.queue.serve(w, nil, refused(app, reason))
+		f.tellWaiting()
 	}
 }
 
-// tellWaiting has the agents told how many calls of an app wait. The lock is held.
-func (f *Front) tellWaiting(app string) {
+// tellWaiting has the agents told soon how many calls wait.
+func (f *Front) tellWaiting() {
+	select {
+	case f.queueChanged <- struct{}{}:
+	default:
+	}
+}
+
+// tellAgents has the agents told how many calls wait, whenever that has changed. The first
+// change is told at once. Those that follow are told together: there is a number for each
+// host.
+func (f *Front) tellAgents() {
+	for {
+		select {
+		case <-f.queueChanged:
+		case <-f.life.Done():
+			return
+		}
+		sleep(f.life, time.Duration(f.noteWaiting())*waitShare)
+	}
+}
+
+// waitShare is the time between two changes that are told, for each host.
+const waitShare = 5 * time.Microsecond
+
+// noteWaiting notes for each host what its agent is to be told. It returns how many there are.
+func (f *Front) noteWaiting() (hosts int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, h := range f.hosts {
 		if h.link != nil {
-			h.link.tellWaiting(app, f.queue.waiting(app))
+			h.link.noteWaiting(&f.queue)
 		}
 	}
+	return len(f.hosts)
 }
 
 // useStash answers a message for the stash.

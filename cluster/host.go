@@ -237,9 +237,7 @@ func (h *host) setLoad(l *link, next load) {
 	h.link, h.tried, h.err = l, true, nil
 	l.setLoad(next)
 	f.serve(l)
-	for app := range f.queue.apps {
-		l.tellWaiting(app, f.queue.waiting(app))
-	}
+	l.noteWaiting(&f.queue)
 	f.refuseHopeless()
 }
 
@@ -362,17 +360,27 @@ func (f *Front) noteFailure(l *link, err error) {
 	f.log.WriteRarely(slog.LevelWarn, 1, "dirty: a call could not be sent", slog.String("addr", l.host.member.Addr), slog.Any("error", err))
 }
 
-// tellWaiting has the agent told how many calls of an app wait, up to the number of its
-// slots. The lock is held.
-func (l *link) tellWaiting(app string, waiting int) {
-	waiting = min(waiting, l.load.Apps[app].Slots)
-	if l.waiting[app] == waiting {
-		return
+// noteWaiting has the agent told how many calls of each app wait, up to the number of its
+// slots, if that is not what it was to be told before. The lock of the front is held.
+func (l *link) noteWaiting(q *queue) {
+	changed := false
+	note := func(app string) {
+		waiting := min(q.waiting(app), l.load.Apps[app].Slots)
+		if l.waiting[app] != waiting {
+			l.waiting[app], changed = waiting, true
+		}
 	}
-	l.waiting[app] = waiting
-	select {
-	case l.tell <- struct{}{}:
-	default:
+	for app := range l.waiting {
+		note(app)
+	}
+	for app := range q.apps {
+		note(app)
+	}
+	if changed {
+		select {
+		case l.tell <- struct{}{}:
+		default:
+		}
 	}
 }
 
