@@ -184,7 +184,7 @@ func TestTypedNilError(t *testing.T) {
 	assert.Equal(t, "internal error", failed(t, call(t, c, "do")).Message)
 	usable(t, c)
 	assert.Contains(t, log.String(), "nil pointer dereference")
-	assert.Contains(t, log.String(), "nilError")
+	assert.Contains(t, log.String(), "NilError")
 }
 
 // TestPanicAfterTheReplyInAnErrorMethod checks an error that comes too late, so
