@@ -62,7 +62,8 @@ func BenchmarkCluster(b *testing.B) {
 	}
 }
 
-// large is an argument of 16 MiB.
+// large is an argument of 16 MiB, more than the buffers of all sockets on its way. With much
+// more a very busy machine may take longer than a front waits for word from an agent.
 var large = make([]byte, 16<<20)
 
 // dialSocket returns a client of a socket.

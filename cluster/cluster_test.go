@@ -43,7 +43,6 @@ func TestCalls(t *testing.T) {
 	v, err := c.Execute(ctx, app, "echo", 1, "two", []byte("three"))
 	require.NoError(t, err)
 	assert.Equal(t, []any{int64(1), "two", []byte("three")}, v)
-	large := make([]byte, 60<<20)
 	v, err = c.Execute(ctx, app, "echo", large)
 	require.NoError(t, err)
 	assert.Len(t, v.([]any)[0], len(large))

@@ -341,7 +341,7 @@ func TestDrainWritesAnswers(t *testing.T) {
 	mux.Handle(app, "zeros", server.Func(func(context.Context, struct{}) ([]byte, error) {
 		g.begun <- "zeros"
 		<-g.open
-		return make([]byte, 60<<20), nil
+		return large, nil
 	}))
 	h := startHost(t, "gpu1", mux, cluster.AgentConfig{TLS: ca.agent("gpu1")})
 	t.Cleanup(g.release)
@@ -349,7 +349,7 @@ func TestDrainWritesAnswers(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		b, err := client.Call[[]byte](ctx, c, app, "zeros")
-		assert.Len(t, b, 60<<20)
+		assert.Len(t, b, len(large))
 		done <- err
 	}()
 	receive(t, "the call", g.begun)
