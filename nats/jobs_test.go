@@ -299,7 +299,7 @@ func TestJobsHostDies(t *testing.T) {
 func TestJobsSilentHost(t *testing.T) {
 	ctx, m, servers := newContext(t), newModel(), startNATS(t, 1)
 	config := dirtynats.JobsConfig{Bucket: newBucket(1), Lease: time.Second}
-	config.Bucket.Timeout = time.Second
+	config.Bucket.Timeout = 10 * time.Second // then what is lost in the silence is asked again
 	r := newRelay(t, servers)
 	silent := openJobs(t, r.url, config)
 	config.Bucket.Timeout = timeout
