@@ -17,6 +17,7 @@ import (
 	"github.com/gunicorn-go/dirty/client"
 	"github.com/gunicorn-go/dirty/cluster"
 	"github.com/gunicorn-go/dirty/server"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -165,14 +166,23 @@ func serveAndDie(nc net.Conn, size int, at *atomic.Int64) {
 	}
 }
 
-// TestSlowReceiver checks that a front which does not read keeps no worker busy: the
-// agent reads the whole answer, and the slot is free.
-func TestSlowReceiver(t *testing.T) {
+// stuckAnswer is an answer of 32 MiB, which is more than the sockets hold, to a caller at the
+// socket of a front. The action has ended, and the worker is free. The caller has read only
+// the first bytes.
+type stuckAnswer struct {
+	host   *host
+	front  *cluster.Front
+	caller net.Conn
+	first  []byte
+}
+
+func startStuckAnswer(t *testing.T) *stuckAnswer {
+	t.Helper()
 	ca := newAuthority(t)
 	written := make(chan error, 1)
 	mux := newMux("gpu1")
 	mux.Handle(app, "large", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
-		err := w.Respond(make([]byte, 32<<20)) // more than the sockets hold
+		err := w.Respond(make([]byte, 32<<20))
 		written <- err
 		return err
 	}))
@@ -186,17 +196,43 @@ func TestSlowReceiver(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = nc.Close() })
 	require.NoError(t, dirty.WriteMessage(nc, dirty.NewRequest(1, app, "large", nil, nil)))
-	_, err = io.ReadFull(nc, make([]byte, 1000)) // and no more
+	first := make([]byte, 1000)
+	_, err = io.ReadFull(nc, first)
 	require.NoError(t, err)
 	require.NoError(t, receive(t, "the end of the action", written))
 	require.Eventually(t, func() bool {
 		_, free := h.agent.Load()
 		return free == 1
 	}, patience, time.Millisecond, "the worker is free")
+	return &stuckAnswer{h, f, nc, first}
+}
 
+// TestSlowReceiver checks that a front which does not read keeps no worker busy: the
+// agent reads the whole answer, and the slot is free.
+func TestSlowReceiver(t *testing.T) {
+	a := startStuckAnswer(t)
 	// Whoever leaves then leaves nothing behind.
-	require.NoError(t, nc.Close())
-	awaitStatus(t, f, func(s cluster.Status) bool { return s.Hosts[0].Free == 1 && s.Hosts[0].Running == 0 })
+	require.NoError(t, a.caller.Close())
+	awaitStatus(t, a.front, func(s cluster.Status) bool { return s.Hosts[0].Free == 1 && s.Hosts[0].Running == 0 })
+}
+
+// TestDrainWritesAnswers checks that an agent that leaves writes answers to their end,
+// though the workers are free by then.
+func TestDrainWritesAnswers(t *testing.T) {
+	ctx, a := testContext(t), startStuckAnswer(t)
+	ended := make(chan error, 1)
+	go func() { ended <- a.host.agent.Shutdown(ctx) }()
+	receive(t, "the leaving", a.host.agent.Leaving())
+	select {
+	case <-ended:
+		require.FailNow(t, "the agent has not waited")
+	case <-time.After(500 * time.Millisecond): // it would have ended
+	}
+	m, err := dirty.ReadMessage(io.MultiReader(bytes.NewReader(a.first), a.caller))
+	require.NoError(t, err)
+	require.Equal(t, dirty.TypeResponse, m.Type())
+	assert.Len(t, m.(*dirty.Response).Result, 32<<20)
+	require.NoError(t, receive(t, "the end", ended))
 }
 
 // TestAbandonedLargeAnswer checks that callers who leave inside a large answer do no harm

@@ -333,34 +333,6 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestDrainWritesAnswers checks that an agent that leaves writes large answers to their
-// end, though the workers are free by then.
-func TestDrainWritesAnswers(t *testing.T) {
-	ctx, ca, g := testContext(t), newAuthority(t), newGate()
-	mux := g.mux("gpu1")
-	mux.Handle(app, "zeros", server.Func(func(context.Context, struct{}) ([]byte, error) {
-		g.begun <- "zeros"
-		<-g.open
-		return large, nil
-	}))
-	h := startHost(t, "gpu1", mux, cluster.AgentConfig{TLS: ca.agent("gpu1")})
-	t.Cleanup(g.release)
-	_, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)})
-	done := make(chan error, 1)
-	go func() {
-		b, err := client.Call[[]byte](ctx, c, app, "zeros")
-		assert.Len(t, b, len(large))
-		done <- err
-	}()
-	receive(t, "the call", g.begun)
-	ended := make(chan error, 1)
-	go func() { ended <- h.agent.Shutdown(ctx) }()
-	receive(t, "the leaving", h.agent.Leaving())
-	g.release()
-	require.NoError(t, receive(t, "the answer", done))
-	require.NoError(t, receive(t, "the end", ended))
-}
-
 // TestDrainHasABound checks that a shutdown ends with its context, and that the caller
 // of what ran then knows that it does not know.
 func TestDrainHasABound(t *testing.T) {
