@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -292,6 +293,31 @@ func TestJobsHostDies(t *testing.T) {
 	_, err = j.Wait(ctx, "lost")
 	require.NoError(t, err)
 	assert.Equal(t, 1, other.count("lost"))
+}
+
+// TestWorkLogsRarely checks that a host to which NATS is away does not fill its log.
+func TestWorkLogsRarely(t *testing.T) {
+	nc := connect(t, sharedNATS(t, 1).URL())
+	j, err := dirtynats.OpenJobs(newContext(t), newJetStream(t, nc), dirtynats.JobsConfig{Bucket: newBucket(1)})
+	require.NoError(t, err)
+	nc.Close()
+	lines := make(lineCounter, 1000)
+	work(t, j, dirtynats.WorkConfig{Client: newModel().client(t), Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	select {
+	case <-lines:
+	case <-time.After(timeout):
+		require.Fail(t, "the log says nothing")
+	}
+	time.Sleep(time.Second) // time for some attempts
+	assert.Empty(t, lines)
+}
+
+// lineCounter is a log. It gets a value for each line.
+type lineCounter chan struct{}
+
+func (c lineCounter) Write(p []byte) (int, error) {
+	c <- struct{}{}
+	return len(p), nil
 }
 
 // TestJobsSilentHost checks that the result of a host that only could not be heard

@@ -31,8 +31,10 @@ const (
 	startPause = time.Second
 	// fetchWait is how long a host waits for a job before it asks again.
 	fetchWait = time.Second
-	// retryPause is the time between two attempts while NATS is away.
+	// retryPause is the time between two attempts while NATS is away, and logPause that
+	// between two log lines about it.
 	retryPause = 200 * time.Millisecond
+	logPause   = time.Minute
 )
 
 // WorkConfig is what Work needs.
@@ -110,6 +112,7 @@ type worker struct {
 func (w *worker) take(ctx, calls context.Context, running *sync.WaitGroup) {
 	slots := make(chan struct{}, w.Slots)
 	var queue jetstream.Consumer
+	var logged time.Time // zero while all is well
 	for {
 		select {
 		case <-ctx.Done():
@@ -124,6 +127,9 @@ func (w *worker) take(ctx, calls context.Context, running *sync.WaitGroup) {
 		if err == nil {
 			msg, err = next(queue)
 		}
+		if err == nil {
+			logged = time.Time{}
+		}
 		switch {
 		case msg != nil && ctx.Err() == nil:
 			running.Go(func() {
@@ -135,7 +141,10 @@ func (w *worker) take(ctx, calls context.Context, running *sync.WaitGroup) {
 			_ = msg.Nak() // for another host
 		case err != nil && ctx.Err() == nil:
 			queue = nil // it may be gone
-			w.Logger.Warn("dirtynats: no job can be taken", "error", err)
+			if time.Since(logged) >= logPause {
+				w.Logger.Warn("dirtynats: no job can be taken", "error", err)
+				logged = time.Now()
+			}
 			sleep(ctx, retryPause)
 		}
 		<-slots
