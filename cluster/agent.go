@@ -429,10 +429,12 @@ func (a agentHandler) answer(ctx context.Context, w *server.ResponseWriter, f di
 		if err := args.Index(0).Unmarshal(&h); err != nil {
 			return err
 		}
-		if h.Version != version || h.Front == "" || len(h.Front) > maxFrontID {
+		switch {
+		case h.Version != version:
 			return errorf("the agent on host %s speaks version %d, the front version %d", a.cfg.Host, version, h.Version)
-		}
-		if !a.meet(ctx, p, h.Front) {
+		case h.Front == "" || len(h.Front) > maxFrontID:
+			return errorf("the id of a front has %d bytes, not 1 to %d", len(h.Front), maxFrontID)
+		case !a.meet(ctx, p, h.Front):
 			return errorf("a front introduces itself once")
 		}
 		return w.Respond(welcome{Host: a.cfg.Host, Boot: a.boot, Version: version})

@@ -434,6 +434,9 @@ func (l *link) introduce(ctx context.Context, nc net.Conn) (w welcome, err error
 	if err != nil {
 		return w, err
 	}
+	if text, isError := dirty.View(f.Payload).Get("error").Get("message").Text(); isError && f.Type == dirty.TypeError {
+		return w, fmt.Errorf("it refuses this front: %.300s", text)
+	}
 	if f.Type != dirty.TypeResponse || f.RequestID != request.ID {
 		return w, fmt.Errorf("it has answered with %v, so it is no agent of version %d", f.Type, version)
 	}

@@ -96,8 +96,8 @@ func (t *TLS) writeRest() {
 	}
 }
 
-// loadFiles is load without a word of what has failed: it returns the identity from
-// before and the error.
+// loadFiles is load without its log line: it returns the identity from before together
+// with the error.
 func (t *TLS) loadFiles() (*identity, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
