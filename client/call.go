@@ -82,6 +82,7 @@ func (call *CallInfo) check() error {
 }
 
 // newRequest makes the message of a call of an action.
-func newRequest(id uint64, call *CallInfo) dirty.Message {
-	return dirty.NewRequest(id, call.App, call.Action, call.Args, call.Kwargs)
+func newRequest(c *conn, id uint64, call CallInfo) dirty.Message {
+	c.request = *dirty.NewRequest(id, call.App, call.Action, call.Args, call.Kwargs)
+	return &c.request
 }

@@ -26,6 +26,7 @@ type conn struct {
 	buffer   dirty.FrameBuffer // of the frame that was read last
 	inPieces bool              // large answers are not read but for their header
 	writer   *dirty.Writer
+	request  dirty.Request // the one that is being written
 	peer     peer
 
 	raw    syscall.RawConn  // nil for what is no socket
@@ -91,6 +92,9 @@ func (c *conn) close() {
 func (c *conn) reusable() bool {
 	return !c.peer.hasDiedSince(c.idleSince) && (c.raw == nil || c.raw.Control(c.peek) == nil && c.silent)
 }
+
+// forgetRequest drops what the request refers to.
+func (c *conn) forgetRequest() { c.request = dirty.Request{} }
 
 // startTimer makes the connection close when the time has passed, unless
 // stopTimer comes before that.

@@ -23,8 +23,8 @@ type exchange struct {
 	forward *forwarding                                                    // in place of all but call; nil: none
 }
 
-// requestFunc makes the message of a call.
-type requestFunc func(id uint64, call *CallInfo) dirty.Message
+// requestFunc makes the message of a call. It may lie in the connection's request.
+type requestFunc func(c *conn, id uint64, call CallInfo) dirty.Message
 
 // do makes an exchange, and returns what decode made of the reply. That is nil
 // if an interceptor reports success without a call.
@@ -33,7 +33,8 @@ func (c *Client) do(ctx context.Context, x *exchange) (result any, err error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	ctx, traced, failure := c.cfg.tracers.start(ctx, &x.call)
+	ctx, kwargs, traced, failure := c.cfg.tracers.start(ctx, x.call)
+	x.call.Kwargs = kwargs
 	if failure != nil {
 		failure = &OpError{Operation: op, Stage: StagePrepare, Err: failure}
 	}
@@ -53,7 +54,7 @@ func (c *Client) do(ctx context.Context, x *exchange) (result any, err error) {
 	if len(c.cfg.interceptors) == 0 {
 		return c.attempt(ctx, x, &x.call)
 	}
-	return c.doIntercepted(ctx, x)
+	return c.doIntercepted(ctx, *x)
 }
 
 // errAbandoned is what tracers are told if the goroutine of a call ends in code
@@ -192,7 +193,10 @@ func unexpected(f dirty.Frame) error { return fmt.Errorf("%w: %v", ErrUnexpected
 // open leases a connection and writes the request. On an error the lease has
 // ended. After a success the timer of the connection is set.
 func (t *turn) open(request requestFunc, call *CallInfo) error {
-	return t.openWith(func(w *dirty.Writer) error { return w.WriteMessage(request(t.id, call)) })
+	return t.openWith(func(w *dirty.Writer) error {
+		defer t.conn.forgetRequest()
+		return w.WriteMessage(request(t.conn, t.id, *call))
+	})
 }
 
 // openWith is open with a function that writes the request.

@@ -118,11 +118,11 @@ func joinContext(ctx, other context.Context) (context.Context, func()) {
 }
 
 // doIntercepted makes an exchange inside all interceptors.
-func (c *Client) doIntercepted(ctx context.Context, x *exchange) (any, error) {
+func (c *Client) doIntercepted(ctx context.Context, x exchange) (any, error) {
 	ch, r := &chain{client: c}, newRace()
 	ch.attempt = func(ctx context.Context, call *CallInfo) error {
 		return r.run(ctx, func(ctx context.Context) (any, error) {
-			result, err := c.attempt(ctx, x, call)
+			result, err := c.attempt(ctx, &x, call)
 			if failed := (*OpError)(nil); err == nil || errors.As(err, &failed) && failed.Sent {
 				ch.sent.Store(true)
 			}

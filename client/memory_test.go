@@ -81,6 +81,31 @@ func TestBytesKeepOnlyThemselves(t *testing.T) {
 	runtime.KeepAlive(kept)
 }
 
+// TestArgumentsAreNotKept: once a request is written its connection does not keep the
+// arguments.
+func TestArgumentsAreNotKept(t *testing.T) {
+	p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
+		if m.(*dirty.Request).Action == "stream" {
+			return c.WriteMessage(dirty.NewChunk(m.RequestID(), true)) // and no end
+		}
+		return c.WriteMessage(dirty.NewResponse(m.RequestID(), true))
+	}))
+	c, ctx := p.client(t), context.Background()
+	const size = 8 << 20
+	before := liveHeap()
+
+	_, err := c.Execute(ctx, app, "call", make([]byte, size))
+	require.NoError(t, err)
+	assert.Less(t, liveHeap()-before, int64(size/2), "after a call")
+
+	s, err := c.OpenStream(ctx, app, "stream", make([]byte, size))
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.Recv()
+	require.NoError(t, err)
+	assert.Less(t, liveHeap()-before, int64(size/2), "in a stream")
+}
+
 func liveHeap() int64 {
 	for range 3 {
 		runtime.GC()

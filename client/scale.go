@@ -54,7 +54,7 @@ func (c *Client) scale(ctx context.Context, op dirty.ManageOp, n int) (*ScaleRes
 	if timeout > 0 {
 		timeout += min(time.Duration(n)*scaleTime, math.MaxInt64-timeout)
 	}
-	r, err := doFor[dirty.ManageResult](ctx, c, CallInfo{Operation: operation}, timeout, func(id uint64, _ *CallInfo) dirty.Message {
+	r, err := doFor[dirty.ManageResult](ctx, c, CallInfo{Operation: operation}, timeout, func(_ *conn, id uint64, _ CallInfo) dirty.Message {
 		return dirty.NewManageRequest(id, op, n)
 	})
 	if err != nil {

@@ -181,7 +181,7 @@ func askKey[T any](ctx context.Context, s *Stash, m dirty.StashRequest) (T, erro
 func ask[T any](ctx context.Context, s *Stash, m dirty.StashRequest) (T, error) {
 	m.Table = s.table
 	call := CallInfo{Operation: s.operation(m)}
-	return doFor[T](ctx, s.client, call, s.client.cfg.Timeout, func(id uint64, _ *CallInfo) dirty.Message {
+	return doFor[T](ctx, s.client, call, s.client.cfg.Timeout, func(_ *conn, id uint64, _ CallInfo) dirty.Message {
 		m := m // attempts may be made at one time
 		m.ID = id
 		return &m

@@ -36,7 +36,7 @@ type Worker struct {
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	op := Operation{Name: "status", reads: true}
 	r, err := doFor[dirty.StatusResult](ctx, c, CallInfo{Operation: op}, c.cfg.Timeout,
-		func(id uint64, _ *CallInfo) dirty.Message { return dirty.NewStatusRequest(id) })
+		func(_ *conn, id uint64, _ CallInfo) dirty.Message { return dirty.NewStatusRequest(id) })
 	if err != nil {
 		return nil, err
 	}

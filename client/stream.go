@@ -90,7 +90,8 @@ func (c *Client) OpenStream(ctx context.Context, app, action string, args ...any
 	if err := checkContext(ctx); err != nil {
 		return nil, &OpError{Operation: op, Stage: StagePrepare, Err: err}
 	}
-	ctx, traced, failure := c.cfg.tracers.start(ctx, &call)
+	ctx, kwargs, traced, failure := c.cfg.tracers.start(ctx, call)
+	call.Kwargs = kwargs
 	err = errAbandoned
 	opened := false
 	defer func() {

@@ -100,20 +100,25 @@ type tracing struct {
 	one      [1]context.Context // memory for contexts
 }
 
-// start tells of a call, to which it may add keyword arguments, and returns its
-// context.
-func (ts *tracers) start(ctx context.Context, call *CallInfo) (context.Context, *tracing, error) {
+// start tells of a call, and returns its context and its keyword arguments, to which it
+// may have added some.
+func (ts *tracers) start(ctx context.Context, call CallInfo) (context.Context, Kwargs, *tracing, error) {
 	if len(ts.list) == 0 {
-		return ctx, nil, nil
+		return ctx, call.Kwargs, nil, nil
 	}
+	return ts.startTracing(ctx, call)
+}
+
+// startTracing is start if there are tracers.
+func (ts *tracers) startTracing(ctx context.Context, call CallInfo) (context.Context, Kwargs, *tracing, error) {
 	t := &tracing{tracers: ts, op: call.Operation, begin: time.Now(), ctx: ctx}
 	t.contexts = t.one[:0]
 	for i := range ts.list {
-		if err := t.start(&ts.list[i], call); err != nil {
-			return t.ctx, t, err
+		if err := t.start(&ts.list[i], &call); err != nil {
+			return t.ctx, call.Kwargs, t, err
 		}
 	}
-	return t.ctx, t, nil
+	return t.ctx, call.Kwargs, t, nil
 }
 
 // start tells one tracer.
