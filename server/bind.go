@@ -63,8 +63,9 @@ func (b *binder) bind(o dirty.DecodeOptions, r *dirty.Request, dst any) error {
 }
 
 // bindFrame decodes the arguments of a request from its frame, which the connection
-// holds, into what dst points to. The request that it returns has no arguments. It is
-// nil if bind must do it: for broken requests and for those of an unusual form.
+// holds, into what dst points to. The request that it returns has no arguments, and is
+// the connection's: no code of the user's gets it. It is nil if bind must do it: for
+// broken requests and for those of an unusual form.
 func (b *binder) bindFrame(c *conn, f dirty.Frame, app, action []byte, dst any) (*dirty.Request, error) {
 	o, a := c.decodeOptions(), &c.arguments
 	if o.Validate(f.Payload) != nil {
@@ -77,11 +78,20 @@ func (b *binder) bindFrame(c *conn, f dirty.Frame, app, action []byte, dst any) 
 	if name := c.takenKeyword(); name != "" {
 		a.keywords = slices.DeleteFunc(a.keywords, func(kw keyword) bool { return string(kw.name) == name })
 	}
-	r := &dirty.Request{ID: f.RequestID, AppPath: string(app), Action: string(action)}
+	r := &c.call
+	r.ID, r.AppPath, r.Action = f.RequestID, textOf(app, r.AppPath), textOf(action, r.Action)
 	if b.fields == nil {
 		return r, bindSingle(r, a, func(raw dirty.RawValue) error { return c.frame.Unmarshal(o, raw, dst) })
 	}
 	return r, b.bindFields(r, a, func(raw dirty.RawValue, f dirty.Field) error { return c.frame.UnmarshalField(o, raw, dst, f) })
+}
+
+// textOf returns b as a string, which is mostly the last one.
+func textOf(b []byte, last string) string {
+	if string(b) == last {
+		return last
+	}
+	return string(b)
 }
 
 // bindFields gives arguments to the fields that take them.

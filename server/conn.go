@@ -34,7 +34,10 @@ type conn struct {
 	// meanwhile.
 	frame, ahead *dirty.FrameBuffer
 
-	arguments arguments // of the request in frame, while they are decoded
+	// These are for the exchange with a typed handler, and used again for the next.
+	arguments arguments       // of the request in frame, while they are decoded
+	call      dirty.Request   // the request without its arguments
+	writer    *ResponseWriter // one that no code of the user's has had; nil: make one
 
 	state   atomic.Int32 // a connState
 	closing atomic.Bool

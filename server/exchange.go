@@ -26,9 +26,13 @@ func (c *conn) exchange(f dirty.Frame) (err error) {
 	}
 	defer c.watch.end()
 	defer c.frame.Release()
-	w := &ResponseWriter{ctx: ctx, cancel: cancel, conn: c, id: f.RequestID}
+	w := c.takeWriter()
+	w.ctx, w.cancel, w.conn, w.id = ctx, cancel, c, f.RequestID
 	err = errPanic // if the user's code ends the goroutine
-	defer func() { w.trace.end(err) }()
+	defer func() {
+		w.trace.end(err)
+		c.keepMemory(w)
+	}()
 	if failure := c.answer(w, f); failure == errAborted {
 		err = errAborted
 	} else {
@@ -36,6 +40,31 @@ func (c *conn) exchange(f dirty.Frame) (err error) {
 	}
 	return err
 }
+
+// takeWriter returns a ResponseWriter for an exchange.
+func (c *conn) takeWriter() *ResponseWriter {
+	if w := c.writer; w != nil {
+		c.writer = nil
+		return w
+	}
+	return new(ResponseWriter)
+}
+
+// keepMemory keeps memory of an exchange for the next one. It does not keep a
+// ResponseWriter that code of the user's has had: that may call it at any time, and must
+// not write into another reply.
+func (c *conn) keepMemory(w *ResponseWriter) {
+	if w.hidden {
+		*w = ResponseWriter{}
+		c.writer = w
+	}
+	if len(c.call.AppPath)+len(c.call.Action) > keptNames {
+		c.call = dirty.Request{}
+	}
+}
+
+// keptNames is the most bytes of names of apps and actions that an idle connection keeps.
+const keptNames = 256
 
 // answer does what a frame asks for. A panic becomes an error. If the user's
 // code ends the goroutine, and with it the connection, the client is told before.

@@ -33,13 +33,15 @@ import (
 // fit, then f is not called, and the client gets a DirtyAppError that names the
 // argument.
 func Func[A, R any](f func(ctx context.Context, arg A) (R, error)) Handler {
-	return newTypedHandler(func(ctx context.Context, w *ResponseWriter, arg A) error {
+	h := newTypedHandler(func(ctx context.Context, w *ResponseWriter, arg A) error {
 		result, err := f(ctx, arg)
 		if err != nil {
 			return err
 		}
 		return w.Respond(result)
 	})
+	h.hidesWriter = true
+	return h
 }
 
 // StreamFunc is [Func] for replies that stream: each value of the sequence is
@@ -75,12 +77,13 @@ func StreamFunc[A, R any](f func(ctx context.Context, arg A) iter.Seq2[R, error]
 
 // typedHandler decodes the arguments of a request into an A.
 type typedHandler[A any] struct {
-	binder *binder
-	serve  func(ctx context.Context, w *ResponseWriter, arg A) error
+	binder      *binder
+	serve       func(ctx context.Context, w *ResponseWriter, arg A) error
+	hidesWriter bool // serve gives the ResponseWriter to no code of the user's
 }
 
-func newTypedHandler[A any](serve func(ctx context.Context, w *ResponseWriter, arg A) error) Handler {
-	return &typedHandler[A]{newBinder(reflect.TypeFor[A]()), serve}
+func newTypedHandler[A any](serve func(ctx context.Context, w *ResponseWriter, arg A) error) *typedHandler[A] {
+	return &typedHandler[A]{binder: newBinder(reflect.TypeFor[A]()), serve: serve}
 }
 
 // ServeDirty calls the function. Arguments may be RawValues or not.
@@ -104,6 +107,7 @@ func (h *typedHandler[A]) serveFrame(w *ResponseWriter, f dirty.Frame, app, acti
 	if r == nil {
 		return false, nil
 	}
+	w.hidden = h.hidesWriter
 	c.startRequest(w, r)
 	defer c.server.counts.endRequest()
 	if err != nil {

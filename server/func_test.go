@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -259,6 +260,49 @@ func TestTypedHandlersOfDoubledNames(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, dirty.NewResponse(1, test.want), receive(t, c), "%v", test.actions)
 	}
+}
+
+// TestFuncAfterOthers checks that what a connection keeps for typed functions from one
+// request to the next belongs to none of the other requests.
+func TestFuncAfterOthers(t *testing.T) {
+	var kept *server.ResponseWriter
+	var err error
+	mux := server.NewMux()
+	mux.Handle(app, "keep", server.HandlerFunc(func(_ context.Context, w *server.ResponseWriter, _ *dirty.Request) error {
+		kept = w
+		return w.Respond("kept")
+	}))
+	mux.Handle(app, "use", server.Func(func(_ context.Context, text string) (string, error) {
+		err = kept.Respond("of another request")
+		return text, nil
+	}))
+	mux.HandleApp(app, back[string]())
+	mux.HandleApp("other:App", back[string]())
+	c := connect(t, &server.Server{Handler: mux})
+
+	assert.Equal(t, dirty.NewResponse(1, "x"), call(t, c, "do", "x"))
+	assert.Equal(t, dirty.NewResponse(1, "kept"), call(t, c, "keep"))
+	assert.Equal(t, dirty.NewResponse(1, "y"), call(t, c, "use", "y"))
+	assert.ErrorIs(t, err, server.ErrReplied, "the handler of that ResponseWriter has returned")
+
+	for _, name := range []string{"do", "go", "do"} {
+		assert.Contains(t, failed(t, call(t, c, name)).Message, name+"() takes 1 positional argument")
+	}
+	reply := failed(t, ask(t, c, dirty.NewRequest(1, "other:App", "do", nil, nil)))
+	assert.Equal(t, "other:App", reply.Details["app_path"])
+}
+
+// TestFuncKeepsNoLongNames checks that a connection does not keep the name of an action
+// that somebody has made large.
+func TestFuncKeepsNoLongNames(t *testing.T) {
+	const size, conns = 1 << 20, 20
+	path := start(t, &server.Server{Handler: back[int]()})
+	before := memory()
+	for range conns {
+		c := dial(t, path)
+		assert.Equal(t, dirty.NewResponse(1, int64(5)), call(t, c, strings.Repeat("x", size), 5))
+	}
+	assert.Less(t, memory()-before, int64(conns*size/2))
 }
 
 // nested returns lists inside each other.

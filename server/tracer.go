@@ -110,7 +110,8 @@ func (c *conn) startTrace(w *ResponseWriter, f dirty.Frame) {
 		}
 		if ctx.Done() != w.ctx.Done() { // it may be no child of ours
 			inner, cancel := context.WithCancelCause(ctx)
-			context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })
+			outer := w.ctx // not w, which may be used again by then
+			context.AfterFunc(outer, func() { cancel(context.Cause(outer)) })
 			ctx = inner
 		}
 		w.trace.ctx = ctx

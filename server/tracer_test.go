@@ -314,6 +314,24 @@ func TestTracerContext(t *testing.T) {
 	assert.ErrorIs(t, wait(t, "the end of the handler", causes), server.ErrClientGone)
 }
 
+// TestTracerContextOfFunc checks the same for the calls of a typed function, which all end
+// well.
+func TestTracerContextOfFunc(t *testing.T) {
+	var seen context.Context
+	c := connect(t, &server.Server{
+		Tracer: &server.Tracer{Start: func(context.Context, server.CallInfo) context.Context { return context.Background() }},
+		Handler: server.Func(func(ctx context.Context, n int) (int, error) {
+			seen = ctx
+			return n, nil
+		}),
+	})
+	for i := range 3 {
+		require.Equal(t, dirty.NewResponse(1, int64(i)), call(t, c, "do", i))
+		wait(t, "the end of the context", seen.Done())
+		assert.Equal(t, context.Canceled, context.Cause(seen))
+	}
+}
+
 // TestTracerThatFails checks that a function of a Tracer which panics changes no reply,
 // that one which ends its goroutine loses only its connection, and that no place is
 // lost.

@@ -29,10 +29,12 @@ type ResponseWriter struct {
 	id      uint64
 	request *dirty.Request // nil for other messages, and for a broken request
 	trace   *trace         // nil without a Tracer
+	hidden  bool           // no code of the user's has it
 
-	turn  turn // held by the call that writes; the fields below belong to it
-	state replyState
-	err   error // why the reply fails
+	turn     turn // held by the call that writes; the fields below belong to it
+	state    replyState
+	err      error          // why the reply fails
+	response dirty.Response // the one that Respond writes
 
 	gather *gatherer // nil: chunks are written one by one
 
@@ -57,7 +59,10 @@ func (w *ResponseWriter) Respond(v any) error {
 	if w.state == replyStreaming {
 		return w.fail(ErrStreaming)
 	}
-	if err := w.send(dirty.NewResponse(w.id, v)); err != nil {
+	w.response = dirty.Response{ID: w.id, Result: v}
+	err := w.send(&w.response)
+	w.response.Result = nil
+	if err != nil {
 		return err
 	}
 	w.state = replyComplete
