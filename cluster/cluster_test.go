@@ -73,3 +73,27 @@ func TestCalls(t *testing.T) {
 	assert.Equal(t, []string{app}, status.Apps)
 	assert.Len(t, status.Workers, 1)
 }
+
+// TestStatusNamesHosts checks that the status that a front gives to clients has the workers
+// of all hosts, each with its host.
+func TestStatusNamesHosts(t *testing.T) {
+	ctx, ca := testContext(t), newAuthority(t)
+	var members []cluster.Member
+	for _, name := range []string{"gpu1", "gpu2"} {
+		members = append(members, startHost(t, name, newMux(name), cluster.AgentConfig{TLS: ca.agent(name), Host: name}).member)
+	}
+	f, _ := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(members...)})
+	awaitUp(t, f, 2)
+	nc, err := f.Dialer()(ctx, "")
+	require.NoError(t, err)
+	defer nc.Close()
+	conn := dirty.NewConn(nc)
+	require.NoError(t, conn.WriteMessage(dirty.NewStatusRequest(1)))
+	answer, err := conn.ReadMessage()
+	require.NoError(t, err)
+	var hosts []any
+	for _, w := range answer.(*dirty.Response).Result.(map[string]any)["workers"].([]any) {
+		hosts = append(hosts, w.(map[string]any)["host"])
+	}
+	assert.ElementsMatch(t, []any{"gpu1", "gpu2"}, hosts)
+}

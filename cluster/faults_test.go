@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -396,6 +397,37 @@ func (m *changingMembers) change(list ...cluster.Member) {
 	defer m.mu.Unlock()
 	m.list = list
 	m.set(list)
+}
+
+// TestAgentRefuses checks that an agent refuses at once what it cannot pass on, also for a
+// caller that is no front.
+func TestAgentRefuses(t *testing.T) {
+	ctx, g := testContext(t), newGate()
+	h := startHost(t, "gpu1", g.mux("gpu1"), cluster.AgentConfig{Plain: true, Host: "gpu1"})
+	t.Cleanup(g.release)
+	c, err := client.New(client.WithSocket(h.member.Addr), client.WithPeerCheck(false), client.WithDialer(
+		func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	check := func(app, want string) {
+		t.Helper()
+		_, err := c.Execute(ctx, app, "host")
+		require.ErrorIs(t, err, dirty.ErrNoWorkers)
+		assert.True(t, client.SafeToRetry(err))
+		assert.ErrorContains(t, err, "on host gpu1 "+want+"; nothing ran")
+	}
+	require.Eventually(t, func() bool {
+		_, free := h.agent.Load()
+		return free == 1
+	}, patience, time.Millisecond, "the agent does not know of its worker")
+	holding := call(ctx, c, "hold")
+	receive(t, "the call", g.begun)
+	check(app, "no worker is free")
+	check("no:App", "no worker has the app")
+	g.release()
+	require.NoError(t, receive(t, "the call that held", holding).err)
 }
 
 // TestQueueLimits checks that each limit of a queue has its error, and that nothing has
