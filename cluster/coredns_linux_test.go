@@ -21,8 +21,8 @@ var kubernetesFlag = flag.String("cluster.kubernetes", "", "the `folder` with th
 const envNetwork = "DIRTY_CLUSTER_TEST_NETWORK"
 
 // inOwnNetwork reports whether this process has a network of its own, in which each
-// address that begins with 10 is its own, and each port is free. If not, it runs the test
-// in a process that has.
+// address that begins with 10 is its own, and each port is free. It has mounts of its own
+// too. If not, it runs the test in a process that has.
 func inOwnNetwork(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(envNetwork) != "" {
@@ -42,7 +42,8 @@ func inOwnNetwork(t *testing.T) bool {
 	require.NoError(t, err)
 	cmd := exec.Command(os.Args[0], "-test.v", "-test.run", "^"+t.Name()+"$", "-cluster.kubernetes", folder)
 	cmd.Env = append(os.Environ(), envNetwork+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL} // only root may do so
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, // only root may do so
+		Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	require.NoError(t, err)

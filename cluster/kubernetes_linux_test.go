@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +47,11 @@ contexts: [{name: test, context: {cluster: test, user: test}}]
 current-context: test
 `
 
-// startKubernetes starts the control plane and CoreDNS.
+// podResolv is the file /etc/resolv.conf that the kubelet gives to a pod.
+const podResolv = "nameserver " + dnsAddr + "\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+
+// startKubernetes starts the control plane and CoreDNS. This process looks names up there
+// from now on, as a pod does.
 func startKubernetes(t *testing.T, ca *authority) *kubernetes {
 	t.Helper()
 	k := &kubernetes{t: t, certs: ca.agent("pods"), pods: map[string]*host{}}
@@ -76,6 +81,8 @@ func startKubernetes(t *testing.T, ca *authority) *kubernetes {
 		"--controllers", "deployment-controller,replicaset-controller,endpointslice-controller")
 	// Without a ttl of its own an answer may be 5 s old.
 	k.dns = startCoreDNS(t, "kubernetes cluster.local {\nkubeconfig "+config+"\n}\ncache 30")
+
+	require.NoError(t, syscall.Mount(write("resolv.conf", podResolv), "/etc/resolv.conf", "", syscall.MS_BIND, ""))
 
 	k.must(http.MethodPost, "/api/v1/nodes", "application/json", `{"metadata": {"name": "node"}}`, nil)
 	return k
@@ -236,8 +243,10 @@ func TestKubernetes(t *testing.T) {
 	ca := newAuthority(t)
 	k := startKubernetes(t, ca)
 	k.apply()
-	r := newResolver(dnsAddr+":53", dnsAddr+":53")
-	f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: r.members("9500", cluster.DefaultDNSInterval)})
+	r := &resolver{} // the default one
+	members := r.members("9500", cluster.DefaultDNSInterval)
+	members.Name = "agents.default.svc:9500" // as the page says
+	f, c := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: members})
 	follow := func(what string, hosts int) {
 		t.Helper()
 		k.await(what, func() bool {
@@ -281,7 +290,7 @@ func TestKubernetes(t *testing.T) {
 	follow("the last list stays", 3)
 	setAllReady(true)
 	k.await("all are ready", func() bool {
-		_, err := r.LookupHost(t.Context(), serviceName)
+		_, err := r.LookupHost(t.Context(), "agents.default.svc")
 		return err == nil
 	})
 
