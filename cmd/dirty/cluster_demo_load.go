@@ -12,8 +12,10 @@ import (
 
 const (
 	demoCallers = 12
-	// demoLoad is how long calls are made before and after something happens.
-	demoLoad = 300 * time.Millisecond
+	// demoLoad and demoCalls are how long calls are made before and after something
+	// happens, and how many there are at least: a busy machine makes few in that time.
+	demoLoad  = 300 * time.Millisecond
+	demoCalls = 100
 )
 
 // tally is what became of calls.
@@ -57,11 +59,24 @@ func (d *clusterDemo) load(meanwhile func() error) (*tally, error) {
 			}
 		})
 	}
-	err := sleep(d.ctx, demoLoad)
+	made := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(t.answered) + len(t.neverRan) + t.unknown
+	}
+	await := func() error {
+		enough := made() + demoCalls
+		err := sleep(d.ctx, demoLoad)
+		for err == nil && made() < enough {
+			err = sleep(d.ctx, time.Millisecond)
+		}
+		return err
+	}
+	err := await()
 	if err == nil {
 		err = meanwhile()
 	}
-	err = errors.Join(err, sleep(d.ctx, demoLoad))
+	err = errors.Join(err, await())
 	stop()
 	callers.Wait()
 	return t, errors.Join(err, failed, d.check(t))
