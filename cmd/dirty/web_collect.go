@@ -102,7 +102,7 @@ func (a *webAction) add(call *watchedCall) {
 	case noAnswer:
 		a.unanswered++
 		return
-	case "error":
+	case outcomeFailed:
 		a.errors++
 	}
 	us := min(max(call.last, 0), maxLatency).Microseconds()
