@@ -205,6 +205,14 @@ func (f failure) json() string {
 	return text.String()
 }
 
+// count returns "1 key" or "2 keys".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // joinWords returns "a, b or c".
 func joinWords(words []string) string {
 	if len(words) == 1 {

@@ -226,14 +226,6 @@ func (c *cli) stashInfoCommand() *cobra.Command {
 	})
 }
 
-// count returns "1 key" or "2 keys".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 func (c *cli) stashExistsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "exists TABLE [KEY]",

@@ -127,7 +127,7 @@ func (t *streams) makeRoom(at int64) error {
 		t.held += s.size()
 	}
 	if t.held > t.max/2 {
-		return faultf("decode: offset %d: %d connections are within a frame or broken, too many for %d MiB of memory (-memory)", at, len(t.all), t.max>>20)
+		return faultf("decode: offset %d: %d connections are within a frame or broken, too many for %d MiB of memory (--memory)", at, len(t.all), t.max>>20)
 	}
 	return nil
 }
