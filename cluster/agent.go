@@ -130,7 +130,7 @@ func NewAgent(cfg AgentConfig) (*Agent, error) {
 	}
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, DefaultAnswerTimeout)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)
-	a := &Agent{cfg: cfg, boot: rand.Text(), slots: newSlots(), log: rarelog.New(cfg.Logger, nil),
+	a := &Agent{cfg: cfg, boot: rand.Text(), slots: newSlots(),
 		leaving: make(chan struct{}), down: make(chan struct{}, 1), looked: make(chan struct{})}
 	a.calls, err = client.New(append(cfg.Arbiter[:len(cfg.Arbiter):len(cfg.Arbiter)],
 		client.WithLimits(cfg.Limits), client.WithTimeout(cfg.AnswerTimeout), client.WithStreamTimeout(cfg.AnswerTimeout),
@@ -145,6 +145,7 @@ func NewAgent(cfg AgentConfig) (*Agent, error) {
 		return nil, errors.Join(err, a.calls.Close())
 	}
 	a.life, a.end = context.WithCancel(context.Background())
+	a.log = rarelog.New(cfg.Logger, nil).Until(a.life)
 	a.server = &server.Server{FrameHandler: agentHandler{a}, MaxConns: cfg.MaxConns, Limits: cfg.Limits,
 		Logger: cfg.Logger, ConnContext: a.connContext}
 	a.tending.Go(a.tend)

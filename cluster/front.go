@@ -126,7 +126,7 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 	cfg.MaxQueue = max(cmp.Or(cfg.MaxQueue, DefaultMaxQueue), 0)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, DefaultMaxWait)
 	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, DefaultMaxCalls)
-	f := &Front{cfg: cfg, log: rarelog.New(cfg.Logger, nil), queueChanged: make(chan struct{}, 1)}
+	f := &Front{cfg: cfg, queueChanged: make(chan struct{}, 1)}
 	f.local = &server.Server{FrameHandler: f, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
 	if cfg.Stash != nil {
 		f.keeper = &server.Server{Stash: cfg.Stash, MaxConns: -1, Limits: cfg.Limits, Logger: cfg.Logger}
@@ -136,6 +136,7 @@ func NewFront(cfg FrontConfig) (*Front, error) {
 		}
 	}
 	f.life, f.end = context.WithCancel(context.Background())
+	f.log = rarelog.New(cfg.Logger, nil).Until(f.life)
 	f.running.Go(f.watch)
 	f.running.Go(f.tellAgents)
 	return f, nil

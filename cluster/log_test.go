@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gunicorn-go/dirty/client"
+	"github.com/gunicorn-go/dirty/cluster"
 	"github.com/gunicorn-go/dirty/internal/usercodetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -81,6 +85,51 @@ func TestLogOfUnsentCalls(t *testing.T) {
 				assert.LessOrEqual(t, lines, test.seconds+2, "one at once, one a second, and one at the end")
 				assert.InDelta(t, unsent.Load(), told, callers, "all but those whose callers left at that moment")
 			})
+		})
+	}
+}
+
+// stuckLog is the handler of a logger that blocks until release is closed. It tells of each
+// line.
+type stuckLog struct {
+	slog.Handler
+	lines   chan string
+	release chan struct{}
+}
+
+func (h stuckLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (h stuckLog) Handle(_ context.Context, r slog.Record) error {
+	h.lines <- r.Message
+	<-h.release
+	return nil
+}
+
+// TestLoggerBlocks checks that a logger which blocks keeps neither an agent nor a front
+// from ending.
+func TestLoggerBlocks(t *testing.T) {
+	nobody := filepath.Join(folder(t), "nobody")
+	for name, start := range map[string]func(log *slog.Logger) (io.Closer, error){
+		"dirty: the arbiter does not answer": func(log *slog.Logger) (io.Closer, error) {
+			return cluster.NewAgent(cluster.AgentConfig{Plain: true, Logger: log, Arbiter: []client.Option{client.WithSocket(nobody)}})
+		},
+		"dirty: an agent is not connected": func(log *slog.Logger) (io.Closer, error) {
+			dial := func(context.Context, string) (net.Conn, error) { return nil, errBoom }
+			return cluster.NewFront(cluster.FrontConfig{Plain: true, Logger: log, Dial: dial, Members: cluster.Static(cluster.Member{Addr: "a"})})
+		},
+		"dirty: the list of agents cannot be watched, it stays as it is": func(log *slog.Logger) (io.Closer, error) {
+			return cluster.NewFront(cluster.FrontConfig{Plain: true, Logger: log,
+				Members: watcher(func(context.Context, func([]cluster.Member)) error { return errBoom })})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := stuckLog{lines: make(chan string, 10), release: make(chan struct{})}
+			defer close(h.release)
+			it, err := start(slog.New(h))
+			require.NoError(t, err)
+			assert.Equal(t, name, receive(t, "a line", h.lines))
+			closed := make(chan error, 1)
+			go func() { closed <- it.Close() }()
+			assert.NoError(t, receive(t, "the end of Close", closed))
 		})
 	}
 }

@@ -19,6 +19,7 @@ const Interval = time.Second
 // Logger writes log lines. It may be used concurrently.
 type Logger struct {
 	to      *slog.Logger
+	until   context.Context
 	lost    func()
 	limiter limiter
 }
@@ -32,12 +33,19 @@ func New(to *slog.Logger, lost func()) *Logger {
 	if lost == nil {
 		lost = func() {}
 	}
-	return &Logger{to: to, lost: lost}
+	return &Logger{to: to, until: context.Background(), lost: lost}
+}
+
+// Until has Write and WriteRarely wait no longer than ctx. Call it before them. It
+// returns l.
+func (l *Logger) Until(ctx context.Context) *Logger {
+	l.until = ctx
+	return l
 }
 
 // Write writes a line, and waits until it is written.
 func (l *Logger) Write(level slog.Level, message string, attrs ...slog.Attr) {
-	l.write(context.Background(), level, message, attrs)
+	l.write(l.until, level, message, attrs)
 }
 
 // WriteRarely writes a line that others can cause, or leaves it out: of those with one

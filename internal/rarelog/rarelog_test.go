@@ -156,7 +156,8 @@ func TestLoggerFails(t *testing.T) {
 	}
 }
 
-// TestLoggerBlocks: the end does not wait for a logger that blocks.
+// TestLoggerBlocks: the end does not wait for a logger that blocks, nor does a Logger
+// whose context has ended.
 func TestLoggerBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
@@ -168,6 +169,11 @@ func TestLoggerBlocks(t *testing.T) {
 		begin := time.Now()
 		l.WriteRest()
 		assert.Equal(t, rarelog.Interval, time.Since(begin))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begin = time.Now()
+		rarelog.New(slog.New(&r), nil).Until(ctx).Write(slog.LevelWarn, "a")
+		assert.Equal(t, time.Hour, time.Since(begin))
 		close(release)
 	})
 }
