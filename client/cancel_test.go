@@ -267,41 +267,53 @@ func (*hook) UnmarshalTLV([]byte) error {
 	return nil
 }
 
+// unreadStream is a stream of which nobody reads more than a chunk.
+type unreadStream struct {
+	name  string
+	ahead int  // of WithReadAhead
+	flood bool // the peer sends chunks without end, otherwise one
+}
+
+var unreadStreams = []unreadStream{
+	{"silent", 0, false},
+	{"flood", 0, true},
+	{"silent, ahead", 1 << 20, false},
+	{"flood, a little ahead", 1, true},
+	{"flood, ahead", 1 << 20, true},
+}
+
+// open opens the stream, and reads a chunk of it.
+func (u unreadStream) open(t *testing.T, ctx context.Context) (*scriptedPeer, *client.Client, *client.Stream) {
+	t.Helper()
+	p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
+		for {
+			err := c.WriteMessage(dirty.NewChunk(m.RequestID(), make([]byte, 50_000)))
+			if err != nil || !u.flood {
+				return err
+			}
+		}
+	}))
+	c := p.client(t, client.WithReadAhead(u.ahead))
+	s, err := c.OpenStream(ctx, app, "x")
+	require.NoError(t, err)
+	_, err = s.Recv()
+	require.NoError(t, err)
+	return p, c, s
+}
+
 // TestCancelBetweenChunks: a stream ends with its context although nobody reads
 // it, with and without frames that were read ahead.
 func TestCancelBetweenChunks(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		ahead int
-		flood bool // the peer sends chunks without end, otherwise one
-	}{
-		{"silent", 0, false},
-		{"flood", 0, true},
-		{"silent, ahead", 1 << 20, false},
-		{"flood, a little ahead", 1, true},
-		{"flood, ahead", 1 << 20, true},
-	} {
+	for _, tt := range unreadStreams {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
-				for {
-					err := c.WriteMessage(dirty.NewChunk(m.RequestID(), make([]byte, 50_000)))
-					if err != nil || !tt.flood {
-						return err
-					}
-				}
-			}))
-			c := p.client(t, client.WithReadAhead(tt.ahead))
 			ctx, cancel := context.WithCancelCause(context.Background())
-			s, err := c.OpenStream(ctx, app, "x")
-			require.NoError(t, err)
-			_, err = s.Recv()
-			require.NoError(t, err)
+			p, c, s := tt.open(t, ctx)
 			cancel(errLeft)
 			requireQuiet(t, c)
 			await(t, "the peer sees it", func() bool { return p.open() == 0 })
 			assert.Empty(t, goroutinesLeft())
 			for range 2 {
-				_, err = s.Recv()
+				_, err := s.Recv()
 				require.ErrorIs(t, err, context.Canceled)
 				assert.ErrorIs(t, err, errLeft)
 				requireOp(t, err, client.StageRead, true)

@@ -45,32 +45,14 @@ func TestClose(t *testing.T) {
 
 // TestCloseStreams: streams that nobody reads end as well.
 func TestCloseStreams(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		ahead int
-		flood bool
-	}{
-		{"silent", 0, false}, {"flood", 0, true}, {"silent, ahead", 1 << 20, false},
-		{"flood, a little ahead", 1, true}, {"flood, ahead", 1 << 20, true},
-	} {
+	for _, tt := range unreadStreams {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newPeer(t, answering(func(c *dirty.Conn, m dirty.Message) error {
-				for {
-					err := c.WriteMessage(dirty.NewChunk(m.RequestID(), make([]byte, 50_000)))
-					if err != nil || !tt.flood {
-						return err
-					}
-				}
-			}))
-			c := p.client(t, client.WithReadAhead(tt.ahead))
-			s, err := c.OpenStream(context.Background(), app, "x")
-			require.NoError(t, err)
-			_, err = s.Recv()
-			require.NoError(t, err)
+			p, c, s := tt.open(t, context.Background())
 			require.NoError(t, c.Close())
 			assert.Empty(t, goroutinesLeft())
 			await(t, "the peer sees it", func() bool { return p.open() == 0 })
-			for err = nil; err == nil; { // what was read ahead may come first
+			var err error
+			for err == nil { // what was read ahead may come first
 				_, err = s.Recv()
 			}
 			require.ErrorIs(t, err, client.ErrClosed)
