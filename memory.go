@@ -1,6 +1,9 @@
 package dirty
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // The rule for the memory of payloads is in this file and nowhere else. Payloads
 // are read into memory that is used again. What is decoded from a payload owns its
@@ -13,7 +16,8 @@ const (
 	// connections hold none of it.
 	keptPayload = 1 << 10
 
-	// sharedMemory is the most memory, in bytes, that goes back to a pool.
+	// sharedMemory is the most memory, in bytes, that goes back to a pool, unless
+	// FrameBuffer.ReuseLarge is set.
 	sharedMemory = 1 << 20
 )
 
@@ -21,6 +25,11 @@ const (
 // [Reader.ReadFrameTo] fills it. The zero value is ready to use. Between frames it
 // keeps at most 1 KiB. It must not be used concurrently, nor be copied.
 type FrameBuffer struct {
+	// ReuseLarge has the memory of payloads above 1 MiB used again, too. It is for
+	// forwarders, which decode no large bytes: those would refer to that memory. The
+	// collector frees what was not used for a while. Set it before the first frame.
+	ReuseLarge bool
+
 	frame   Frame
 	small   []byte  // memory of up to keptPayload bytes, which stays
 	large   *[]byte // more memory, from a pool; set while the frame is in it
@@ -34,10 +43,14 @@ func (b *FrameBuffer) Release() {
 	if b.aliased {
 		b.small, b.large, b.aliased = nil, nil, false
 	}
-	if b.large != nil {
+	switch {
+	case b.large == nil:
+	case b.ReuseLarge && cap(*b.large) > sharedMemory:
+		largePayloads.put(b.large)
+	default:
 		payloads.put(b.large)
-		b.large = nil
 	}
+	b.large = nil
 	b.frame = Frame{}
 }
 
@@ -98,6 +111,10 @@ func (b *FrameBuffer) take(n int) []byte {
 	case n <= sharedMemory:
 		b.large = payloads.get()
 		return (*b.large)[:0]
+	case b.ReuseLarge:
+		if b.large = largePayloads.get(n); b.large != nil {
+			return (*b.large)[:0]
+		}
 	}
 	return nil
 }
@@ -123,6 +140,29 @@ var (
 	payloads memoryPool // for payloads that are read; one is held until the whole payload has come
 	frames   memoryPool // for frames that are written; one is held until the peer has taken the frame
 )
+
+// largePayloads is memory for the large payloads of forwarders. A header alone gets no
+// new memory, only some of this.
+var largePayloads sizedPools
+
+// sizedPools are pools of memory by size: that of number i has memory of 2^i bytes or
+// more, but less than 2^(i+1).
+type sizedPools [bits.UintSize]sync.Pool
+
+// get takes memory for n bytes. It is nil if there is none. Memory of about that size
+// which is too small is dropped, so that larger memory takes its place.
+func (p *sizedPools) get(n int) *[]byte {
+	if b, ok := p.pool(n).Get().(*[]byte); ok && cap(*b) >= n {
+		return b
+	}
+	return nil
+}
+
+// put gives memory back. Nothing may refer to it any more.
+func (p *sizedPools) put(b *[]byte) { p.pool(cap(*b)).Put(b) }
+
+// pool returns the pool for memory of n bytes, which is not 0.
+func (p *sizedPools) pool(n int) *sync.Pool { return &p[bits.Len(uint(n))-1] }
 
 // get takes memory from the pool. It may be empty.
 func (p *memoryPool) get() *[]byte {

@@ -6,7 +6,10 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gunicorn-go/dirty"
@@ -58,9 +61,18 @@ func TestFrameBufferOwnership(t *testing.T) {
 		1, 4<<10 - 30, 4 << 10, 32<<10 + 1, 40 << 10, aliasedSize - 1, aliasedSize, aliasedSize + 1,
 		1<<20 - 30, 1 << 20, 3 << 20,
 	}
+	type test struct {
+		size  int
+		reuse bool
+	}
+	var tests []test
+	for _, size := range sizes {
+		tests = append(tests, test{size, false}, test{size, true})
+	}
 	for name, decode := range ways {
-		for _, size := range sizes {
-			t.Run(fmt.Sprint(name, size), func(t *testing.T) {
+		for _, test := range tests {
+			size := test.size
+			t.Run(fmt.Sprint(name, test), func(t *testing.T) {
 				var stream []byte
 				var want [][]byte
 				for i := range 4 {
@@ -70,7 +82,7 @@ func TestFrameBufferOwnership(t *testing.T) {
 					require.NoError(t, err)
 				}
 				r := dirty.NewReader(bytes.NewReader(stream))
-				var b dirty.FrameBuffer
+				b := dirty.FrameBuffer{ReuseLarge: test.reuse}
 				var got [][]byte
 				for range want {
 					f, err := r.ReadFrameTo(&b)
@@ -103,6 +115,76 @@ func TestFrameBufferLargeBytes(t *testing.T) {
 		data := m.(*dirty.Chunk).Data.([]byte)
 		inside := &data[size-1] == &f.Payload[len(f.Payload)-1]
 		assert.Equal(t, copied, !inside, "%d bytes", size)
+	}
+}
+
+// TestReuseLarge checks that large frames which are passed on are read into the memory of
+// those before them, and that each of them is whole. Several goroutines do so, as those of
+// a server.
+func TestReuseLarge(t *testing.T) {
+	const frames, goroutines, size = 12, 3, 5 << 18
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no memory is used again but by us
+	var reused atomic.Int64
+	var seen sync.Map // the memory of frames
+	var running sync.WaitGroup
+	for i := range goroutines {
+		running.Go(func() {
+			b := dirty.FrameBuffer{ReuseLarge: true}
+			for j := range frames {
+				want := bytes.Repeat([]byte{byte(i*frames + j)}, 64<<10)
+				n := size + (i*7+j*5)%9*len(want) // 1.25 to 1.75 MiB
+				f, err := dirty.NewReader(largeFrame(t, n, want)).ReadFrameTo(&b)
+				if !assert.NoError(t, err) || !assert.Len(t, f.Payload, n) {
+					return
+				}
+				assert.Equal(t, n, bytes.Count(f.Payload, want[:1]), "frame %d of goroutine %d was overwritten", j, i)
+				if _, again := seen.LoadOrStore(&f.Payload[0], true); again {
+					reused.Add(1)
+				}
+				b.Release()
+			}
+		})
+	}
+	running.Wait()
+	assert.Positive(t, reused.Load())
+}
+
+// largeFrame returns a stream with one frame of n bytes, which repeats some bytes.
+func largeFrame(t *testing.T, n int, repeated []byte) io.Reader {
+	header, err := dirty.Header{Type: dirty.TypeRequest, Length: uint32(n)}.MarshalBinary()
+	assert.NoError(t, err)
+	readers := []io.Reader{bytes.NewReader(header)}
+	for range n / len(repeated) {
+		readers = append(readers, bytes.NewReader(repeated))
+	}
+	return io.MultiReader(readers...)
+}
+
+// TestReuseLargeAfterTimeout checks that a large frame goes on after a timeout, although
+// another one was read into the same memory meanwhile.
+func TestReuseLargeAfterTimeout(t *testing.T) {
+	const size = 5 << 18
+	read := func(r *dirty.Reader) ([]byte, error) {
+		b := dirty.FrameBuffer{ReuseLarge: true}
+		f, err := r.ReadFrameTo(&b)
+		payload := bytes.Clone(f.Payload)
+		b.Release()
+		return payload, err
+	}
+	other := func() {
+		_, err := read(dirty.NewReader(bytes.NewReader(frame(dirty.TypeRequest, 1, strings.Repeat("o", size)))))
+		require.NoError(t, err)
+	}
+	for range 6 { // the race detector makes a pool forget some of what it gets
+		other()
+		whole := frame(dirty.TypeRequest, 2, strings.Repeat("x", size))
+		r := dirty.NewReader(&script{steps: []any{whole[:size/2], os.ErrDeadlineExceeded, whole[size/2:]}})
+		_, err := read(r)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		other()
+		payload, err := read(r)
+		require.NoError(t, err)
+		require.Equal(t, size, bytes.Count(payload, []byte("x")))
 	}
 }
 

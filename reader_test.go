@@ -420,7 +420,11 @@ func TestReaderHostileLength(t *testing.T) {
 		"message": func(r *dirty.Reader) error { _, err := r.ReadMessage(); return err },
 		"frame":   func(r *dirty.Reader) error { _, err := r.ReadFrame(); return err },
 		"into":    func(r *dirty.Reader) error { _, err := r.ReadFrameInto(make([]byte, 10)); return err },
-		"once":    func(*dirty.Reader) error { _, err := dirty.ReadMessage(bytes.NewReader(header)); return err },
+		"reused": func(r *dirty.Reader) error {
+			_, err := r.ReadFrameTo(&dirty.FrameBuffer{ReuseLarge: true})
+			return err
+		},
+		"once": func(*dirty.Reader) error { _, err := dirty.ReadMessage(bytes.NewReader(header)); return err },
 	} {
 		var err error
 		n := allocated(func() { err = read(dirty.NewReader(bytes.NewReader(header))) })

@@ -57,7 +57,7 @@ const (
 func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 	cfg := &s.cfg
 	c := &conn{server: s, cfg: cfg, given: given, nc: given, closed: make(chan struct{}),
-		frame: new(dirty.FrameBuffer), ahead: new(dirty.FrameBuffer)}
+		frame: newFrameBuffer(s), ahead: newFrameBuffer(s)}
 	c.life, c.cancel = context.WithCancelCause(ctx)
 	c.ctx = c.life
 	if isForeign(given) {
@@ -70,6 +70,12 @@ func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 	c.reader = dirty.NewReader(&c.in, dirty.WithLimits(cfg.limits))
 	c.watch.init(c)
 	return c
+}
+
+// newFrameBuffer returns memory for the frames of a connection. A FrameHandler decodes
+// none of them.
+func newFrameBuffer(s *Server) *dirty.FrameBuffer {
+	return &dirty.FrameBuffer{ReuseLarge: s.FrameHandler != nil}
 }
 
 // findRaw returns how to use the descriptor of a connection, or nil.

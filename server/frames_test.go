@@ -1,9 +1,15 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gunicorn-go/dirty"
@@ -66,6 +72,53 @@ func TestFramesComeUndecoded(t *testing.T) {
 			assert.Equal(t, string(f.Payload), string(reply.Payload))
 		})
 	}
+}
+
+// TestLargeFramesReuseMemory checks that large frames to a FrameHandler are read into the
+// memory of those before them, on several connections, and that each comes whole.
+func TestLargeFramesReuseMemory(t *testing.T) {
+	const conns, frames, size = 3, 12, 3 << 19
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no memory is used again but by us
+	var reused atomic.Int64
+	var seen sync.Map // the memory of frames
+	s := &server.Server{FrameHandler: frameHandler(func(_ context.Context, w *server.ResponseWriter, f dirty.Frame) error {
+		if n := bytes.Count(f.Payload, []byte{byte(f.RequestID)}); n != len(f.Payload) {
+			return fmt.Errorf("%d of %d bytes are right", n, len(f.Payload))
+		}
+		if _, again := seen.LoadOrStore(&f.Payload[0], true); again {
+			reused.Add(1)
+		}
+		return w.Respond(len(f.Payload))
+	})}
+	path := start(t, s)
+	var running sync.WaitGroup
+	for i := range conns {
+		running.Go(func() {
+			nc, err := net.Dial("unix", path)
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer nc.Close()
+			c := dirty.NewConn(nc)
+			payload := make([]byte, size)
+			for j := range frames {
+				id := i*frames + j + 1
+				for k := range payload {
+					payload[k] = byte(id)
+				}
+				f := dirty.Frame{Header: dirty.Header{Type: dirty.TypeRequest, RequestID: uint64(id)}, Payload: payload}
+				if !assert.NoError(t, c.WriteFrame(f)) {
+					return
+				}
+				m, err := c.ReadMessage()
+				if !assert.NoError(t, err) || !assert.Equal(t, dirty.NewResponse(uint64(id), int64(size)), m) {
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+	assert.Positive(t, reused.Load())
 }
 
 // TestFrameReplies checks what a FrameHandler can write, and in which order.
