@@ -11,7 +11,8 @@ import (
 //
 // Each frame is one Write, unless its payload is written by [Writer.WritePayload]. On
 // Unix and TCP connections it may be one vectored write, in which large byte slices are
-// not copied.
+// not copied. Another stream, for which several writes are as good as one, says so by a
+// method TakesParts that returns true: then large byte slices have a Write of their own.
 //
 // If a message has no encoding or is over a limit, the error comes before any byte
 // is written, and the Writer can still be used; see [NothingWritten]. If a write
@@ -21,7 +22,7 @@ import (
 type Writer struct {
 	w      io.Writer
 	limits Limits // as they were given; the encoder fills in the defaults
-	vector bool   // w takes net.Buffers in one call
+	vector bool   // large byte slices are written from where they are
 	err    error  // the first error after which frames are lost
 	owed   int    // bytes of a payload that WritePayload is to write
 
@@ -43,9 +44,11 @@ func NewWriter(w io.Writer, opts ...Option) *Writer {
 
 func newWriter(w io.Writer, o streamOptions) Writer {
 	wr := Writer{w: w, limits: o.limits, err: o.limits.Validate(), sendBuffer: o.sendBuffer}
-	switch w.(type) {
+	switch w := w.(type) {
 	case *net.UnixConn, *net.TCPConn:
 		wr.vector = true
+	case interface{ TakesParts() bool }:
+		wr.vector, wr.sendBuffer = w.TakesParts(), 0
 	default:
 		wr.sendBuffer = 0
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,44 @@ func manyParts(n int) []any {
 		list[i] = shared[:32<<10-i%2]
 	}
 	return list
+}
+
+// partsSink is a stream that keeps each Write as it comes.
+type partsSink struct {
+	takes bool
+	parts [][]byte
+}
+
+func (s *partsSink) TakesParts() bool { return s.takes }
+
+func (s *partsSink) Write(p []byte) (int, error) {
+	s.parts = append(s.parts, p)
+	return len(p), nil
+}
+
+// TestWriterTakesParts checks that a stream which takes the parts of a frame gets large
+// bytes from where they are, and another one gets one Write.
+func TestWriterTakesParts(t *testing.T) {
+	data := bytes.Repeat([]byte("x"), 40_000)
+	for _, takes := range []bool{false, true} {
+		for name, write := range map[string]func(w *dirty.Writer) error{
+			"message": func(w *dirty.Writer) error { return w.WriteMessage(dirty.NewChunk(1, data)) },
+			"frame": func(w *dirty.Writer) error {
+				return w.WriteFrame(dirty.Frame{Header: dirty.Header{Type: dirty.TypeChunk, RequestID: 1}, Payload: data})
+			},
+		} {
+			s := &partsSink{takes: takes}
+			require.NoError(t, write(dirty.NewWriter(s, dirty.WithSendBuffer(1<<20))), name)
+			inPlace := slices.ContainsFunc(s.parts, func(p []byte) bool { return len(p) == len(data) && &p[0] == &data[0] })
+			assert.Equal(t, takes, inPlace, name)
+			if !takes {
+				assert.Len(t, s.parts, 1, name)
+			}
+			h, err := dirty.ParseHeader(s.parts[0])
+			require.NoError(t, err, name)
+			assert.Len(t, bytes.Join(s.parts, nil), dirty.HeaderSize+int(h.Length), name)
+		}
+	}
 }
 
 // TestWriterRefused checks that nothing is written of what is refused.

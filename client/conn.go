@@ -223,6 +223,9 @@ func (c *foreignConn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// TakesParts tells the writer whether a frame may be several Writes.
+func (c *foreignConn) TakesParts() bool { return netconn.IsInMemory(c.Conn) }
+
 // isLeft reports whether the connection is to be closed.
 func (c *foreignConn) isLeft() bool {
 	select {

@@ -21,7 +21,7 @@ func dialInMemory(s *server.Server) client.Dialer {
 // pipeConn is one end of a net.Pipe.
 type pipeConn struct {
 	net.Conn
-	netconn.Mark
+	netconn.InMemory
 }
 
 // newClient returns a client of a server in the same process.

@@ -10,6 +10,18 @@ type Mark struct{}
 
 func (Mark) behavesAsNet() {}
 
+// InMemory makes a type that embeds it one that behaves, and whose Write makes no system
+// call. So a frame need not be one Write.
+type InMemory struct{ Mark }
+
+func (InMemory) inMemory() {}
+
+// IsInMemory reports whether a connection is in memory.
+func IsInMemory(nc net.Conn) bool {
+	_, is := nc.(interface{ inMemory() })
+	return is
+}
+
 // Behaves reports whether a connection behaves.
 func Behaves(nc net.Conn) bool {
 	switch nc.(type) {
