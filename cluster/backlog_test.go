@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/gunicorn-go/dirty"
 	"github.com/gunicorn-go/dirty/client"
 	"github.com/gunicorn-go/dirty/cluster"
+	"github.com/gunicorn-go/dirty/internal/idlememory"
 	"github.com/gunicorn-go/dirty/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,6 +50,34 @@ func TestLargeFrames(t *testing.T) {
 	require.Len(t, chunks, 3)
 	require.True(t, bytes.Equal(data, chunks[1]))
 	require.Equal(t, "first last", string(chunks[0])+" "+string(chunks[2]))
+}
+
+// TestIdleMemory checks that neither a front nor an agent holds memory of large frames
+// when nothing runs.
+func TestIdleMemory(t *testing.T) {
+	ctx, ca := testContext(t), newAuthority(t)
+	const slots, size = 4, 8 << 20
+	h := startHost(t, "gpu1", newMux("gpu1"), cluster.AgentConfig{TLS: ca.agent("gpu1"), Slots: slots})
+	f, direct := startFront(t, cluster.FrontConfig{TLS: ca.front("web1"), Members: cluster.Static(h.member)}, client.WithMaxIdle(slots, time.Hour))
+	awaitUp(t, f, 1)
+	call := func(size int) {
+		var calls sync.WaitGroup
+		for range slots {
+			calls.Go(func() {
+				v, err := client.Call[[][]byte](ctx, direct, app, "echo", make([]byte, size))
+				assert.NoError(t, err)
+				assert.Len(t, v[0], size)
+			})
+		}
+		calls.Wait()
+	}
+	call(1)
+	before := idlememory.Used()
+	for range 3 {
+		call(size)
+	}
+	awaitStatus(t, f, func(s cluster.Status) bool { return s.Hosts[0].Free == slots && s.Hosts[0].Running == 0 })
+	assert.Less(t, idlememory.Used(), before+size)
 }
 
 // TestLargeAnswerCut checks that an arbiter which dies inside a large answer, wherever, is

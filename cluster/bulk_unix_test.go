@@ -5,6 +5,7 @@ package cluster_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"io"
 	"net"
 	"path/filepath"
@@ -31,19 +32,15 @@ func TestBulkFigures(t *testing.T) {
 		name   string
 		rounds int
 		call   func(c *client.Client)
-		bare   func(nc net.Conn)
+		up     int // bytes of the same, without this module
+		down   int
 	}{
 		{"echo of 16 MiB", 20, func(c *client.Client) {
 			_, err := client.Call[[]any](ctx, c, app, "echo", large)
 			require.NoError(t, err)
-		}, func(nc net.Conn) {
-			_, err := nc.Write(large)
-			require.NoError(t, err)
-			_, err = io.ReadFull(nc, make([]byte, len(large)))
-			require.NoError(t, err)
-		}},
-		{"stream of 64 KiB", 20, func(c *client.Client) { readBlocks(t, c, 64<<10, 500) }, nil},
-		{"stream of 16 B", 20, func(c *client.Client) { readBlocks(t, c, 16, 5000) }, nil},
+		}, len(large), len(large)},
+		{"stream of 64 KiB", 20, func(c *client.Client) { readBlocks(t, c, 64<<10, 500) }, 0, 500 * 64 << 10},
+		{"stream of 16 B", 20, func(c *client.Client) { readBlocks(t, c, 16, 5000) }, 0, 5000 * 16},
 	} {
 		figures := map[string]*figure{}
 		for range test.rounds {
@@ -51,9 +48,7 @@ func TestBulkFigures(t *testing.T) {
 				measure(figures, w.name, func() { test.call(w.client) })
 			}
 			for name, nc := range bare {
-				if test.bare != nil {
-					measure(figures, name, func() { test.bare(nc) })
-				}
+				measure(figures, name, func() { exchangeBare(t, nc, test.up, test.down) })
 			}
 		}
 		for _, name := range []string{"own", "front", "socket", "bare own", "bare socket"} {
@@ -90,8 +85,8 @@ func cpuTime() time.Duration {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// startBare starts an echo of as many bytes as large has at a socket. Another way to it is
-// as that through a front and an agent: from a socket to TLS, and from that to a socket.
+// startBare starts a peer of exchangeBare at a socket. Another way to it is as that through
+// a front and an agent: from a socket to TLS, and from that to a socket.
 func startBare(t *testing.T) map[string]net.Conn {
 	ca := newAuthority(t)
 	dir := folder(t)
@@ -99,11 +94,17 @@ func startBare(t *testing.T) map[string]net.Conn {
 	accept(t, "unix", own, func(nc net.Conn) {
 		b := make([]byte, len(large))
 		for {
-			if _, err := io.ReadFull(nc, b); err != nil {
+			var sizes [2]uint64
+			if binary.Read(nc, binary.BigEndian, &sizes) != nil {
 				return
 			}
-			if _, err := nc.Write(b); err != nil {
+			if _, err := io.ReadFull(nc, b[:sizes[0]]); err != nil {
 				return
+			}
+			for left := int(sizes[1]); left > 0; left -= bareBlock {
+				if _, err := nc.Write(b[:min(left, bareBlock)]); err != nil {
+					return
+				}
 			}
 		}
 	})
@@ -116,6 +117,24 @@ func startBare(t *testing.T) map[string]net.Conn {
 		})
 	})
 	return map[string]net.Conn{"bare own": dialBare(t, own), "bare socket": dialBare(t, front)}
+}
+
+// bareBlock is how many bytes are written, or copied, at one time.
+const bareBlock = 64 << 10
+
+// exchangeBare writes some bytes and then reads some.
+func exchangeBare(t *testing.T, nc net.Conn, up, down int) {
+	require.NoError(t, binary.Write(nc, binary.BigEndian, [2]uint64{uint64(up), uint64(down)}))
+	_, err := nc.Write(large[:up])
+	require.NoError(t, err)
+	b := make([]byte, up) // as the answer of a call, it is new memory
+	if up == 0 {
+		b = make([]byte, bareBlock)
+	}
+	for left := down; left > 0; left -= len(b) {
+		_, err = io.ReadFull(nc, b[:min(left, len(b))])
+		require.NoError(t, err)
+	}
 }
 
 // passBoth passes bytes on, both ways.
@@ -135,7 +154,7 @@ func passBoth(t *testing.T, near net.Conn, network, addr string, wrap func(net.C
 
 // copyPieces copies until one end closes.
 func copyPieces(to io.Writer, from io.Reader) {
-	b := make([]byte, 64<<10)
+	b := make([]byte, bareBlock)
 	for {
 		n, err := from.Read(b)
 		if err == nil {
