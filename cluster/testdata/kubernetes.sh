@@ -3,7 +3,8 @@
 #
 #     bash cluster/testdata/kubernetes.sh FOLDER
 #
-# The versions are the newest that need at most Go 1.25 and agree with each other.
+# The versions need at most Go 1.25, and agree with each other: this CoreDNS is made for
+# this Kubernetes and this etcd.
 set -euo pipefail
 
 kubernetes=1.34.4
