@@ -20,8 +20,9 @@ import (
 // that are running.
 const shutdownTime = 5 * time.Second
 
-// startTime bounds how long a server may take to start.
-const startTime = 5 * time.Second
+// startTime bounds how long a server may take to start. It takes milliseconds, but for
+// those of a machine that is very busy.
+const startTime = 30 * time.Second
 
 func (c *cli) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
