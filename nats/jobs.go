@@ -194,7 +194,7 @@ func (j *Jobs) Submit(ctx context.Context, job Job) (created bool, err error) {
 	}
 	name := token(job.ID)
 	info := JobInfo{ID: job.ID, App: job.App, Action: job.Action, State: JobQueued}
-	err = j.records.do(ctx, func(ctx context.Context) error {
+	err = j.doFor(ctx, job.ID, func(ctx context.Context) error {
 		for {
 			old, now, err := j.state(ctx, name)
 			if err != nil || old != nil && now.State != JobQueued {
@@ -308,9 +308,19 @@ func (j *Jobs) dequeue(ctx context.Context, name string, seq uint64) error {
 	return err
 }
 
+// doFor is do of the records, for an operation on one job. Its errors name the id.
+func (j *Jobs) doFor(ctx context.Context, id string, operation func(context.Context) error) error {
+	return j.records.do(ctx, func(ctx context.Context) error {
+		if err := operation(ctx); err != nil {
+			return fmt.Errorf("job %q: %w", id, err)
+		}
+		return nil
+	})
+}
+
 // Info returns what is known of a job, or ErrJobNotFound.
 func (j *Jobs) Info(ctx context.Context, id string) (info JobInfo, err error) {
-	err = j.records.do(ctx, func(ctx context.Context) error {
+	err = j.doFor(ctx, id, func(ctx context.Context) error {
 		var rec *record
 		rec, info, err = j.state(ctx, token(id))
 		if err == nil && rec == nil {
@@ -344,7 +354,7 @@ func (j *Jobs) List(ctx context.Context) (infos []JobInfo, err error) {
 // its end, but nobody gets the result. Cancel does not wait for that. The error matches
 // ErrJobEnded if it is too late.
 func (j *Jobs) Cancel(ctx context.Context, id string) error {
-	return j.records.do(ctx, func(ctx context.Context) error {
+	return j.doFor(ctx, id, func(ctx context.Context) error {
 		return j.change(ctx, token(id), func(info *JobInfo) error {
 			switch info.State {
 			case JobQueued:
@@ -362,7 +372,7 @@ func (j *Jobs) Cancel(ctx context.Context, id string) error {
 // Forget removes all of a job that has ended. Then its id can be used again.
 func (j *Jobs) Forget(ctx context.Context, id string) error {
 	name := token(id)
-	return j.records.do(ctx, func(ctx context.Context) error {
+	return j.doFor(ctx, id, func(ctx context.Context) error {
 		rec, info, err := j.state(ctx, name)
 		switch {
 		case err != nil:
@@ -394,7 +404,7 @@ func (j *Jobs) Wait(ctx context.Context, id string) (result dirty.RawValue, err 
 			if err := info.Err(); err != nil {
 				return nil, err
 			}
-			return j.load(ctx, name+recordResult)
+			return j.load(ctx, id, name+recordResult)
 		case err != nil && !errors.Is(err, ErrUnavailable):
 			return nil, err
 		}
@@ -405,8 +415,8 @@ func (j *Jobs) Wait(ctx context.Context, id string) (result dirty.RawValue, err 
 }
 
 // load returns what a job has left, or ErrJobExpired.
-func (j *Jobs) load(ctx context.Context, name string) (value []byte, err error) {
-	err = j.records.do(ctx, func(ctx context.Context) error {
+func (j *Jobs) load(ctx context.Context, id, name string) (value []byte, err error) {
+	err = j.doFor(ctx, id, func(ctx context.Context) error {
 		var rec *record
 		rec, value, err = j.records.read(ctx, name)
 		if err == nil && rec == nil {
@@ -437,7 +447,7 @@ func (j *Jobs) Chunks(ctx context.Context, id string) iter.Seq2[dirty.RawValue, 
 				}
 				return
 			}
-			value, err := j.load(ctx, chunkName(name, n))
+			value, err := j.load(ctx, id, chunkName(name, n))
 			if err == nil {
 				if !yield(value, nil) {
 					return

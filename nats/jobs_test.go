@@ -362,7 +362,9 @@ func TestJobsCancel(t *testing.T) {
 	assert.ErrorIs(t, err, dirtynats.ErrJobCanceled)
 	assert.Equal(t, "running", <-m.left, "the call is left")
 	assert.ErrorIs(t, j.Cancel(ctx, "running"), dirtynats.ErrJobEnded)
-	assert.ErrorIs(t, j.Cancel(ctx, "none"), dirtynats.ErrJobNotFound)
+	err = j.Cancel(ctx, "none")
+	assert.ErrorIs(t, err, dirtynats.ErrJobNotFound)
+	assert.ErrorContains(t, err, `job "none": there is no such job`)
 	assert.Equal(t, 0, m.count("queued"))
 }
 
