@@ -33,6 +33,7 @@ type callPeer struct {
 const (
 	callLibrary  = "client.Client → server.Server"
 	callConn     = "dirty.Conn, echo"
+	callFresh    = "dirty.Conn, echo from new memory"
 	callMessages = modeMessages
 	callRPC      = "net/rpc"
 	callRPCEach  = "net/rpc, more connections"
@@ -41,6 +42,7 @@ const (
 var callPeers = []callPeer{
 	{callLibrary, "a pool; one call on a connection at a time", openLibrary},
 	{callConn, "frames that nobody decodes, the floor of this library; a connection for each caller, and callers take turns beyond 64", openEchoes(modeOf(modeConn))},
+	{callFresh, "as the echo, but each side reads each frame into new memory, as a text must be that somebody gets", openEchoes(modeOf(modeFresh))},
 	{callMessages, "as the echo, but both sides decode and encode each message, into new memory; no pool, no time limit, no handler", openEchoes(messageMode)},
 	{callRPC, "all calls at once on one connection, as it is meant to be used", openRPC(false)},
 	{callRPCEach, "as many connections as a pool has; callers share them beyond 64", openRPC(true)},

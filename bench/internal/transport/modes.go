@@ -28,6 +28,7 @@ const (
 	modeRaw       = "blocking system calls"
 	modeBare      = "bare loop"
 	modeConn      = "dirty.Conn"
+	modeFresh     = "dirty.Conn, fresh payloads"
 	modeTwoWrites = "two writes"
 	modeTwoTwo    = "two writes, two reads"
 	modeMessages  = "dirty.Conn, messages"
@@ -36,7 +37,7 @@ const (
 var modes = []mode{
 	{modeBare, "one write; reads of the known size, into one buffer", openBare},
 	{modeConn, "WriteFrame, and ReadFrameInto with the memory of the last payload", openConn},
-	{"dirty.Conn, fresh payloads", "WriteFrame, and ReadFrame, which allocates", openFresh},
+	{modeFresh, "WriteFrame, and ReadFrame, which allocates", openFresh},
 	{modeTwoWrites, "one write for the header and one for the payload; it reads as the bare loop does", openTwoWrites},
 	{modeTwoTwo, "one write and one read for the header, and the same for the payload", openTwoTwo},
 	{"joined", "header and payload are copied to one buffer, then one write; it reads as the bare loop does", openJoined},

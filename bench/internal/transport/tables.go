@@ -120,7 +120,7 @@ const (
 	whyTwoTwo       = "The goal was set for one core, where all time is system calls. On several cores part of the time is waking one up, which both must."
 	whyGathered     = "The reader takes about 100 ns a frame, which bounds what gathering can gain. The goal comes from a prototype whose reader only looked for the next frame."
 	whyCallOverRPC  = "All calls of net/rpc share one connection, so under load one read gets several of them. gunicorn serves the calls of a connection one by one, so our client takes a connection for each. See the row of net/rpc with more connections."
-	whyCallOverEcho = "Encoding and decoding alone, with the memory that they take, are over that goal: see dirty.Conn, messages. A call has a pool, a time limit, a context and a handler besides, and looks whether its peer still lives. The collector takes about a quarter of a call here, since it runs often in programs that hold little memory. PERFORMANCE.md has the parts."
+	whyCallOverEcho = "The text belongs to whoever gets it, so each side allocates memory for it. That alone comes near the goal: see dirty.Conn, echo from new memory. With encoding and decoding it is over it: see dirty.Conn, messages. Of what a call allocates, nine tenths are the text. The collector runs each time that 3 MB were allocated, in programs that hold little memory. A call has a pool, a time limit, a context and a handler besides, and looks whether its peer still lives. PERFORMANCE.md has the parts."
 	whyChunks       = "One side is slower than the other and waits, so the machine counts for more than the code."
 )
 
