@@ -76,8 +76,8 @@ func TestIdleMemory(t *testing.T) {
 	for range 3 {
 		call(size)
 	}
-	awaitStatus(t, f, func(s cluster.Status) bool { return s.Hosts[0].Free == slots && s.Hosts[0].Running == 0 })
-	assert.Less(t, idlememory.Used(), before+size)
+	// The callers may have their answers before front and agent are done.
+	require.Eventually(t, func() bool { return idlememory.Used() < before+size }, patience, time.Millisecond)
 }
 
 // TestLargeAnswerCut checks that an arbiter which dies inside a large answer, wherever, is
