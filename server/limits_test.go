@@ -26,7 +26,7 @@ func TestMaxConns(t *testing.T) {
 	first, second := dial(t, path), dial(t, path)
 	usable(t, first)
 	usable(t, second)
-	closed(t, dial(t, path))
+	closed(t, dial(t, path)) // after a second, for it says nothing
 	eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "too many connections") })
 	assert.EqualValues(t, 1, s.Stats().Refused)
 
@@ -39,6 +39,75 @@ func TestMaxConns(t *testing.T) {
 	eventually(t, "there is room", func() bool { return s.Stats().Conns == 1 })
 	usable(t, dial(t, path))
 	usable(t, second)
+}
+
+// TestTooManyConns: a client beyond MaxConns learns that nothing ran, whatever it asks for.
+func TestTooManyConns(t *testing.T) {
+	s := &server.Server{Handler: server.HandlerFunc(echo), MaxConns: 1}
+	path := start(t, s)
+	first := dial(t, path)
+	usable(t, first)
+	large := make([]byte, 1<<20)
+	for name, m := range map[string]dirty.Message{
+		"request":       dirty.NewRequest(5, "app:A", "do", nil, nil),
+		"large request": dirty.NewRequest(5, "app:A", "do", []any{large}, nil),
+		"stash":         dirty.NewStashRequest(5, dirty.StashPut, "table", "key", large, ""),
+		"status":        dirty.NewStatusRequest(5),
+		"manage":        dirty.NewManageRequest(5, dirty.ManageAdd, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, path)
+			reply := ask(t, c, m)
+			require.IsType(t, &dirty.ErrorReply{}, reply)
+			assert.EqualValues(t, 5, reply.RequestID())
+			err := reply.(*dirty.ErrorReply).Err
+			require.ErrorIs(t, err, dirty.ErrNoWorkers)
+			assert.ErrorContains(t, err, "the server has all 1 connections that it may have (MaxConns); nothing ran")
+			app := ""
+			if m.Type() == dirty.TypeRequest {
+				app = "app:A"
+			}
+			assert.Equal(t, map[string]any{"app_path": app}, err.Details)
+			closed(t, c)
+		})
+	}
+	c := newClient(t, path)
+	_, err := c.Execute(ctx, "app:A", "do")
+	require.ErrorIs(t, err, dirty.ErrNoWorkers)
+	assert.True(t, client.SafeToRetry(err))
+	require.NoError(t, first.Close())
+	eventually(t, "there is room", func() bool {
+		_, err := c.Execute(ctx, "app:A", "do")
+		return err == nil
+	})
+}
+
+// TestTooManyToTell: clients that say nothing keep no place for long, and do not keep the
+// server from ending.
+func TestTooManyToTell(t *testing.T) {
+	const most = 64
+	s := &server.Server{MaxConns: 1}
+	path := start(t, s)
+	usable(t, dial(t, path))
+	silent := make([]*dirty.Conn, most)
+	for i := range silent {
+		silent[i] = dial(t, path)
+	}
+	for _, c := range silent {
+		closed(t, c)
+	}
+	eventually(t, "clients are told again", func() bool {
+		c, err := net.Dial("unix", path)
+		require.NoError(t, err)
+		defer c.Close()
+		d := dirty.NewConn(c)
+		_ = d.WriteMessage(dirty.NewStatusRequest(1))
+		m, err := d.ReadMessage()
+		return err == nil && m.Type() == dirty.TypeError
+	})
+	last := dial(t, path)
+	require.NoError(t, s.Close())
+	closed(t, last)
 }
 
 // Requests beyond MaxConcurrent are handled in the order in which they came.

@@ -190,20 +190,6 @@ func (s *Server) register(c *conn, takenOver bool) error {
 // errRefused is for a connection that ConnContext does not want.
 const errRefused = sentinel("the connection is refused")
 
-// refuse closes a connection that is not served, and returns why.
-func (s *Server) refuse(nc net.Conn, reason error) error {
-	_ = (&foreignConn{Conn: nc, journal: &s.journal}).Close()
-	return s.countRefusal(reason)
-}
-
-// countRefusal counts and logs that a connection is not served, and returns
-// why.
-func (s *Server) countRefusal(reason error) error {
-	s.counts.refused.Add(1)
-	s.journal.warn("dirty: connection refused", slog.Any("error", reason))
-	return reason
-}
-
 // remove is called when all of a connection has ended.
 func (s *Server) remove(c *conn) {
 	s.mu.Lock()

@@ -65,9 +65,12 @@ type Server struct {
 	Manage func(ctx context.Context, op dirty.ManageOp, count int) (any, error)
 
 	// MaxConns is how many connections there may be, by default
-	// [DefaultMaxConns]; a negative number is no bound. More connections are
-	// accepted and closed at once. They do not wait, because Python's clients keep
-	// their connections, so that a place may never become free.
+	// [DefaultMaxConns]; a negative number is no bound. More clients do not wait,
+	// because Python's clients keep their connections, so that a place may never become
+	// free. The first message of each is answered with a DirtyNoWorkersAvailableError
+	// that says "nothing ran", and the connection is closed. It is closed without an
+	// answer if no message comes within a second, if 64 clients are being told so
+	// already, and if it is of no type of package net.
 	MaxConns int
 
 	// MaxConcurrent is how many requests may be handled at one time. More
@@ -190,6 +193,8 @@ type Server struct {
 	counts  counts
 	watches watches
 	journal journal
+
+	refusing atomic.Int32 // clients beyond MaxConns that are told so
 
 	closing atomic.Bool   // Shutdown or Close was called
 	ended   chan struct{} // closed then

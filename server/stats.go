@@ -12,7 +12,7 @@ type Stats struct {
 
 	// Since the start.
 	Accepted uint64 // connections that were served
-	Refused  uint64 // connections that were closed at once: too many, not wanted by ConnContext, or too late
+	Refused  uint64 // connections that were not served: too many, not wanted by ConnContext, or too late
 	Faults   uint64 // connections that were closed because what came was no frame
 	Requests uint64 // requests, without those that could not be decoded
 	Errors   uint64 // replies that were errors, to messages of any kind
