@@ -39,6 +39,13 @@ type conn struct {
 	call      dirty.Request   // the request without its arguments
 	writer    *ResponseWriter // one that no code of the user's has had; nil: make one
 
+	unlink func() bool // ends the link of close to the context
+	over   bool        // the client has left, or there was a fault
+
+	// These belong to whoever reads the next frame.
+	awaited  bool  // its header was read, unless awaitErr is set
+	awaitErr error // why not
+
 	state   atomic.Int32 // a connState
 	closing atomic.Bool
 	closed  chan struct{} // closed when close is done
@@ -57,7 +64,7 @@ const (
 func newConn(s *Server, ctx context.Context, given net.Conn) *conn {
 	cfg := &s.cfg
 	c := &conn{server: s, cfg: cfg, given: given, nc: given, closed: make(chan struct{}),
-		frame: newFrameBuffer(s), ahead: newFrameBuffer(s)}
+		unlink: func() bool { return true }, frame: newFrameBuffer(s), ahead: newFrameBuffer(s)}
 	c.life, c.cancel = context.WithCancelCause(ctx)
 	c.ctx = c.life
 	if isForeign(given) {
@@ -90,11 +97,19 @@ func findRaw(nc net.Conn) syscall.RawConn {
 
 // serve answers until the client leaves, a fault, or the end of the server.
 // Then the connection is closed, and nothing of it is left.
+//
+// It waits for frames by itself, and not in a function that it calls: while a connection
+// is idle little is on its stack, so that the runtime takes the rest of the stack back.
 func (c *conn) serve() error {
 	defer c.watch.stop()
 	defer c.close()
 	defer c.cancel(nil)
-	err := c.server.journal.Try(whereConnection, c.answerAll)
+	err := c.server.journal.Try(whereConnection, c.begin)
+	defer c.unlink()
+	for err == nil && !c.over {
+		c.await()
+		err = c.server.journal.Try(whereConnection, c.answerNext)
+	}
 	if usercode.IsFailure(err) {
 		return errPanic
 	}
@@ -108,40 +123,43 @@ const whereConnection = "connection"
 // reply can tell of.
 const errPanic = sentinel("the connection was closed because of a panic")
 
-// answerAll reads frames and answers them, until there is an error.
-func (c *conn) answerAll() error {
-	stop := context.AfterFunc(c.life, c.close)
+// begin makes the connection's context, with whose end it closes.
+func (c *conn) begin() error {
+	c.unlink = context.AfterFunc(c.life, c.close)
 	if err := c.makeContext(); err != nil {
-		stop()
 		return c.server.countRefusal(err)
 	}
 	if c.ctx != c.life {
-		stop()
-		stop = context.AfterFunc(c.ctx, c.close)
+		c.unlink()
+		c.unlink = context.AfterFunc(c.ctx, c.close)
 	}
-	defer stop()
 	c.server.counts.accepted.Add(1)
-	for {
-		if c.canLeave() {
-			return c.handOver()
-		}
-		f, err := c.watch.next()
-		if c.isWoken(err) {
-			c.in.putBack()
-			continue
-		}
-		if err == nil {
-			err = c.exchange(f)
-		}
-		if err != nil {
-			return c.explainEnd(err)
-		}
-		// Shutdown first says that it closes, then looks at the state. A server that
-		// is taken over hands over even then.
-		if c.server.closing.Load() && !c.server.isTakenOver() {
-			return ErrServerClosed
-		}
+	return nil
+}
+
+// answerNext reads a frame and answers it. It sets over if the client has left.
+func (c *conn) answerNext() error {
+	if c.canLeave() {
+		return c.handOver()
 	}
+	f, err := c.watch.next()
+	if c.isWoken(err) {
+		c.in.putBack()
+		return nil
+	}
+	if err == nil {
+		err = c.exchange(f)
+	}
+	if err != nil {
+		c.over = true
+		return c.explainEnd(err)
+	}
+	// Shutdown first says that it closes, then looks at the state. A server that
+	// is taken over hands over even then.
+	if c.server.closing.Load() && !c.server.isTakenOver() {
+		return ErrServerClosed
+	}
+	return nil
 }
 
 // makeContext makes the context of the handlers.
@@ -183,12 +201,34 @@ func (c *conn) closeIdle() {
 
 // read reads the next frame into b.
 func (c *conn) read(b *dirty.FrameBuffer) (dirty.Frame, error) {
+	if !c.awaited {
+		c.readHeader()
+	}
+	c.awaited = false
+	if c.awaitErr != nil {
+		return dirty.Frame{}, c.awaitErr
+	}
+	return c.reader.ReadFrameTo(b)
+}
+
+// await waits for the next frame, so that read need not. It does nothing where that would
+// call code of the user's, or where another goroutine reads.
+func (c *conn) await() {
+	if !isForeign(c.given) && !c.watch.reading && !c.canLeave() {
+		c.readHeader()
+	}
+}
+
+// readHeader begins the next frame, and reads its header.
+func (c *conn) readHeader() {
+	c.awaited = true
 	buffered := c.reader.Buffered() > 0
 	c.in.nextFrame(buffered)
 	if !buffered && c.server.isTakenOver() { // wake came before nextFrame
-		return dirty.Frame{}, os.ErrDeadlineExceeded
+		c.awaitErr = os.ErrDeadlineExceeded
+		return
 	}
-	return c.reader.ReadFrameTo(b)
+	_, c.awaitErr = c.reader.NextHeader()
 }
 
 // cause is why something has failed: because the connection was ended, or for

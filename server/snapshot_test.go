@@ -226,11 +226,15 @@ func TestSnapshotCopiesNoValues(t *testing.T) {
 	for i := range 64 {
 		require.NoError(t, s.Put(ctx, "t", i, value))
 	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	require.NoError(t, s.Snapshot(ctx, io.Discard))
-	runtime.ReadMemStats(&after)
-	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
+	least := uint64(math.MaxUint64)
+	for range 10 { // what is left of other tests may allocate, too
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		require.NoError(t, s.Snapshot(ctx, io.Discard))
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	assert.Less(t, least, uint64(1<<20))
 }
 
 // TestSnapshotOfOneMoment checks that a snapshot which is made while others put has

@@ -8,10 +8,6 @@ import (
 	"testing"
 )
 
-// Max is the most memory, in bytes, that an idle connection may take on one side. The
-// goal is 10 KiB; the race detector needs some more.
-const Max = 12 << 10
-
 // Calls is how many calls a connection has carried before it was idle.
 const Calls = 4
 
