@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -310,6 +311,44 @@ func TestWorkLogsRarely(t *testing.T) {
 	}
 	time.Sleep(time.Second) // time for some attempts
 	assert.Empty(t, lines)
+}
+
+// TestWorkLoggerMisbehaves checks that a Logger can neither end the process nor keep a host
+// from stopping.
+func TestWorkLoggerMisbehaves(t *testing.T) {
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	for name, misbehave := range map[string]func(){
+		"panics":           func() { panic("a log") },
+		"ends a goroutine": runtime.Goexit,
+		"blocks":           func() { <-over },
+	} {
+		t.Run(name, func(t *testing.T) {
+			nc := connect(t, sharedNATS(t, 1).URL())
+			j, err := dirtynats.OpenJobs(newContext(t), newJetStream(t, nc), dirtynats.JobsConfig{Bucket: newBucket(1)})
+			require.NoError(t, err)
+			nc.Close()
+			called := make(chan struct{}, 1000)
+			stop := work(t, j, dirtynats.WorkConfig{Client: newModel().client(t), Logger: slog.New(slog.NewTextHandler(logFunc(func() {
+				called <- struct{}{}
+				misbehave()
+			}), nil))})
+			select {
+			case <-called:
+			case <-time.After(timeout):
+				require.Fail(t, "the log says nothing")
+			}
+			stop()
+		})
+	}
+}
+
+// logFunc is a log that is called for each line.
+type logFunc func()
+
+func (f logFunc) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
 }
 
 // lineCounter is a log. It gets a value for each line.

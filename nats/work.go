@@ -35,6 +35,8 @@ const (
 	// between two log lines about it.
 	retryPause = 200 * time.Millisecond
 	logPause   = time.Minute
+	// logTime is how long the Logger is waited for.
+	logTime = time.Second
 )
 
 // WorkConfig is what Work needs.
@@ -108,6 +110,21 @@ type worker struct {
 	WorkConfig
 }
 
+// log writes a line. The Logger is the user's: it may panic, end its goroutine, or block. In
+// that case jobs go on without the line.
+func (w *worker) log(level slog.Level, message string, args ...any) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		defer func() { _ = recover() }() // whom could it be told?
+		w.Logger.Log(context.Background(), level, message, args...)
+	}()
+	select {
+	case <-written:
+	case <-time.After(logTime):
+	}
+}
+
 // take takes jobs until ctx ends, and runs each in a goroutine whose context is calls.
 func (w *worker) take(ctx, calls context.Context, running *sync.WaitGroup) {
 	slots := make(chan struct{}, w.Slots)
@@ -142,7 +159,7 @@ func (w *worker) take(ctx, calls context.Context, running *sync.WaitGroup) {
 		case err != nil && ctx.Err() == nil:
 			queue = nil // it may be gone
 			if time.Since(logged) >= logPause {
-				w.Logger.Warn("dirtynats: no job can be taken", "error", err)
+				w.log(slog.LevelWarn, "dirtynats: no job can be taken", "error", err)
 				logged = time.Now()
 			}
 			sleep(ctx, retryPause)
@@ -191,7 +208,7 @@ func next(queue jetstream.Consumer) (jetstream.Msg, error) {
 func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		w.Logger.Error("dirtynats: a message that is no job", "error", err)
+		w.log(slog.LevelError, "dirtynats: a message that is no job", "error", err)
 		return
 	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(msg.Subject(), w.records.prefix), ".")
@@ -201,7 +218,7 @@ func (w *worker) handle(ctx context.Context, msg jetstream.Msg) {
 		run.execute(ctx)
 	case errors.Is(err, errNotOurs):
 	default:
-		w.Logger.Warn("dirtynats: a job could not be taken", "error", err)
+		w.log(slog.LevelWarn, "dirtynats: a job could not be taken", "error", err)
 	}
 }
 
@@ -423,7 +440,7 @@ func (r *run) settle(ctx context.Context, result dirty.RawValue, err error) {
 		failure = r.insist(ctx, store)
 	}
 	if failure != nil {
-		r.Logger.Error("dirtynats: the end of a job could not be stored", "id", r.info.ID, "state", end.State, "error", failure)
+		r.log(slog.LevelError, "dirtynats: the end of a job could not be stored", "id", r.info.ID, "state", end.State, "error", failure)
 		return // another host will say that it is unknown
 	}
 	_ = r.msg.Ack() // else the queue hands it out again, and another host sees that it has ended
@@ -478,5 +495,5 @@ func (r *run) putBack(ctx context.Context) {
 		_ = r.msg.NakWithDelay(startPause) // else it comes back after the lease
 		return
 	}
-	r.Logger.Warn("dirtynats: a job could not be put back", "id", r.info.ID, "error", err)
+	r.log(slog.LevelWarn, "dirtynats: a job could not be put back", "id", r.info.ID, "error", err)
 }
