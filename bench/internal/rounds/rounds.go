@@ -100,10 +100,15 @@ func calibrate(clock Clock, c Case, duration time.Duration) (int, error) {
 	}
 }
 
+// hangTime is how long a sample may take. None takes more than a few seconds.
+const hangTime = 2 * time.Minute
+
 // sample runs a case n times, from a heap without the garbage of others. To get
 // that it collects, which empties pools too, so the case runs once before it
 // counts.
 func sample(clock Clock, c Case, n int) (Sample, error) {
+	// A library has been seen to hang, with all of its calls waiting for each other.
+	defer time.AfterFunc(hangTime, func() { panic(fmt.Sprintf("%s has not ended within %v", c.Name, hangTime)) }).Stop()
 	var before, after runtime.MemStats
 	runtime.GC()
 	if _, err := c.run(clock, 1); err != nil {
